@@ -1,0 +1,1 @@
+"""Known fixes: store, matching, learning from outcomes."""

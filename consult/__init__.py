@@ -1,0 +1,1 @@
+"""The expert room: service, the technician's agent, the browser page."""

@@ -1,0 +1,1 @@
+"""Talks to the vehicle and judges it: links, transports, protocols, scan, battery, findings."""

@@ -1,0 +1,596 @@
+"""The values that travel: what a scan found, as frozen dataclasses with their JSON.
+
+Nothing here talks to anything. The case library, the room and the reports read these and import nothing else of
+``diag``. "Not received" and "not available" are ``None``, never 0. Times are integer nanoseconds; UTC (Unix epoch)
+where a person or a file sees them. JSON follows the command line's contract (``huizhen.scan/1``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "STATUS_BITS",
+    "BatteryState",
+    "Dtc",
+    "DtcKind",
+    "DtcStatus",
+    "Ecu",
+    "EcuRole",
+    "Evidence",
+    "Finding",
+    "FreezeFrame",
+    "Json",
+    "LinkInfo",
+    "Reading",
+    "Rejected",
+    "SampleBlock",
+    "Series",
+    "Severity",
+    "SignalInfo",
+    "StreamSchema",
+    "Text",
+    "Unanswered",
+    "Vehicle",
+    "VehicleReport",
+    "hex_from_bytes",
+    "hex_from_id",
+    "iso_from_ns",
+]
+
+Json = dict[str, Any]
+
+
+def iso_from_ns(t_ns: int) -> str:
+    """UTC nanoseconds since the Unix epoch as ISO 8601 with milliseconds and ``Z``."""
+    stamp = datetime.fromtimestamp(t_ns // 1_000_000_000, tz=UTC)
+    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{t_ns // 1_000_000 % 1000:03d}Z"
+
+
+def hex_from_bytes(data: bytes) -> str:
+    """Bytes as upper-case hex without separators."""
+    return data.hex().upper()
+
+
+def hex_from_id(can_id: int) -> str:
+    """A CAN identifier as people write it: ``0x7E8``, ``0x18DAF110``."""
+    return f"0x{can_id:03X}" if can_id <= 0x7FF else f"0x{can_id:08X}"
+
+
+class Severity(StrEnum):
+    """What the driver or technician has to do about it, most urgent first."""
+
+    STOP = "stop"
+    SOON = "soon"
+    MONITOR = "monitor"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 for the most urgent."""
+        return list(Severity).index(self)
+
+
+class EcuRole(StrEnum):
+    """The job of an ECU, whatever its maker calls it."""
+
+    VCU = "vcu"
+    BMS = "bms"
+    CHARGER = "charger"
+    INVERTER = "inverter"
+    ENGINE = "engine"
+    TRANSMISSION = "transmission"
+    BRAKES = "brakes"
+    BODY = "body"
+    GATEWAY = "gateway"
+    DCDC = "dcdc"
+    UNKNOWN = "unknown"
+
+
+class DtcKind(StrEnum):
+    """In which list of the ECU a code stands."""
+
+    STORED = "stored"
+    PENDING = "pending"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One sentence in both languages."""
+
+    en: str
+    zh: str
+
+    def __str__(self) -> str:
+        return self.en
+
+    def in_language(self, lang: str) -> str:
+        """The sentence in ``zh`` or, for any other language, English."""
+        return self.zh if lang == "zh" else self.en
+
+    def to_json(self) -> Json:
+        """``{"en", "zh"}``."""
+        return {"en": self.en, "zh": self.zh}
+
+
+STATUS_BITS: Final = (
+    "testFailed",
+    "testFailedThisOperationCycle",
+    "pendingDTC",
+    "confirmedDTC",
+    "testNotCompletedSinceLastClear",
+    "testFailedSinceLastClear",
+    "testNotCompletedThisOperationCycle",
+    "warningIndicatorRequested",
+)
+"""Bit 0 first. Standard: ISO 14229-1:2020 Annex D.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class DtcStatus:
+    """The DTC status byte with the ECU's availability mask.
+
+    Args:
+        mask: the status byte as received.
+        available: DTCStatusAvailabilityMask; bits that are 0 in it are not implemented by the ECU and read as false.
+
+    Standard: ISO 14229-1:2020 Annex D.2.
+    """
+
+    mask: int
+    available: int = 0xFF
+
+    @property
+    def effective(self) -> int:
+        """The bits that the ECU really supports."""
+        return self.mask & self.available
+
+    def bit(self, name: str) -> bool:
+        """One of :data:`STATUS_BITS` by its name."""
+        return bool(self.effective >> STATUS_BITS.index(name) & 1)
+
+    @property
+    def failing_now(self) -> bool:
+        """testFailed."""
+        return self.bit("testFailed")
+
+    @property
+    def confirmed(self) -> bool:
+        """confirmedDTC."""
+        return self.bit("confirmedDTC")
+
+    @property
+    def pending(self) -> bool:
+        """pendingDTC."""
+        return self.bit("pendingDTC")
+
+    @property
+    def is_fault(self) -> bool:
+        """Failing, pending or confirmed: something beyond "not tested yet" or plain history."""
+        return bool(self.effective & 0x0D)
+
+    def to_json(self) -> Json:
+        """The mask as received in hex and the eight names of the standard."""
+        return {"mask": f"0x{self.mask:02X}", **{name: self.bit(name) for name in STATUS_BITS}}
+
+
+@dataclass(frozen=True, slots=True)
+class Dtc:
+    """One diagnostic trouble code, whichever standard it came in.
+
+    Args:
+        code: ``P0AA6``, or ``SPN 5464 FMI 3`` for J1939.
+        raw: the bytes of this record as received (code, and failure type and status where they came).
+        ecu: the ECU's response address, ``0x7EC``; None when decoded without a link.
+        failure_type: the failure type byte as two hex digits (ISO 15031-6 / J2012-DA), None when the format has none.
+        text_source: where the text is from (``generic``, ``maker:…``, ``none``).
+    """
+
+    code: str
+    raw: bytes
+    ecu: str | None = None
+    failure_type: str | None = None
+    status: DtcStatus | None = None
+    kind: tuple[DtcKind, ...] = ()
+    spn: int | None = None
+    fmi: int | None = None
+    occurrences: int | None = None
+    text: Text | None = None
+    text_source: str = "none"
+    severity: Severity = Severity.SOON
+
+    @property
+    def display(self) -> str:
+        """``P0AA6-1A``; without the failure type where there is none."""
+        return self.code if self.failure_type in (None, "00") else f"{self.code}-{self.failure_type}"
+
+    def to_json(self) -> Json:
+        """DTC of the command line's contract."""
+        return {
+            "code": self.code,
+            "failure_type": self.failure_type,
+            "display": self.display,
+            "ecu": self.ecu,
+            "status": self.status.to_json() if self.status else None,
+            "kind": [kind.value for kind in self.kind],
+            "spn": self.spn,
+            "fmi": self.fmi,
+            "occurrences": self.occurrences,
+            "text": self.text.to_json() if self.text else None,
+            "text_source": self.text_source,
+            "severity": self.severity.value,
+            "raw": hex_from_bytes(self.raw),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One physical value with its raw bytes; ``value`` is None when the ECU gave none."""
+
+    name: str
+    value: float | int | str | None
+    unit: str = ""
+    raw: bytes = b""
+    text: Text | None = None
+
+    def to_json(self) -> Json:
+        """Name, value, unit, raw hex, and the text where there is one."""
+        out: Json = {"name": self.name, "value": self.value, "unit": self.unit, "raw": hex_from_bytes(self.raw)}
+        if self.text:
+            out["text"] = self.text.to_json()
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeFrame:
+    """What the ECU kept of the moment a code was set: a snapshot or extended data record.
+
+    ``readings`` are the parts that could be decoded; ``raw`` is the whole record.
+    """
+
+    ecu: str
+    code: str
+    record: int
+    raw: bytes
+    readings: tuple[Reading, ...] = ()
+    source: str = "uds-snapshot"
+
+    def to_json(self) -> Json:
+        """One entry of ``freeze_frames``."""
+        return {
+            "ecu": self.ecu,
+            "code": self.code,
+            "record": self.record,
+            "source": self.source,
+            "readings": [reading.to_json() for reading in self.readings],
+            "raw": hex_from_bytes(self.raw),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ecu:
+    """One ECU that answered.
+
+    Args:
+        address: response address as text, ``0x7EC``.
+        request_address: where to ask it physically.
+        protocol: ``obd2``, ``uds`` or ``obd2+uds``.
+        identification: field's standard term -> text, e.g. ``systemName``, ``vehicleManufacturerECUSoftwareVersion``.
+    """
+
+    address: str
+    request_address: str
+    name: str = ""
+    role: EcuRole = EcuRole.UNKNOWN
+    protocol: str = ""
+    identification: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> Json:
+        """One entry of ``ecus``."""
+        return {
+            "address": self.address,
+            "request_address": self.request_address,
+            "name": self.name,
+            "role": self.role.value,
+            "protocol": self.protocol,
+            "identification": dict(self.identification),
+            "answered": True,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Something that was asked, or expected, and stayed silent."""
+
+    address: str
+    why: Text
+    role: EcuRole = EcuRole.UNKNOWN
+
+    def to_json(self) -> Json:
+        """One entry of ``unanswered``."""
+        return {"address": self.address, "why": self.why.to_json(), "role": self.role.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A signal whose readings were not believed, and how many."""
+
+    signal: str
+    why: Text
+    n: int
+
+    def to_json(self) -> Json:
+        """One entry of ``rejected``."""
+        return {"signal": self.signal, "why": self.why.to_json(), "n": self.n}
+
+
+@dataclass(frozen=True, slots=True)
+class BatteryState:
+    """The traction battery as its broadcast frames (or readings) describe it.
+
+    Args:
+        cell_v: volts per cell in pack order, None where unseen or invalid.
+        temperatures_c: degrees Celsius per probe.
+        features: named figures for the case library (``spread_mv``, ``weakest_z`` …), None = not measurable.
+        source: ``broadcast:<database>`` or ``none``.
+    """
+
+    cell_v: tuple[float | None, ...]
+    temperatures_c: tuple[float | None, ...] = ()
+    pack_v: float | None = None
+    current_a: float | None = None
+    soc_percent: float | None = None
+    insulation_kohm: float | None = None
+    weakest_cell: int | None = None
+    weakest_why: Text | None = None
+    features: Mapping[str, float | None] = field(default_factory=dict)
+    rejected: tuple[Rejected, ...] = ()
+    source: str = "none"
+
+    @property
+    def spread_mv(self) -> float | None:
+        """Highest minus lowest valid cell voltage in millivolts."""
+        seen = [volts for volts in self.cell_v if volts is not None]
+        return round((max(seen) - min(seen)) * 1000, 3) if len(seen) > 1 else None
+
+    def to_json(self) -> Json:
+        """``battery`` of a scan; the keys of ``huizhen.battery/1`` among them. Cells count from 1."""
+        return {
+            "schema": "huizhen.battery/1",
+            "source": self.source,
+            "cells": len(self.cell_v),
+            "cell_v": list(self.cell_v),
+            "temperatures_c": list(self.temperatures_c),
+            "pack_v": self.pack_v,
+            "current_a": self.current_a,
+            "weakest": None
+            if self.weakest_cell is None
+            else {"cell": self.weakest_cell, "why": self.weakest_why.to_json() if self.weakest_why else None},
+            "spread_mv": self.spread_mv,
+            "soc": self.soc_percent,
+            "soh": None,
+            "insulation_kohm": self.insulation_kohm,
+            "features": dict(self.features),
+            "rejected": [rejected.to_json() for rejected in self.rejected],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a finding rests on: a code, a signal, an identification field.
+
+    Args:
+        kind: ``dtc``, ``signal``, ``identification``, ``silence``.
+        ref: what to look at (``0x7EC P0AA6-1A``, ``CellVoltage_017``).
+        text: the observation in words.
+    """
+
+    kind: str
+    ref: str
+    text: Text
+    value: float | None = None
+    unit: str = ""
+
+    def to_json(self) -> Json:
+        """One entry of a finding's ``evidence``."""
+        return {
+            "kind": self.kind,
+            "ref": self.ref,
+            "text": self.text.to_json(),
+            "value": self.value,
+            "unit": self.unit,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A statement about the car that a technician can act on and an expert can check.
+
+    ``safety`` holds the high-voltage steps where a person could be hurt, in order.
+    """
+
+    code: str
+    severity: Severity
+    title: Text
+    evidence: tuple[Evidence, ...]
+    safety: tuple[Text, ...] = ()
+
+    def to_json(self) -> Json:
+        """One entry of ``findings``."""
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "title": self.title.to_json(),
+            "evidence": [item.to_json() for item in self.evidence],
+            "safety": [step.to_json() for step in self.safety],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """Which car this is. ``vin_valid`` is None without a VIN, else syntax and check digit; it never refuses a car."""
+
+    vin: str | None = None
+    vin_valid: bool | None = None
+    make: str | None = None
+    model: str | None = None
+    model_year: int | None = None
+    note: Text | None = None
+
+    def to_json(self) -> Json:
+        """``vehicle``."""
+        return {
+            "vin": self.vin,
+            "vin_valid": self.vin_valid,
+            "make": self.make,
+            "model": self.model,
+            "model_year": self.model_year,
+            "note": self.note.to_json() if self.note else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """Through what the car was reached."""
+
+    interface: str
+    channel: str
+    bitrate: int | None = None
+    simulated: bool = False
+
+    def to_json(self) -> Json:
+        """``link``."""
+        return {
+            "interface": self.interface,
+            "channel": self.channel,
+            "bitrate": self.bitrate,
+            "simulated": self.simulated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleReport:
+    """Everything one visit found out.
+
+    Args:
+        started_ns: UTC nanoseconds since the Unix epoch.
+        complete: False when the visit was interrupted or an ECU stopped answering half-way.
+        read: which ECU roles were really asked and answered — the basis of negative evidence.
+        notes: what a person should know about this reading (e.g. that a gateway hides the broadcast frames).
+    """
+
+    started_ns: int
+    duration_s: float
+    complete: bool
+    simulated: bool
+    link: LinkInfo
+    vehicle: Vehicle
+    ecus: tuple[Ecu, ...] = ()
+    dtcs: tuple[Dtc, ...] = ()
+    freeze_frames: tuple[FreezeFrame, ...] = ()
+    readiness: Mapping[str, Any] = field(default_factory=dict)
+    battery: BatteryState | None = None
+    findings: tuple[Finding, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
+    notes: tuple[Text, ...] = ()
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Roles of the ECUs that answered, sorted, without ``unknown``."""
+        return tuple(sorted({ecu.role.value for ecu in self.ecus} - {EcuRole.UNKNOWN.value}))
+
+    def to_json(self) -> Json:
+        """``huizhen.scan/1`` without ``cases``, which the application adds."""
+        return {
+            "schema": "huizhen.scan/1",
+            "started": iso_from_ns(self.started_ns),
+            "duration_s": round(self.duration_s, 3),
+            "complete": self.complete,
+            "simulated": self.simulated,
+            "link": self.link.to_json(),
+            "vehicle": self.vehicle.to_json(),
+            "ecus": [ecu.to_json() for ecu in self.ecus],
+            "dtcs": [dtc.to_json() for dtc in self.dtcs],
+            "freeze_frames": [frame.to_json() for frame in self.freeze_frames],
+            "readiness": dict(self.readiness),
+            "battery": self.battery.to_json() if self.battery else None,
+            "findings": [finding.to_json() for finding in self.findings],
+            "unanswered": [item.to_json() for item in self.unanswered],
+            "notes": [note.to_json() for note in self.notes],
+            "read": list(self.read),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SignalInfo:
+    """What one column of a stream is."""
+
+    name: str
+    unit: str
+    message: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def to_json(self) -> Json:
+        """Name, unit, message and display range."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "message": self.message,
+            "min": self.minimum,
+            "max": self.maximum,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSchema:
+    """The columns of a live stream, sent once; ``stream`` is 0..65535."""
+
+    stream: int
+    signals: tuple[SignalInfo, ...]
+
+    def to_json(self) -> Json:
+        """``{"stream", "signals"}``."""
+        return {"stream": self.stream, "signals": [signal.to_json() for signal in self.signals]}
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBlock:
+    """One tick of a live stream: the last value of every signal.
+
+    Args:
+        t_ns: UTC nanoseconds since the Unix epoch.
+        values: float32, shape ``(len(schema.signals),)``.
+        valid: bool, same shape; False = not received within the signal's age limit, or "not available".
+    """
+
+    t_ns: int
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One signal over time.
+
+    Args:
+        t_ns: int64, shape ``(n,)``, not decreasing.
+        values: float64, shape ``(n,)``.
+        valid: bool, shape ``(n,)``; where False the value means nothing.
+    """
+
+    name: str
+    unit: str
+    t_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+    valid: NDArray[np.bool_]

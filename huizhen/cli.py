@@ -1,0 +1,163 @@
+"""The command line: options, and which command runs.
+
+Everything heavy is imported inside the commands, so that ``--help`` is quick. A command is a module in
+``huizhen.commands`` with ``add_parser(commands, common, tr)`` and ``run(args, console) -> int``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
+
+from huizhen import __version__
+from huizhen.console import Console, standard
+from huizhen.exits import Exit, exit_from_error
+from huizhen.language import Translator, pick_language
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "Commands", "build_parser", "main"]
+
+COMMANDS: Final = ("scan", "log", "dtc", "case", "consult", "sim")
+
+Commands = Any  # argparse's private _SubParsersAction
+
+
+class _Command(Protocol):
+    def add_parser(self, commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None: ...
+
+    def run(self, args: argparse.Namespace, console: Console) -> int: ...
+
+
+_ARGPARSE_ZH: Final = (
+    (r"the following arguments are required: (.*)", "缺少参数:{0}"),
+    (r"unrecognized arguments: (.*)", "无法识别的参数:{0}"),
+    (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", "参数 {0}:{1} 无效,可选 {2}"),
+    (r"argument (.*?): expected one argument", "参数 {0} 需要一个值"),
+    (r"argument (.*?): expected at least one argument", "参数 {0} 至少需要一个值"),
+    (r"argument (.*?): invalid (.*?) value: (.*)", "参数 {0}:{2} 不是有效的 {1}"),
+    (r"argument (.*?): not allowed with argument (.*)", "参数 {0} 不能与 {1} 同用"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that speaks the catalogue's language and exits with the contract's code."""
+
+    tr = Translator("en")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **kwargs)
+        self._optionals.title = self.tr("cli.options")
+        self._positionals.title = self.tr("cli.arguments")
+
+    def format_usage(self) -> str:
+        return super().format_usage().replace("usage: ", self.tr("cli.usage"), 1)
+
+    def format_help(self) -> str:
+        return super().format_help().replace("usage: ", self.tr("cli.usage"), 1)
+
+    def error(self, message: str) -> NoReturn:
+        if self.tr.lang == "zh":
+            for pattern, chinese in _ARGPARSE_ZH:
+                if found := re.fullmatch(pattern, message):
+                    message = chinese.format(*found.groups())
+                    break
+        sys.stderr.write(f"huizhen: {self.tr('cli.bad_usage', message=message, prog=self.prog)}\n")
+        raise SystemExit(Exit.USAGE)
+
+
+def _common(tr: Translator) -> argparse.ArgumentParser:
+    """Options that stand before or after the command's name."""
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = common.add_argument_group(tr("cli.general"))
+    group.add_argument("--lang", choices=("zh", "en"), help=tr("cli.help.lang"))
+    group.add_argument("--json", action="store_true", help=tr("cli.help.json"))
+    group.add_argument("--jsonl", action="store_true", help=tr("cli.help.jsonl"))
+    group.add_argument("-q", "--quiet", action="store_true", help=tr("cli.help.quiet"))
+    group.add_argument("-v", "--verbose", action="store_true", help=tr("cli.help.verbose"))
+    group.add_argument("--debug", action="store_true", help=tr("cli.help.debug"))
+    return common
+
+
+def command_module(name: str) -> _Command:
+    """The module of one command."""
+    return cast("_Command", importlib.import_module(f"huizhen.commands.{name}"))
+
+
+def build_parser(tr: Translator) -> argparse.ArgumentParser:
+    """The whole command line."""
+    Parser.tr = tr
+    common = _common(tr)
+    parser = Parser(prog="huizhen", description=tr("cli.description"), epilog=tr("cli.epilog"), parents=[common])
+    parser.add_argument("--version", action="version", version=f"huizhen {__version__}", help=tr("cli.help.version"))
+    commands = parser.add_subparsers(
+        dest="command", metavar=tr("cli.command"), title=tr("cli.commands"), parser_class=Parser
+    )
+    for name in COMMANDS:
+        if importlib.util.find_spec(f"huizhen.commands.{name}") is None:
+            continue
+        command_module(name).add_parser(commands, common, tr)
+    for action in _all_help_actions(parser):
+        action.help = tr("cli.help.help")
+    return parser
+
+
+def _all_help_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    found: list[argparse.Action] = []
+    for action in parser._actions:  # noqa: SLF001 - argparse offers no other way to its own --help text
+        if isinstance(action, argparse._HelpAction):  # noqa: SLF001
+            found.append(action)
+        elif isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for child in action.choices.values():
+                found.extend(_all_help_actions(child))
+    return found
+
+
+def _asked_language(argv: Sequence[str]) -> str | None:
+    for i, word in enumerate(argv):
+        if word == "--lang" and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith("--lang="):
+            return word.partition("=")[2]
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    tr = Translator(pick_language(_asked_language(words)))
+    parser = build_parser(tr)
+    args = parser.parse_args(words)
+    console = standard(
+        tr,
+        quiet=getattr(args, "quiet", False),
+        verbose=getattr(args, "verbose", False),
+        debug=getattr(args, "debug", False),
+    )
+    if not args.command:
+        parser.print_help()
+        return Exit.DONE
+    try:
+        return command_module(args.command).run(args, console)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error, and nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except (Exception, KeyboardInterrupt) as error:  # the top of the program: everything ends in one line here
+        if console.debug:
+            raise
+        exit_ = exit_from_error(error)
+        if exit_ is Exit.INTERNAL:
+            console.error(tr("cli.internal", kind=type(error).__name__, message=str(error)))
+        elif exit_ is Exit.INTERRUPTED:
+            console.error(tr("cli.interrupted"))
+        else:
+            console.error(tr.error(error))
+        return exit_

@@ -1,0 +1,33 @@
+"""What can go wrong in the application itself.
+
+::
+
+    HuizhenError
+    └── BadUsage      the command line does not make sense (2)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+__all__ = ["BadUsage", "HuizhenError"]
+
+
+class HuizhenError(Exception):
+    """Root of this package's errors."""
+
+    code: ClassVar[str] = "huizhen"
+    template: ClassVar[str] = "usage error"
+
+    def __str__(self) -> str:
+        return self.template.format(**vars(self))
+
+
+@dataclass(eq=False)
+class BadUsage(HuizhenError):
+    """The command line does not make sense."""
+
+    reason: str
+    code: ClassVar[str] = "huizhen.bad-usage"
+    template: ClassVar[str] = "{reason}"

@@ -1,0 +1,100 @@
+"""The language catalogue: every sentence a person reads, in Chinese and English.
+
+One TOML file per area (``scan.toml``, ``log.toml``, …). A leaf is ``{ en = "…", zh = "…" }`` with the same
+``{placeholders}`` in both. A key is the area and the path in the file: ``scan.stage.listening``. Errors stand in
+``errors_<package>.toml`` by their ``code``; their English sentence is the error class's own ``template``, so only the
+Chinese one is written there. Texts that belong to data (codes, findings, fixes) travel with the data as
+:class:`diag.facts.Text`. A test fails when any of them lacks a language.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["AREAS", "LANGUAGES", "MissingSentence", "Translator", "pick_language", "sentences"]
+
+LANGUAGES: Final = ("en", "zh")
+_FOLDER = Path(__file__).parent
+
+
+class MissingSentence(KeyError):
+    """A key that the catalogue does not have: a bug, found by the catalogue's test."""
+
+
+def AREAS() -> tuple[str, ...]:  # noqa: N802 - reads as the constant it is
+    """All areas that the catalogue has files for."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+@cache
+def sentences(area: str) -> dict[str, dict[str, str]]:
+    """All sentences of one area: key (without the area) -> language -> sentence."""
+    path = _FOLDER / f"{area}.toml"
+    flat: dict[str, dict[str, str]] = {}
+
+    def walk(node: dict[str, Any], prefix: str) -> None:
+        for name, child in node.items():
+            key = f"{prefix}{name}"
+            if all(isinstance(value, str) for value in child.values()):
+                flat[key] = child
+            else:
+                walk(child, f"{key}.")
+
+    if path.exists():
+        walk(tomllib.loads(path.read_text(encoding="utf-8")), "")
+    return flat
+
+
+def pick_language(asked: str | None) -> str:
+    """The language to speak: asked for, else ``HUIZHEN_LANG``, else the locale; English when unsure."""
+    for candidate in (
+        asked,
+        os.environ.get("HUIZHEN_LANG"),
+        os.environ.get("LC_ALL"),
+        os.environ.get("LC_MESSAGES"),
+        os.environ.get("LANG"),
+        locale.getlocale()[0],
+    ):
+        if candidate:
+            return "zh" if candidate.lower().startswith(("zh", "chinese")) else "en"
+    return "en"
+
+
+class Translator:
+    """Says sentences of the catalogue in one language."""
+
+    def __init__(self, lang: str) -> None:
+        self.lang = lang if lang in LANGUAGES else "en"
+
+    def __call__(self, key: str, **fields: object) -> str:
+        """The sentence of ``key`` with its placeholders filled.
+
+        Raises:
+            MissingSentence: the catalogue lacks it.
+        """
+        area, _, rest = key.partition(".")
+        entry = sentences(area).get(rest)
+        if entry is None or self.lang not in entry:
+            raise MissingSentence(key)
+        return entry[self.lang].format(**fields) if fields else entry[self.lang]
+
+    def error(self, error: BaseException) -> str:
+        """An error's one-line sentence; the English one where the catalogue has no other."""
+        code = getattr(type(error), "code", None)
+        if self.lang == "en" or not isinstance(code, str):
+            return str(error)
+        entry = sentences(f"errors_{code.partition('.')[0]}").get(code)
+        if entry is None or self.lang not in entry:
+            return str(error)
+        return entry[self.lang].format(**{name: self._field(value) for name, value in vars(error).items()})
+
+    def _field(self, value: object) -> object:
+        """A field of an error in this language: nested errors and bilingual texts are said, the rest stays."""
+        if isinstance(value, BaseException):
+            return self.error(value)
+        return getattr(value, self.lang) if hasattr(value, "en") and hasattr(value, "zh") else value

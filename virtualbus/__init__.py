@@ -1,0 +1,1 @@
+"""The car that is not there: ECUs, battery physics, faults, adapter front ends."""
