@@ -7,9 +7,14 @@
     ├── DatabaseError
     │   ├── NotADatabase       the file is none of the formats we read
     │   └── DatabaseBroken     it is, but a line of it cannot be understood
-    └── RecordingError
-        ├── NotARecording      no dialect recognised
-        └── RecordingBroken    recognised, but unreadable from a place on
+    ├── RecordingError
+    │   ├── NotARecording      no dialect recognised
+    │   ├── RecordingBroken    recognised, but unreadable from a place on
+    │   ├── RecordingTooLarge  more frames or bytes than we read at once
+    │   └── ReaderMissing      recognised, but the library that reads it is not installed
+    ├── BadPci                 bytes of a CAN frame that are no ISO-TP frame
+    ├── BadTable               frames whose columns do not fit each other (our own mistake)
+    └── OutputError            decoded values could not be written
 
 Errors carry fields; ``__str__`` builds the English sentence from ``template`` (what happened, where, what to do
 next). The Chinese sentence stands under the same ``code`` in the application's language catalogue.
@@ -21,15 +26,20 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 __all__ = [
+    "BadPci",
+    "BadTable",
     "DatabaseBroken",
     "DatabaseError",
     "DbcError",
     "FileMissing",
     "NotADatabase",
     "NotARecording",
+    "OutputError",
     "Phrase",
+    "ReaderMissing",
     "RecordingBroken",
     "RecordingError",
+    "RecordingTooLarge",
 ]
 
 
@@ -115,3 +125,54 @@ class RecordingBroken(RecordingError):
     reason: Phrase | str
     code: ClassVar[str] = "dbc.recording-broken"
     template: ClassVar[str] = "{path}, {place}: {reason}; the file is damaged or was cut, try a fresh copy"
+
+
+@dataclass(eq=False)
+class RecordingTooLarge(RecordingError):
+    """A recording with more in it than we hold in memory."""
+
+    path: str
+    size: int
+    limit: int
+    code: ClassVar[str] = "dbc.recording-too-large"
+    template: ClassVar[str] = "{path} holds {size} bytes, more than the {limit} that are read at once; split it"
+
+
+@dataclass(eq=False)
+class ReaderMissing(RecordingError):
+    """A recording or output that needs a library which is not installed."""
+
+    path: str
+    library: str
+    install: str
+    code: ClassVar[str] = "dbc.reader-missing"
+    template: ClassVar[str] = "{path} needs {library}, which is not installed; run: {install}"
+
+
+@dataclass(eq=False)
+class BadPci(DbcError):
+    """A CAN frame that is no valid ISO-TP frame."""
+
+    data: str
+    reason: Phrase | str
+    code: ClassVar[str] = "dbc.bad-pci"
+    template: ClassVar[str] = "{data} is not an ISO-TP frame: {reason}"
+
+
+@dataclass(eq=False)
+class BadTable(DbcError):
+    """Columns of frames that do not fit each other: a mistake of the program, not of the car."""
+
+    reason: Phrase | str
+    code: ClassVar[str] = "dbc.bad-table"
+    template: ClassVar[str] = "the frame table contradicts itself: {reason}"
+
+
+@dataclass(eq=False)
+class OutputError(DbcError):
+    """Decoded values could not be written."""
+
+    path: str
+    reason: Phrase | str
+    code: ClassVar[str] = "dbc.output"
+    template: ClassVar[str] = "cannot write {path}: {reason}; nothing was left there"
