@@ -1,0 +1,37 @@
+"""Fixtures for every test: the shared data, and an honest count of what was skipped without it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_ABSENT = "shared data is absent"
+
+
+def shared_folder() -> Path:
+    """Where the shared test data should be: ``HUIZHEN_SHARED``, else ``shared`` beside the repository."""
+    named = os.environ.get("HUIZHEN_SHARED")
+    return Path(named) if named else REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data; skips, naming the folder, when it is not there."""
+    folder = shared_folder()
+    if not folder.is_dir():
+        pytest.skip(f"{_ABSENT}: no folder {folder} (set HUIZHEN_SHARED)")
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Counts the tests that could not run without the shared data."""
+    skipped = [
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and _ABSENT in report.longrepr[2]
+    ]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests skipped: {_ABSENT} ({shared_folder()})", yellow=True)
