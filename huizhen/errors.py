@@ -3,7 +3,8 @@
 ::
 
     HuizhenError
-    └── BadUsage      the command line does not make sense (2)
+    ├── BadUsage      the command line does not make sense (2)
+    └── CannotWrite   a result could not be saved (2)
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-__all__ = ["BadUsage", "HuizhenError"]
+__all__ = ["BadUsage", "CannotWrite", "HuizhenError"]
 
 
 class HuizhenError(Exception):
@@ -31,3 +32,13 @@ class BadUsage(HuizhenError):
     reason: str
     code: ClassVar[str] = "huizhen.bad-usage"
     template: ClassVar[str] = "{reason}"
+
+
+@dataclass(eq=False)
+class CannotWrite(HuizhenError):
+    """A result could not be saved; nothing half-written is left."""
+
+    path: str
+    reason: str
+    code: ClassVar[str] = "huizhen.cannot-write"
+    template: ClassVar[str] = "cannot write {path}: {reason}; choose another place or free some space"

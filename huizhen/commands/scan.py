@@ -1,0 +1,100 @@
+"""``huizhen scan``: the main job. Every ECU, codes, freeze frames, readiness, battery, findings, ranked cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from huizhen.exits import Exit
+from huizhen.links import add_link_options
+
+if TYPE_CHECKING:
+    import argparse
+
+    from casebase.cases import Cases
+
+    from diag.facts import VehicleReport
+    from huizhen.cli import Commands
+    from huizhen.console import Console
+    from huizhen.language import Translator
+
+__all__ = ["add_parser", "rank_cases", "run", "scan_vehicle"]
+
+
+def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
+    """Names the options of ``scan``."""
+    parser = commands.add_parser(
+        "scan",
+        parents=[common],
+        help=tr("scan.help"),
+        description=tr("scan.description"),
+        epilog=tr("scan.epilog"),
+    )
+    add_link_options(parser, tr)
+    parser.add_argument("--symptom", default="", metavar="TEXT", help=tr("scan.symptom"))
+    parser.add_argument("--listen", type=float, default=2.0, metavar="S", help=tr("scan.listen"))
+    parser.add_argument("--library", metavar="FILE", help=tr("scan.library"))
+    parser.add_argument("--fail-on", choices=("stop", "soon", "monitor", "low"), help=tr("scan.fail_on"))
+    parser.add_argument("-o", "--output", metavar="FILE", help=tr("scan.output"))
+
+
+async def scan_vehicle(args: argparse.Namespace, console: Console) -> VehicleReport:
+    """Opens the car that the options name and scans it."""
+    from diag.scan import scan
+    from huizhen.links import open_vehicle
+
+    console.stage(console.tr("scan.stage.opening"))
+    async with open_vehicle(args, console) as vehicle:
+        try:
+            return await scan(
+                vehicle.link,
+                guard=vehicle.guard,
+                databases=vehicle.databases,
+                simulated=vehicle.simulated,
+                listen_s=args.listen,
+                timeout_s=vehicle.timeout_s,
+                progress=lambda stage: console.stage(stage.in_language(console.tr.lang)),
+            )
+        finally:
+            console.stage_done()
+
+
+def rank_cases(report: VehicleReport, symptom: str, library: str | None) -> Cases:
+    """Known fixes for this report, best first."""
+    from casebase.library import Library
+    from casebase.query import Query
+
+    with Library.open(library) as cases:
+        return cases.find(Query.from_report(report, symptom=symptom))
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Scans, prints, saves; returns the exit code."""
+    import asyncio
+
+    from huizhen.files import write_json
+    from huizhen.scanview import show_report
+
+    report = asyncio.run(scan_vehicle(args, console))
+    console.stage(console.tr("scan.stage.matching"))
+    cases = rank_cases(report, args.symptom, args.library)
+    console.stage_done()
+    value: dict[str, Any] = {**report.to_json(), "cases": cases.to_json()}
+    if args.output:
+        write_json(args.output, value)
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(value)
+    else:
+        show_report(report, cases.to_json(), console)
+        if args.output:
+            console.note(console.tr("scan.saved", path=args.output))
+    if not report.complete:
+        return Exit.INTERRUPTED
+    return _exit_for(report, args.fail_on)
+
+
+def _exit_for(report: VehicleReport, fail_on: str | None) -> int:
+    from diag.facts import Severity
+
+    if fail_on and any(finding.severity.rank <= Severity(fail_on).rank for finding in report.findings):
+        return Exit.FINDINGS
+    return Exit.DONE

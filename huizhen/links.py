@@ -1,0 +1,125 @@
+"""How a command reaches a car: the link options of the contract, and what they open.
+
+The order is flag, environment (``HUIZHEN_INTERFACE`` …), python-can's own configuration files. ``--demo`` starts the
+simulated car in process; everything it says is marked as simulated.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from huizhen.errors import BadUsage
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator
+
+    from dbc.database import Database
+    from diag.canbus import FrameLink
+    from diag.guard import TransmitGuard
+    from huizhen.console import Console
+    from huizhen.language import Translator
+
+__all__ = ["OpenVehicle", "add_link_options", "open_vehicle"]
+
+
+def add_link_options(parser: argparse.ArgumentParser, tr: Translator) -> None:
+    """Adds the link options that every command shares."""
+    group = parser.add_argument_group(tr("link.title"))
+    group.add_argument("-i", "--interface", help=tr("link.interface"))
+    group.add_argument("-c", "--channel", help=tr("link.channel"))
+    group.add_argument("-b", "--bitrate", type=int, help=tr("link.bitrate"))
+    group.add_argument("--fd", action="store_true", help=tr("link.fd"))
+    group.add_argument("--data-bitrate", type=int, help=tr("link.data_bitrate"))
+    group.add_argument("--demo", action="store_true", help=tr("link.demo"))
+    group.add_argument("--scenario", metavar="NAME|FILE", help=tr("link.scenario"))
+    group.add_argument("--dbc", action="append", default=[], metavar="FILE", help=tr("link.dbc"))
+    group.add_argument("--timeout", type=float, metavar="S", help=tr("link.timeout"))
+
+
+@dataclass(slots=True)
+class OpenVehicle:
+    """A car within reach.
+
+    Args:
+        databases: those named by ``--dbc``, first match wins; empty = pick a bundled one by what is on the bus.
+        timeout_s: how long to wait for each answer, None = the protocol's own times.
+    """
+
+    link: FrameLink
+    guard: TransmitGuard
+    databases: tuple[Database, ...]
+    simulated: bool
+    timeout_s: float | None
+
+
+def _setting(args: argparse.Namespace, name: str) -> str | None:
+    value = getattr(args, name, None)
+    return value if value is not None else os.environ.get(f"HUIZHEN_{name.upper()}")
+
+
+def _can_settings(args: argparse.Namespace, console: Console) -> tuple[str, str, int | None]:
+    """Interface, channel and bit rate by flag, environment, python-can's configuration, in this order."""
+    interface, channel = _setting(args, "interface"), _setting(args, "channel")
+    bitrate_text = _setting(args, "bitrate")
+    if interface is None or channel is None:
+        import can
+
+        try:
+            config = can.util.load_config()
+        except can.CanError:
+            config = {}
+        interface = interface or config.get("interface")
+        channel = channel or config.get("channel")
+        bitrate_text = bitrate_text or config.get("bitrate")
+    if not interface or channel is None:
+        raise BadUsage(console.tr("link.none_given"))
+    try:
+        return interface, str(channel), int(bitrate_text) if bitrate_text else None
+    except ValueError as error:
+        raise BadUsage(console.tr("link.bad_bitrate", value=bitrate_text)) from error
+
+
+@asynccontextmanager
+async def open_vehicle(args: argparse.Namespace, console: Console) -> AsyncIterator[OpenVehicle]:
+    """Opens what the options name; closes it at the end.
+
+    Raises:
+        BadUsage: the options contradict each other, or name nothing.
+        diag.errors.NoAdapter: it cannot be opened.
+        dbc.errors.DbcError: a database cannot be read.
+        virtualbus.errors.VirtualBusError: a scenario cannot be used.
+    """
+    import dbc
+    from diag.canbus import open_can
+    from diag.guard import TransmitGuard
+
+    databases = tuple(dbc.load(path) for path in args.dbc)
+    if args.scenario and not args.demo:
+        raise BadUsage(console.tr("link.scenario_without_demo"))
+    if args.demo and (args.interface or args.channel):
+        raise BadUsage(console.tr("link.demo_and_interface"))
+    guard = TransmitGuard()
+    async with AsyncExitStack() as stack:
+        if args.demo:
+            import virtualbus
+
+            car = stack.enter_context(virtualbus.running(args.scenario or "weak-cell"))
+            interface, channel, bitrate = car.interface, car.channel, 500_000
+        else:
+            interface, channel, bitrate = _can_settings(args, console)
+        link = await open_can(
+            interface,
+            channel,
+            bitrate=bitrate,
+            fd=args.fd,
+            data_bitrate=args.data_bitrate,
+            guard=guard,
+        )
+        await stack.enter_async_context(link)
+        if args.demo:
+            link.info = replace(link.info, simulated=True)
+        yield OpenVehicle(link, guard, databases, args.demo, args.timeout)

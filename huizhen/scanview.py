@@ -1,0 +1,244 @@
+"""A scan as a person reads it in the terminal: most dangerous first, what to do next, then the details."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from diag.facts import Severity
+
+if TYPE_CHECKING:
+    from diag.facts import BatteryState, Dtc, Finding, VehicleReport
+    from huizhen.console import Console
+
+__all__ = ["show_cases", "show_report"]
+
+_SHADES: Final = "▁▂▃▄▅▆▇█"
+
+
+def show_report(report: VehicleReport, cases: dict[str, Any], console: Console) -> None:
+    """Prints everything of a scan and its ranked cases."""
+    _show_vehicle(report, console)
+    _show_findings(report, console)
+    show_cases(cases, console)
+    _show_dtcs(report, console)
+    _show_battery(report.battery, console)
+    _show_ecus(report, console)
+    for note in report.notes:
+        console.wrapped(note.in_language(console.tr.lang), indent="  ")
+    _show_next(report, cases, console)
+
+
+def _title(text: str, console: Console) -> None:
+    console.line()
+    console.line(console.style(text, "title"))
+
+
+def _show_vehicle(report: VehicleReport, console: Console) -> None:
+    tr, vehicle = console.tr, report.vehicle
+    if report.simulated:
+        console.line(console.style(tr("scan.simulated"), "monitor"))
+    vin = vehicle.vin or tr("scan.no_vin")
+    if vehicle.vin and vehicle.vin_valid is False:
+        vin += f" ({tr('scan.vin_check_failed')})"
+    parts = [part for part in (vehicle.make, vehicle.model, str(vehicle.model_year or "")) if part]
+    console.line(console.style(f"VIN {vin}", "title") + (f"  {' '.join(parts)}" if parts else ""))
+    console.line(
+        tr(
+            "scan.summary",
+            ecus=len(report.ecus),
+            dtcs=sum(dtc.status is None or dtc.status.is_fault for dtc in report.dtcs),
+            seconds=f"{report.duration_s:.1f}",
+        )
+    )
+
+
+def _severity(severity: Severity, console: Console) -> str:
+    names = {
+        Severity.STOP: console.tr("scan.severity.stop"),
+        Severity.SOON: console.tr("scan.severity.soon"),
+        Severity.MONITOR: console.tr("scan.severity.monitor"),
+        Severity.LOW: console.tr("scan.severity.low"),
+    }
+    return names[severity]
+
+
+def _show_findings(report: VehicleReport, console: Console) -> None:
+    tr = console.tr
+    _title(tr("scan.findings"), console)
+    if not report.findings:
+        complete = report.ecus and not report.unanswered
+        console.line("  " + console.style(tr("scan.no_findings") if complete else tr("scan.no_findings_but"), "good"))
+        return
+    safety: list[str] = []
+    for finding in report.findings:
+        _show_finding(finding, console)
+        safety += [step.in_language(tr.lang) for step in finding.safety if step.in_language(tr.lang) not in safety]
+    if safety:
+        console.line()
+        console.line("  " + console.style(f" {tr('scan.safety')} ", "stop"))
+        for number, step in enumerate(safety, start=1):
+            console.wrapped(step, indent="     ", first=f"  {number}. ")
+
+
+def _show_finding(finding: Finding, console: Console) -> None:
+    lang = console.tr.lang
+    badge = console.style(f"[{_severity(finding.severity, console)}]", finding.severity.value)
+    console.line(f"  {badge} {console.style(finding.title.in_language(lang), 'title')}")
+    for item in finding.evidence:
+        console.wrapped(item.text.in_language(lang), indent="      ", first="    · ")
+
+
+def show_cases(cases: dict[str, Any], console: Console) -> None:
+    """Prints ranked cases (CASES of the contract)."""
+    tr = console.tr
+    if cases["verdict"] == "none":
+        return
+    _title(tr("scan.cases"), console)
+    verdicts = {
+        "direct": tr("scan.verdict.direct"),
+        "test": tr("scan.verdict.test"),
+        "expert": tr("scan.verdict.expert"),
+        "unknown": tr("scan.verdict.unknown"),
+    }
+    console.wrapped(verdicts[cases["verdict"]], indent="  ")
+    for rank, match in enumerate(cases["matches"][: None if console.verbose else 3], start=1):
+        odds = f"{match['p'] * 100:.0f} %"
+        console.line(f"  {rank}. {odds:>5}  {console.style(match['title'][tr.lang], 'title')}  ({match['case_id']})")
+        for reason in match["because"][:4]:
+            console.wrapped(reason[tr.lang], indent="           ", first="         + ")
+        for reason in match["against"][:2]:
+            console.wrapped(reason[tr.lang], indent="           ", first="         − ")
+        if rank == 1:
+            console.wrapped(match["fix"][tr.lang], indent="           ", first="         → ")
+    if test := cases.get("next_test"):
+        console.wrapped(tr("scan.next_test", test=test["title"][tr.lang]), indent="  ")
+
+
+def _status(dtc: Dtc, console: Console) -> str:
+    tr, status = console.tr, dtc.status
+    if status is None:
+        words = {
+            "stored": tr("scan.kind.stored"),
+            "pending": tr("scan.kind.pending"),
+            "permanent": tr("scan.kind.permanent"),
+        }
+        return ", ".join(words[kind.value] for kind in dtc.kind) or tr("scan.kind.stored")
+    if status.failing_now:
+        return tr("scan.status.active")
+    if status.confirmed:
+        return tr("scan.status.stored")
+    if status.pending:
+        return tr("scan.status.pending")
+    return tr("scan.status.history")
+
+
+def _show_dtcs(report: VehicleReport, console: Console) -> None:
+    tr = console.tr
+    shown = [dtc for dtc in report.dtcs if dtc.status is None or dtc.status.is_fault or console.verbose]
+    if not shown:
+        return
+    _title(tr("scan.dtcs"), console)
+    rows = []
+    for dtc in shown:
+        status = f"{dtc.status.mask:02X} " if dtc.status else ""
+        text = dtc.text.in_language(tr.lang) if dtc.text else tr("scan.no_text")
+        rows.append(
+            [dtc.display, dtc.ecu or "", status + _status(dtc, console), _severity(dtc.severity, console), text]
+        )
+    console.table(
+        rows,
+        head=[tr("scan.head.code"), "ECU", tr("scan.head.status"), tr("scan.head.severity"), tr("scan.head.meaning")],
+    )
+    _show_freeze_frames(report, console)
+
+
+def _show_freeze_frames(report: VehicleReport, console: Console) -> None:
+    tr = console.tr
+    for frame in report.freeze_frames:
+        if not frame.readings:
+            continue
+        readings = ", ".join(
+            f"{item.text.in_language(tr.lang) if item.text else item.name} {_value(item.value)} {item.unit}".strip()
+            for item in frame.readings
+        )
+        console.wrapped(tr("scan.freeze_frame", code=frame.code, ecu=frame.ecu, readings=readings), indent="  ")
+
+
+def _value(value: float | str | None) -> str:
+    if value is None:
+        return "—"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _show_battery(battery: BatteryState | None, console: Console) -> None:
+    tr = console.tr
+    if battery is None:
+        return
+    _title(tr("scan.battery"), console)
+
+    def shown(value: float | None, digits: int, unit: str) -> str:
+        return tr("scan.unseen") if value is None else f"{value:.{digits}f} {unit}"
+
+    console.table(
+        [
+            [tr("scan.soc"), shown(battery.soc_percent, 1, "%"), tr("scan.pack"), shown(battery.pack_v, 1, "V")],
+            [
+                tr("scan.current"),
+                shown(battery.current_a, 1, "A"),
+                tr("scan.spread"),
+                shown(battery.spread_mv, 0, "mV"),
+            ],
+            [
+                tr("scan.insulation"),
+                shown(battery.insulation_kohm, 0, "kΩ"),
+                tr("scan.temperature"),
+                shown(battery.features.get("temp_max_c"), 1, "°C"),
+            ],
+        ]
+    )
+    seen = [volts for volts in battery.cell_v if volts is not None]
+    if seen:
+        low, high = min(seen), max(seen)
+        console.line(f"  {tr('scan.cells', n=len(battery.cell_v), low=f'{low:.3f}', high=f'{high:.3f}')}")
+        floor = min(low, high - 0.02)
+        for start in range(0, len(battery.cell_v), 32):
+            cells = battery.cell_v[start : start + 32]
+            bars = "".join(
+                "·" if v is None else _SHADES[min(7, int((v - floor) / (high - floor) * 7.999))] for v in cells
+            )
+            console.line(f"  {start + 1:>4}  {bars}")
+    if battery.weakest_cell and battery.weakest_why and (battery.features.get("cell_low_z") or 0) >= 4:
+        console.line("  " + tr("scan.weakest", cell=battery.weakest_cell, why=battery.weakest_why.in_language(tr.lang)))
+    for item in battery.rejected:
+        console.line("  " + tr("scan.rejected", signal=item.signal, n=item.n, why=item.why.in_language(tr.lang)))
+
+
+def _show_ecus(report: VehicleReport, console: Console) -> None:
+    tr = console.tr
+    from diag.findings import ROLE_NAMES
+
+    _title(tr("scan.ecus"), console)
+    rows = []
+    for ecu in report.ecus:
+        version = ecu.identification.get("systemSupplierECUSoftwareVersionNumber") or ecu.identification.get(
+            "vehicleManufacturerECUSoftwareVersionNumber", ""
+        )
+        rows.append([ecu.address, ROLE_NAMES[ecu.role].in_language(tr.lang), ecu.protocol, ecu.name, version])
+    console.table(
+        rows,
+        head=["ECU", tr("scan.head.role"), tr("scan.head.protocol"), tr("scan.head.name"), tr("scan.head.software")],
+    )
+    for item in report.unanswered:
+        console.line("  " + console.style(f"{item.address}  {item.why.in_language(tr.lang)}", "soon"))
+
+
+def _show_next(report: VehicleReport, cases: dict[str, Any], console: Console) -> None:
+    """What to do now; an expert's room is always one command away when something is wrong."""
+    tr = console.tr
+    if not report.findings and cases["verdict"] == "none":
+        return
+    options = "--demo" if report.simulated else f"-i {report.link.interface} -c {report.link.channel}"
+    _title(tr("scan.next"), console)
+    if cases["verdict"] in ("direct", "test") and cases["matches"]:
+        console.line("  " + tr("scan.show_fix", command=f"huizhen case show {cases['matches'][0]['case_id']}"))
+    console.line("  " + tr("scan.call_expert", command=f"huizhen consult open {options}"))
