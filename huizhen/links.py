@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from huizhen.errors import BadUsage
@@ -120,6 +120,4 @@ async def open_vehicle(args: argparse.Namespace, console: Console) -> AsyncItera
             guard=guard,
         )
         await stack.enter_async_context(link)
-        if args.demo:
-            link.info = replace(link.info, simulated=True)
-        yield OpenVehicle(link, guard, databases, args.demo, args.timeout)
+        yield OpenVehicle(link, guard, databases, link.info.simulated, args.timeout)
