@@ -94,7 +94,7 @@ class DatabaseBroken(DatabaseError):
     """A database whose content contradicts itself or the format."""
 
     path: str
-    line: int | None
+    line: int | str
     reason: Phrase | str
     code: ClassVar[str] = "dbc.database-broken"
     template: ClassVar[str] = "{path}, line {line}: {reason}; mend that line or give another database"
