@@ -1,1 +1,618 @@
-"""Not written yet: canbus."""
+"""Frames from and to a CAN bus, over any interface that python-can knows.
+
+A :class:`FrameLink` may have several readers at once: every call of :meth:`FrameLink.frames` is a subscription of its
+own with its own bounded queue, so that a slow recorder takes nothing from the diagnostics. How frames are received is
+chosen once, when the link opens: by file descriptor where the bus has one, by the queue itself on python-can's
+in-process bus, by one thread for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import queue
+import threading
+import time
+import weakref
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+import can
+from can.interfaces.virtual import VirtualBus
+
+from diag.errors import LinkLost, NoAdapter
+from diag.facts import LinkInfo, Text
+from diag.guard import TransmitGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+__all__ = ["CanLink", "Frame", "FrameLink", "FrameSubscription", "open_can"]
+
+_LOG = logging.getLogger(__name__)
+
+_CAPACITY: Final = 16_384
+"""Frames that wait for a reader: four seconds of a full 500 kbit/s bus."""
+
+_DRAIN: Final = 256
+"""Frames taken from the driver before others on the loop have their turn."""
+
+_POLL_S: Final = 0.2
+"""How long the reader thread sleeps in the driver before it looks whether to stop."""
+
+_SEND_PATIENCE_S: Final = 1.0
+"""How long a full transmit buffer may stay full before the link counts as lost."""
+
+_MALFORMED_LIMIT: Final = 64
+"""Unreadable lines in a row after which a serial adapter counts as lost."""
+
+_CLOCK_TOLERANCE_S: Final = 3600.0
+"""Adapters whose clock differs more than this from ours count from their own start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One CAN or CAN FD frame.
+
+    Args:
+        t_ns: UTC nanoseconds since the Unix epoch, as the adapter or this machine stamped it; 0 on a frame to send.
+        tx: this machine sent it.
+    """
+
+    can_id: int
+    data: bytes
+    t_ns: int = 0
+    extended: bool = False
+    fd: bool = False
+    remote: bool = False
+    error: bool = False
+    channel: str = ""
+    tx: bool = False
+
+
+class FrameSubscription:
+    """One reader's view of a link: an async iterator of frames that ends when it or the link is closed.
+
+    When nobody reads, the oldest frames go; :attr:`dropped` counts them. Closing is by ``with`` or :meth:`close`; a
+    subscription that is no longer referenced closes itself.
+    """
+
+    def __init__(self, *, capacity: int, accept: Callable[[Frame], bool] | None, is_sent_wanted: bool) -> None:
+        self.dropped = 0
+        self._accept = accept
+        self._is_sent_wanted = is_sent_wanted
+        self._frames: deque[Frame] = deque(maxlen=capacity)
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_closed = False
+        self._error: LinkLost | None = None
+
+    def push(self, frame: Frame) -> None:
+        """Takes a frame from the link; called on the event loop."""
+        if self._is_closed or (frame.tx and not self._is_sent_wanted):
+            return
+        if self._accept is not None and not self._accept(frame):
+            return
+        if len(self._frames) == self._frames.maxlen:
+            self.dropped += 1
+        self._frames.append(frame)
+        self._wake()
+
+    def close(self, error: LinkLost | None = None) -> None:
+        """Ends the iteration after the frames that are already here; with an error, it raises that."""
+        if not self._is_closed:
+            self._is_closed, self._error = True, error
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self) -> bool:
+        """Waits until frames are here; False when none will come any more."""
+        while not self._frames:
+            if self._is_closed:
+                if self._error is not None:
+                    raise self._error
+                return False
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return True
+
+    async def batch(self) -> tuple[Frame, ...]:
+        """All frames that are here, at least one; empty only at the end.
+
+        Raises:
+            LinkLost: the adapter went away.
+        """
+        await self._wait()
+        frames = tuple(self._frames)
+        self._frames.clear()
+        return frames
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        if not await self._wait():
+            raise StopAsyncIteration
+        return self._frames.popleft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class FrameLink(Protocol):
+    """Something that frames come from and go to: an adapter, a recording, a simulated car."""
+
+    info: LinkInfo
+
+    @property
+    def guard(self) -> TransmitGuard:
+        """Who decides what leaves through this link."""
+        ...
+
+    def frames(
+        self,
+        *,
+        accept: Callable[[Frame], bool] | None = None,
+        capacity: int = _CAPACITY,
+        is_sent_wanted: bool = False,
+    ) -> FrameSubscription:
+        """A new, independent subscription to what arrives from now on.
+
+        Args:
+            accept: lets only some frames into the queue.
+            capacity: most frames that wait for this reader.
+            is_sent_wanted: whether the frames that this machine sends come too, marked ``tx``.
+        """
+        ...
+
+    async def send(self, frame: Frame) -> None:
+        """Sends one frame, if the guard lets it.
+
+        Raises:
+            RefusedByPolicy: the frame belongs to no exchange that the guard opened.
+            LinkLost: the adapter went away, or nobody on the bus acknowledges.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Gives the adapter back; may be called twice."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class _WakingQueue(queue.Queue[can.Message]):
+    """The receive queue of python-can's in-process bus, which tells the event loop when something is in it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]) -> None:
+        super().__init__(_CAPACITY)
+        self._loop, self._on_ready, self._home = loop, on_ready, threading.get_ident()
+        self._is_woken = False
+        self.dropped = 0
+
+    def put(self, item: can.Message, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002 - as queue.Queue
+        """Takes a message from any thread; never waits, the oldest goes when the queue is full."""
+        try:
+            super().put(item, block=False)
+        except queue.Full:
+            with contextlib.suppress(queue.Empty):
+                self.get_nowait()
+                self.dropped += 1
+            super().put(item, block=False)
+        if self._is_woken or self._loop.is_closed():
+            return
+        self._is_woken = True
+        if threading.get_ident() == self._home:
+            self._loop.call_soon(self._on_ready)
+        else:
+            self._loop.call_soon_threadsafe(self._on_ready)
+
+    def take(self) -> list[can.Message]:
+        """Everything that is here. What comes later wakes the loop again."""
+        self._is_woken = False
+        messages = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                messages.append(self.get_nowait())
+        return messages
+
+
+class _Intake(Protocol):
+    def stop(self) -> None:
+        """No frame is delivered afterwards; may block for a moment."""
+        ...
+
+
+class _DescriptorIntake:
+    """Receives when the file descriptor of the bus is readable."""
+
+    def __init__(self, link: CanLink, bus: can.BusABC, descriptor: int) -> None:
+        self._link, self._bus, self._descriptor = link, bus, descriptor
+        self._loop = asyncio.get_running_loop()
+        self._malformed = 0
+        self._loop.add_reader(descriptor, self._drain)
+
+    def _drain(self) -> None:
+        messages: list[can.Message] = []
+        try:
+            for _ in range(_DRAIN):
+                message = self._bus.recv(timeout=0)
+                if message is None:
+                    break
+                messages.append(message)
+        except ValueError as exc:  # slcan: a line that is not hexadecimal
+            self._malformed += 1
+            self._link.malformed += 1
+            if self._malformed >= _MALFORMED_LIMIT:
+                self._link.lose(exc)
+        except (can.CanError, OSError) as exc:
+            self._link.deliver(messages)
+            self._link.lose(exc)
+            return
+        if messages:
+            self._malformed = 0
+            self._link.deliver(messages)
+
+    def stop(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+
+
+class _QueueIntake:
+    """Receives from python-can's in-process bus, which has neither descriptor nor need of a thread."""
+
+    def __init__(self, link: CanLink, bus: VirtualBus) -> None:
+        self._link = link
+        self._is_stopped = False
+        self._queue = _WakingQueue(asyncio.get_running_loop(), self._drain)
+        # The bus offers no hook for arrivals: its queue, a public attribute, is exchanged in the channel's list.
+        peers = bus.channel
+        peers[next(at for at, peer in enumerate(peers) if peer is bus.queue)] = self._queue
+        bus.queue = self._queue
+
+    def _drain(self) -> None:
+        messages = self._queue.take()
+        self._link.dropped = self._queue.dropped
+        if messages and not self._is_stopped:
+            self._link.deliver(messages)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+
+class _ThreadIntake:
+    """Receives in a thread, for drivers that can only block; hands over in batches."""
+
+    def __init__(self, link: CanLink, bus: can.BusABC) -> None:
+        self._link, self._bus = link, bus
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[can.Message] = deque(maxlen=_CAPACITY)
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name=f"can {link.info.channel}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopped:
+                message = self._bus.recv(timeout=_POLL_S)
+                if message is not None:
+                    self._hand_over(message)
+        except Exception as exc:  # noqa: BLE001 - top of a thread: drivers raise anything, and the owner must see it
+            if not self._is_stopped:
+                self._loop.call_soon_threadsafe(self._link.lose, exc)
+
+    def _hand_over(self, message: can.Message) -> None:
+        with self._lock:
+            is_first = not self._waiting
+            if len(self._waiting) == self._waiting.maxlen:
+                self._link.dropped += 1
+            self._waiting.append(message)
+        if is_first and not self._is_stopped:
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        with self._lock:
+            messages = list(self._waiting)
+            self._waiting.clear()
+        if not self._is_stopped:
+            self._link.deliver(messages)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout=5 * _POLL_S)
+
+
+class CanLink:
+    """A :class:`FrameLink` over an open python-can bus; the link owns the bus and shuts it down.
+
+    To be made on the running event loop; usually by :func:`open_can`.
+
+    Attributes:
+        info: what the link goes through.
+        dropped: frames lost before any reader saw them, because this machine was too busy.
+        malformed: lines of a serial adapter that were no frames.
+    """
+
+    def __init__(self, bus: can.BusABC, *, info: LinkInfo, guard: TransmitGuard | None = None) -> None:
+        self.info = info
+        self.dropped = 0
+        self.malformed = 0
+        self._bus = bus
+        self._guard = guard if guard is not None else TransmitGuard()
+        self._subscriptions: tuple[weakref.ref[FrameSubscription], ...] = ()
+        self._lost: LinkLost | None = None
+        self._is_closed = False
+        self._clock_offset_ns: int | None = None
+        self._intake, self._pool = self._choose()
+
+    def _choose(self) -> tuple[_Intake, ThreadPoolExecutor | None]:
+        """How to receive, and whether sending may block and so needs a thread of its own."""
+        if isinstance(self._bus, VirtualBus):
+            return _QueueIntake(self, self._bus), None
+        try:
+            descriptor = self._bus.fileno()
+        except (NotImplementedError, can.CanError):
+            descriptor = -1
+        intake = _DescriptorIntake(self, self._bus, descriptor) if descriptor >= 0 else _ThreadIntake(self, self._bus)
+        is_socket = self.info.interface in {"socketcan", "udp_multicast"}
+        return intake, None if is_socket else ThreadPoolExecutor(1, thread_name_prefix="can send")
+
+    @property
+    def guard(self) -> TransmitGuard:
+        """Who decides what leaves through this link."""
+        return self._guard
+
+    def frames(
+        self,
+        *,
+        accept: Callable[[Frame], bool] | None = None,
+        capacity: int = _CAPACITY,
+        is_sent_wanted: bool = False,
+    ) -> FrameSubscription:
+        """A new, independent subscription to what arrives from now on; see :class:`FrameLink`."""
+        subscription = FrameSubscription(capacity=capacity, accept=accept, is_sent_wanted=is_sent_wanted)
+        if self._is_closed or self._lost is not None:
+            subscription.close(self._lost)
+        else:
+            self._subscriptions = (*self._living(), weakref.ref(subscription))
+        return subscription
+
+    def _living(self) -> Iterable[weakref.ref[FrameSubscription]]:
+        return (ref for ref in self._subscriptions if (peer := ref()) is not None and not peer._is_closed)  # noqa: SLF001 - one unit
+
+    def deliver(self, messages: list[can.Message]) -> None:
+        """Hands received messages to every reader; called on the event loop."""
+        for message in messages:
+            self._publish(self._frame_from_message(message))
+
+    def _publish(self, frame: Frame) -> None:
+        if not frame.tx:
+            self._guard.observe(frame.can_id, frame.data, extended=frame.extended)
+        for ref in self._subscriptions:
+            subscription = ref()
+            if subscription is not None:
+                subscription.push(frame)
+
+    def _frame_from_message(self, message: can.Message) -> Frame:
+        if self._clock_offset_ns is None:
+            now = time.time()
+            is_utc = abs(message.timestamp - now) < _CLOCK_TOLERANCE_S
+            self._clock_offset_ns = 0 if is_utc else int((now - message.timestamp) * 1e9)
+        return Frame(
+            message.arbitration_id,
+            bytes(message.data),
+            round(message.timestamp * 1e6) * 1000 + self._clock_offset_ns,
+            message.is_extended_id,
+            message.is_fd,
+            message.is_remote_frame,
+            message.is_error_frame,
+            self.info.channel,
+        )
+
+    async def send(self, frame: Frame) -> None:
+        """Sends one frame, if the guard lets it; see :class:`FrameLink`."""
+        self._guard.check_frame(
+            frame.can_id, frame.data, extended=frame.extended, is_plain=not (frame.remote or frame.error)
+        )
+        if self._lost is not None:
+            raise self._lost
+        if self._is_closed:
+            raise LinkLost(self.info.channel, Text("it was closed", "已关闭"))
+        message = can.Message(
+            arbitration_id=frame.can_id,
+            is_extended_id=frame.extended,
+            data=frame.data,
+            is_fd=frame.fd,
+            bitrate_switch=frame.fd,
+        )
+        try:
+            await self._transmit(message)
+        except (can.CanError, OSError, ValueError) as exc:
+            self.lose(exc)
+            raise LinkLost(self.info.channel, _reason(exc)) from exc
+        self._publish(_sent(frame, self.info.channel))
+
+    async def _transmit(self, message: can.Message) -> None:
+        if self._pool is not None:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._bus.send, message, _SEND_PATIENCE_S)
+            return
+        patience_ends = time.monotonic() + _SEND_PATIENCE_S
+        while True:
+            try:
+                self._bus.send(message, timeout=0)
+            except can.CanOperationError as exc:
+                is_full = exc.error_code == errno.ENOBUFS or "buffer full" in str(exc)
+                if not is_full or time.monotonic() > patience_ends:
+                    raise
+            else:
+                return
+            await asyncio.sleep(0.001)
+
+    def lose(self, exc: Exception) -> None:
+        """Ends every subscription with LinkLost; called on the event loop when the driver reports an error."""
+        if self._lost is not None or self._is_closed:
+            return
+        self._lost = LinkLost(self.info.channel, _reason(exc))
+        self._lost.__cause__ = exc
+        _LOG.warning("link lost on %s: %s", self.info.channel, exc)
+        if isinstance(self._intake, _DescriptorIntake):
+            self._intake.stop()
+        for ref in self._subscriptions:
+            subscription = ref()
+            if subscription is not None:
+                subscription.close(self._lost)
+
+    async def close(self) -> None:
+        """Stops receiving, ends every subscription and shuts the bus down; may be called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for ref in self._subscriptions:
+            subscription = ref()
+            if subscription is not None:
+                subscription.close()
+        if isinstance(self._intake, _ThreadIntake):
+            await asyncio.to_thread(self._intake.stop)
+        else:
+            self._intake.stop()
+        if self._pool is None:
+            _shut_down(self._bus)
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._pool, _shut_down, self._bus)
+            self._pool.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _sent(frame: Frame, channel: str) -> Frame:
+    return Frame(frame.can_id, frame.data, time.time_ns(), frame.extended, frame.fd, channel=channel, tx=True)
+
+
+def _shut_down(bus: can.BusABC) -> None:
+    try:
+        bus.shutdown()
+    except (can.CanError, OSError) as exc:
+        _LOG.warning("while closing: %s", exc)
+
+
+_BY_ERRNO: Final[dict[int, Text]] = {
+    errno.ENOENT: Text("there is no such device", "没有该设备"),
+    errno.ENODEV: Text(
+        "there is no such interface; for SocketCAN: ip link set can0 up type can bitrate 500000",
+        "没有该接口;SocketCAN 请先执行 ip link set can0 up type can bitrate 500000",
+    ),
+    errno.EACCES: Text(
+        "no permission; on Linux join the group dialout and log in again",
+        "没有权限;Linux 下请加入 dialout 组后重新登录",
+    ),
+    errno.EBUSY: Text("another program uses it", "被其他程序占用"),
+    errno.ENETDOWN: Text(
+        "the interface is down; ip link set can0 up type can bitrate 500000",
+        "接口未启用;请执行 ip link set can0 up type can bitrate 500000",
+    ),
+    errno.EAFNOSUPPORT: Text("this system has no SocketCAN", "本系统不支持 SocketCAN"),
+    errno.EIO: Text("it was unplugged", "设备已拔出"),
+    errno.ENXIO: Text("it was unplugged", "设备已拔出"),
+    errno.ENOBUFS: Text(
+        "nobody on the bus acknowledges; check the bit rate and the wiring", "总线上无应答位;请检查波特率和接线"
+    ),
+}
+
+
+def _reason(exc: BaseException) -> Text:
+    """Why a driver failed, as a person can use it; the driver's own words where we know no better."""
+    seen: BaseException | None = exc
+    while seen is not None:
+        code = getattr(seen, "errno", None) or getattr(seen, "error_code", None)
+        if code in _BY_ERRNO:
+            return _BY_ERRNO[code]
+        seen = seen.__cause__ or seen.__context__
+    words = str(exc) or type(exc).__name__
+    if isinstance(exc, can.CanInterfaceNotImplementedError) and words.startswith("Unknown interface"):
+        return Text("python-can knows no such interface", "python-can 没有这种接口")
+    if isinstance(exc, (can.CanInterfaceNotImplementedError, ImportError, NameError)) or "library not found" in words:
+        return Text(f"the driver is not installed: {words}", f"驱动未安装:{words}")
+    if "buffer full" in words:
+        return _BY_ERRNO[errno.ENOBUFS]
+    return Text(words, words)
+
+
+def _is_simulation(interface: str, channel: str) -> bool:
+    """Whether no real car can be at the other end."""
+    return interface in {"virtual", "udp_multicast"} or channel.startswith(("vcan", "/dev/pts/"))
+
+
+def _bus_options(interface: str, channel: str, bitrate: int | None, data_bitrate: int | None, *, fd: bool) -> Any:
+    options: dict[str, Any] = {"interface": interface, "channel": channel}
+    if bitrate is not None:
+        options["bitrate"] = bitrate
+    if interface == "udp_multicast":
+        options |= {"hop_limit": 0, "fd": fd}
+    elif interface == "slcan":
+        # Reading must not wait inside the event loop; a pseudo-terminal does not restart as a USB adapter may.
+        options |= {"timeout": 0, "sleep_after_open": 0.0 if channel.startswith("/dev/pts/") else 2.0}
+    elif fd:
+        options["fd"] = True
+        if data_bitrate is not None:
+            options["data_bitrate"] = data_bitrate
+    return options
+
+
+async def open_can(
+    interface: str,
+    channel: str,
+    bitrate: int | None = None,
+    *,
+    fd: bool = False,
+    data_bitrate: int | None = None,
+    guard: TransmitGuard | None = None,
+    simulated: bool | None = None,
+    **options: Any,
+) -> CanLink:
+    """Opens a bus as python-can names it; the event loop runs on while the driver starts.
+
+    Args:
+        interface: python-can's name of the kind of adapter.
+        channel: which one, as that interface names it.
+        bitrate: bit/s of the arbitration phase; None leaves what is configured.
+        fd: CAN FD.
+        data_bitrate: bit/s of the data phase, with ``fd``.
+        guard: decides what may be sent; left out, only reading.
+        simulated: whether a simulated car is at the other end; left out, it follows from interface and channel.
+        options: for the driver. Multicast packets stay on this machine unless ``hop_limit`` says otherwise.
+
+    Raises:
+        NoAdapter: no such interface or channel, no driver, no permission, or in use.
+    """
+    wanted = _bus_options(interface, channel, bitrate, data_bitrate, fd=fd) | options
+    try:
+        bus = await asyncio.to_thread(lambda: can.Bus(**wanted))
+    except (can.CanError, OSError, ValueError, ImportError, TypeError, NameError, AttributeError) as exc:
+        # Drivers of python-can raise nearly anything when their vendor library is absent.
+        raise NoAdapter(interface, channel, _reason(exc)) from exc
+    is_simulated = _is_simulation(interface, channel) if simulated is None else simulated
+    return CanLink(bus, info=LinkInfo(interface, channel, bitrate, is_simulated), guard=guard)
