@@ -1,8 +1,30 @@
-"""What can go wrong in the expert room.
+"""What can go wrong in the expert room. Every one of them ends the program with exit code 8.
 
 ::
 
     ConsultError
+    ├── InviteError
+    │   ├── InviteUnknown      no such invite (HTTP 403)
+    │   ├── InviteUsed         it was redeemed before (410)
+    │   └── InviteExpired      its fifteen minutes are over (410)
+    ├── AccessError
+    │   ├── SessionRefused     no session, or one that has ended (401)
+    │   ├── RoleRefused        the role may not do this (403)
+    │   └── OriginRefused      the request came from another site's page (403)
+    ├── TooMuch                a limit of size or rate (413, 429)
+    ├── WireError
+    │   ├── BlockBroken        bytes that are no sample block
+    │   └── MessageBroken      text that is no message of the room
+    ├── ServerError
+    │   ├── ServerUnreachable  nobody answers at the address
+    │   ├── CertificateRefused the server's certificate is not trusted
+    │   ├── ServerRefused      it answered, and said no without a reason known here
+    │   └── RoomClosed         the room has ended
+    └── ServiceError
+        ├── CannotListen       the port is taken, or the address is not ours
+        ├── CertificateBroken  the certificate or key file for TLS cannot be used
+        ├── PageMissing        the page was not built
+        └── JournalBroken      the room's journal cannot be written or read
 
 Errors carry fields; ``__str__`` builds the English sentence from ``template`` (what happened, where, what to do
 next). The Chinese sentence stands under the same ``code`` in the application's language catalogue.
@@ -10,16 +32,234 @@ next). The Chinese sentence stands under the same ``code`` in the application's 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-__all__ = ["ConsultError"]
+if TYPE_CHECKING:
+    from diag.facts import Text
+
+__all__ = [
+    "AccessError",
+    "BlockBroken",
+    "CannotListen",
+    "CertificateBroken",
+    "CertificateRefused",
+    "ConsultError",
+    "InviteError",
+    "InviteExpired",
+    "InviteUnknown",
+    "InviteUsed",
+    "JournalBroken",
+    "MessageBroken",
+    "OriginRefused",
+    "PageMissing",
+    "RoleRefused",
+    "RoomClosed",
+    "ServerError",
+    "ServerRefused",
+    "ServerUnreachable",
+    "ServiceError",
+    "SessionRefused",
+    "TooMuch",
+    "WireError",
+]
 
 
 class ConsultError(Exception):
-    """Root of this package's errors."""
+    """Root of this package's errors. ``status`` is what HTTP says when it ends a request."""
 
     code: ClassVar[str] = "consult"
     template: ClassVar[str] = "error in the expert room"
+    status: ClassVar[int] = 400
 
     def __str__(self) -> str:
         return self.template.format(**vars(self))
+
+
+class InviteError(ConsultError):
+    """An invite cannot be redeemed."""
+
+    code: ClassVar[str] = "consult.invite"
+    status: ClassVar[int] = 410
+
+
+class InviteUnknown(InviteError):
+    """No such invite was ever given out, or long ago."""
+
+    code: ClassVar[str] = "consult.invite-unknown"
+    template: ClassVar[str] = "this invite is not valid; copy the whole link, or ask for a new one"
+    status: ClassVar[int] = 403
+
+
+class InviteUsed(InviteError):
+    """An invite is good for one person, once."""
+
+    code: ClassVar[str] = "consult.invite-used"
+    template: ClassVar[str] = "this invite was used before; each works once, ask for a new one"
+
+
+class InviteExpired(InviteError):
+    """An invite lives for fifteen minutes."""
+
+    code: ClassVar[str] = "consult.invite-expired"
+    template: ClassVar[str] = "this invite has expired; ask for a new one"
+
+
+class AccessError(ConsultError):
+    """Somebody asked for what is not theirs."""
+
+    code: ClassVar[str] = "consult.access"
+    status: ClassVar[int] = 403
+
+
+class SessionRefused(AccessError):
+    """The request carries no session of this room, or one that has ended."""
+
+    code: ClassVar[str] = "consult.session-refused"
+    template: ClassVar[str] = "not signed in to this room, or the session has ended; join with a new invite"
+    status: ClassVar[int] = 401
+
+
+@dataclass(eq=False)
+class RoleRefused(AccessError):
+    """The session is good, its role does not allow this."""
+
+    role: str
+    code: ClassVar[str] = "consult.role-refused"
+    template: ClassVar[str] = "the role {role} may not do this; ask the technician"
+
+
+class OriginRefused(AccessError):
+    """A page of another site sent this request in the visitor's name."""
+
+    code: ClassVar[str] = "consult.origin-refused"
+    template: ClassVar[str] = "refused: the request comes from another site; open the room by its own address"
+
+
+@dataclass(eq=False)
+class TooMuch(ConsultError):
+    """A limit was passed."""
+
+    what: Text | str
+    limit: str
+    code: ClassVar[str] = "consult.too-much"
+    template: ClassVar[str] = "too much: {what}, the limit is {limit}; wait a little or send less"
+    status: ClassVar[int] = 429
+
+
+class WireError(ConsultError):
+    """Something arrived that is not of the room's format."""
+
+    code: ClassVar[str] = "consult.wire"
+
+
+@dataclass(eq=False)
+class BlockBroken(WireError):
+    """Bytes that are no sample block."""
+
+    reason: Text | str
+    code: ClassVar[str] = "consult.block-broken"
+    template: ClassVar[str] = "broken sample block: {reason}; agent and service may be of different versions"
+
+
+@dataclass(eq=False)
+class MessageBroken(WireError):
+    """Text that is no message of the room."""
+
+    reason: Text | str
+    code: ClassVar[str] = "consult.message-broken"
+    template: ClassVar[str] = "broken message: {reason}; agent and service may be of different versions"
+
+
+class ServerError(ConsultError):
+    """The room's server cannot be used."""
+
+    code: ClassVar[str] = "consult.server"
+
+
+@dataclass(eq=False)
+class ServerUnreachable(ServerError):
+    """Nobody answers at the address, or not like a room service."""
+
+    url: str
+    reason: Text | str
+    code: ClassVar[str] = "consult.server-unreachable"
+    template: ClassVar[str] = "no room service at {url}: {reason}; check the address and the network"
+
+
+@dataclass(eq=False)
+class CertificateRefused(ServerError):
+    """TLS works, but the certificate is not trusted."""
+
+    url: str
+    reason: str
+    code: ClassVar[str] = "consult.certificate-refused"
+    template: ClassVar[str] = (
+        "the certificate of {url} is not trusted ({reason}); give the workshop's CA with --ca FILE"
+    )
+
+
+@dataclass(eq=False)
+class ServerRefused(ServerError):
+    """The server answered with a status that no error here stands for."""
+
+    url: str
+    status_code: int
+    code: ClassVar[str] = "consult.server-refused"
+    template: ClassVar[str] = "{url} answered with HTTP {status_code}; is this a Huizhen room service?"
+
+
+class RoomClosed(ServerError):
+    """The room has ended."""
+
+    code: ClassVar[str] = "consult.room-closed"
+    template: ClassVar[str] = "the room is closed; open a new one"
+    status: ClassVar[int] = 410
+
+
+class ServiceError(ConsultError):
+    """The service cannot run here."""
+
+    code: ClassVar[str] = "consult.service"
+    status: ClassVar[int] = 500
+
+
+@dataclass(eq=False)
+class CannotListen(ServiceError):
+    """The port is taken, or the address is not one of this machine's."""
+
+    address: str
+    reason: str
+    code: ClassVar[str] = "consult.cannot-listen"
+    template: ClassVar[str] = "cannot listen on {address}: {reason}; choose another with --host and --port"
+
+
+@dataclass(eq=False)
+class CertificateBroken(ServiceError):
+    """The files given for TLS cannot be used."""
+
+    path: str
+    reason: str
+    code: ClassVar[str] = "consult.certificate-broken"
+    template: ClassVar[str] = "cannot use the certificate {path}: {reason}; both files must be PEM and belong together"
+
+
+@dataclass(eq=False)
+class PageMissing(ServiceError):
+    """The package was installed without its page."""
+
+    path: str
+    code: ClassVar[str] = "consult.page-missing"
+    template: ClassVar[str] = (
+        "the page is not built: {path} is missing; run `pip install -e .` or `pip install huizhen`"
+    )
+
+
+@dataclass(eq=False)
+class JournalBroken(ServiceError):
+    """The room's journal cannot be written or read."""
+
+    path: str
+    reason: str
+    code: ClassVar[str] = "consult.journal-broken"
+    template: ClassVar[str] = "the room's journal {path} cannot be used: {reason}; check disk space and permissions"
