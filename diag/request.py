@@ -1,1 +1,561 @@
-"""Not written yet: request."""
+"""Requests and their answers, to one ECU or to all, over one event loop.
+
+A :class:`RequestLink` takes a payload and gives back what came, ECU by ECU. :class:`IsoTpLink` is the one over CAN:
+one reader takes the frames of every ECU apart, one request is in flight per ECU, requests to different ECUs run side by
+side. A negative answer is an answer; silence of one ECU is an error, silence of all after a functional request is not.
+
+Standard: ISO 15765-4:2021 §6 (who answers, how long to wait); ISO 14229-2:2021 §7 (P2, P2*).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
+from diag.canbus import Frame
+from diag.errors import (
+    LinkLost,
+    LocalProtocolError,
+    NegativeResponse,
+    NoAnswer,
+    RefusedByPolicy,
+    RemoteProtocolError,
+)
+from diag.facts import Text
+from diag.isotp import (
+    IsoTpSettings,
+    PayloadCut,
+    PayloadReceived,
+    Receiver,
+    Sender,
+    SendFrame,
+    TransferFailed,
+)
+from diag.nrc import BUSY, NEGATIVE_SID, PENDING, Negative, parse_negative
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from diag.canbus import FrameLink, FrameSubscription
+    from diag.isotp import Event
+
+__all__ = [
+    "OBD_FUNCTIONAL",
+    "OBD_FUNCTIONAL_29",
+    "Answer",
+    "IsoTpLink",
+    "RequestLink",
+    "Target",
+    "Timing",
+    "ask",
+    "is_answer_to",
+]
+
+_LOG = logging.getLogger(__name__)
+
+_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long to wait.
+
+    Args:
+        answer_s: for one ECU to begin its answer (P2 and the way through a gateway).
+        window_s: for all ECUs to begin theirs after a functional request; it is always waited out.
+        pending_s: after each "response pending" (P2*).
+        pending_total_s: for all of them together.
+        busy_pause_s: before a request is repeated that met a busy ECU.
+        busy_repeats: how often it is.
+    """
+
+    answer_s: float = 0.5
+    window_s: float = 0.25
+    pending_s: float = 5.0
+    pending_total_s: float = 30.0
+    busy_pause_s: float = 0.2
+    busy_repeats: int = 5
+
+
+_SETTINGS: Final = IsoTpSettings()
+_TIMING: Final = Timing()
+_FIRST: Final = 1
+_FLOW_CONTROL: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one ECU said to one request.
+
+    Args:
+        source: the ECU, as a target for further requests.
+        request: the payload that was asked.
+        payload: as far as it came, service id first.
+        complete: False when the answer was cut; ``missing`` says how many announced bytes did not come.
+        t_ns: UTC nanoseconds since the Unix epoch at the last frame.
+        reason: why it is not complete.
+    """
+
+    source: Target
+    request: bytes
+    payload: bytes
+    complete: bool = True
+    missing: int = 0
+    t_ns: int = 0
+    reason: Text | None = None
+
+    @property
+    def ecu(self) -> str:
+        """The ECU's response address as people write it, ``0x7E8``."""
+        return self.source.address
+
+    @property
+    def negative(self) -> Negative | None:
+        """What it refused and why; None for a positive answer."""
+        return parse_negative(self.payload)
+
+    @property
+    def nrc(self) -> int | None:
+        """The negative response code; None for a positive answer."""
+        negative = self.negative
+        return None if negative is None else negative.nrc
+
+    def positive(self) -> Answer:
+        """This answer, when it is a positive one.
+
+        Raises:
+            NegativeResponse: the ECU refused.
+        """
+        negative = self.negative
+        if negative is not None:
+            raise NegativeResponse(self.ecu, negative.service, negative.nrc, negative.name)
+        return self
+
+    def whole(self) -> Answer:
+        """This answer, when it is positive and nothing of it is missing.
+
+        Raises:
+            NegativeResponse: the ECU refused.
+            RemoteProtocolError: the answer was cut.
+        """
+        self.positive()
+        if not self.complete:
+            reason = self.reason or Text("the answer was cut", "应答不完整")
+            raise RemoteProtocolError(self.ecu, reason, self.payload)
+        return self
+
+
+class RequestLink(Protocol):
+    """Something that carries requests to ECUs and brings their answers back."""
+
+    async def request(self, target: Target, payload: bytes, *, timeout_s: float | None = None) -> tuple[Answer, ...]:
+        """Asks, and waits for whoever answers.
+
+        Args:
+            target: one ECU, or all.
+            payload: service id and parameters.
+            timeout_s: until an answer begins; None is the link's own time.
+
+        Returns:
+            One answer per ECU, in order of arrival. Physical: exactly one; none where the request suppressed the
+            positive response. Functional: as many as answered, perhaps none.
+
+        Raises:
+            RefusedByPolicy: the guard let nothing out.
+            NoAnswer: the one ECU asked stayed silent.
+            RemoteProtocolError: it did not take a long request to its end.
+            LinkLost: the adapter went away.
+        """
+        ...
+
+
+async def ask(link: RequestLink, target: Target, payload: bytes, *, timeout_s: float | None = None) -> Answer:
+    """The answer of one ECU, positive or negative.
+
+    Raises:
+        NoAnswer: it stayed silent, also where the request suppressed the positive response.
+        LocalProtocolError: the target is functional.
+    """
+    if target.is_functional:
+        raise LocalProtocolError(Text("one answer from all ECUs", "向所有 ECU 请求单个应答"))
+    answers = await link.request(target, payload, timeout_s=timeout_s)
+    if not answers:
+        raise NoAnswer(target.address, timeout_s or 0.0)
+    return answers[0]
+
+
+_ECHOED: Final[dict[int, int]] = {
+    **dict.fromkeys((0x10, 0x11, 0x19, 0x27, 0x28, 0x29, 0x2C, 0x3E, 0x83, 0x85, 0x86, 0x87), 1),
+    **dict.fromkeys((0x24, 0x2E, 0x2F), 2),
+    0x31: 3,
+    0x36: 1,
+}
+"""How many bytes after the service id a positive answer repeats of the request."""
+
+_ITEMS: Final[dict[int, tuple[int, int]]] = {0x01: (1, 1), 0x02: (1, 2), 0x06: (1, 1), 0x09: (1, 1), 0x22: (2, 2)}
+"""Services that ask for several items: bytes of the item's name, bytes from one to the next in the request."""
+
+_WITH_SUPPRESS_BIT: Final = frozenset({0x10, 0x11, 0x19, 0x27, 0x28, 0x29, 0x2C, 0x31, 0x3E, 0x83, 0x85, 0x86, 0x87})
+
+
+def is_answer_to(request: bytes, payload: bytes) -> bool:
+    """Whether a payload can be the answer to this request, and not a late one to an earlier request.
+
+    Standard: ISO 14229-1:2020 §8.4 (positive responses repeat sub-function or identifier), §8.7 (negative).
+    """
+    service = request[0]
+    if payload[0] == NEGATIVE_SID:
+        return len(payload) < 2 or payload[1] == service
+    if payload[0] != service | 0x40:
+        return False
+    if service in _ITEMS:
+        size, step = _ITEMS[service]
+        asked = {request[at : at + size] for at in range(1, len(request), step)}
+        return len(payload) <= size or payload[1 : 1 + size] in asked
+    count = _ECHOED.get(service, 0)
+    wanted = bytearray(request[1 : 1 + count])
+    if wanted and service in _WITH_SUPPRESS_BIT:
+        wanted[0] &= 0x7F
+    came = payload[1 : 1 + count]
+    return came == wanted[: len(came)]
+
+
+def _is_silence_wanted(request: bytes) -> bool:
+    """The request suppresses the positive response. Standard: ISO 14229-1:2020 §8.2.2."""
+    return len(request) > 1 and request[0] in _WITH_SUPPRESS_BIT and request[1] & 0x80 != 0
+
+
+@dataclass(slots=True)
+class _Peer:
+    """One ECU within a conversation: its reassembly, and until when its answer may come.
+
+    ``fallback`` is what counts as its answer when nothing better comes: a cut message, or the last "pending".
+    """
+
+    source: Target
+    receiver: Receiver
+    pending_since_ns: int | None = None
+    deadline_ns: int = 0
+    fallback: Answer | None = None
+    is_done: bool = False
+
+
+class _Conversation:
+    """One request in flight: what arrives for it, and when it is over."""
+
+    def __init__(self, target: Target, payload: bytes, settings: IsoTpSettings, timing: Timing) -> None:
+        self.target, self.payload = target, payload
+        self.answers: list[Answer] = []
+        self.sender = Sender(settings)
+        self.sending_error: Text | None = None
+        self.lost: LinkLost | None = None
+        self._settings, self._timing = settings, timing
+        self._peers: dict[int, _Peer] = {}
+        self._window_ns = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def start(self, now_ns: int) -> list[bytes]:
+        """The first frames to send."""
+        return [event.data for event in self.sender.start(self.payload, now_ns) if isinstance(event, SendFrame)]
+
+    def open_window(self, now_ns: int, timeout_s: float) -> None:
+        """The request is out: from now the ECUs have this long to begin."""
+        self._window_ns = now_ns + int(timeout_s * _NS)
+
+    def take(self, frame: Frame, now_ns: int) -> list[tuple[int, bytes]]:
+        """Takes a frame of an answering ECU; gives back the frames to send: ``(request id, data)``."""
+        peer = self._peers.get(frame.can_id)
+        if peer is None:
+            peer = self._peers[frame.can_id] = _Peer(self.target.ecu(frame.can_id), Receiver(self._settings))
+        kind = frame.data[0] >> 4 if frame.data else -1
+        if kind == _FLOW_CONTROL:
+            return self._act(peer, self.sender.receive(frame.data, now_ns), frame.t_ns, now_ns)
+        if kind == _FIRST and not self._is_begun_here(frame.data):
+            return []
+        return self._act(peer, peer.receiver.receive(frame.data, now_ns), frame.t_ns, now_ns)
+
+    def _is_begun_here(self, data: bytes) -> bool:
+        """Whether a first frame begins an answer to this request; a late one to another gets no flow control."""
+        start = data[6:] if data[1:2] == b"\0" and data[0] & 0x0F == 0 else data[2:]
+        return bool(start) and is_answer_to(self.payload, start)
+
+    def poll(self, now_ns: int) -> list[tuple[int, bytes]]:
+        """Lets time pass in every state machine."""
+        out = [(self.target.request_id, data) for data in self._send_on(self.sender.poll(now_ns))]
+        for peer in self._peers.values():
+            out += self._act(peer, peer.receiver.poll(now_ns), time.time_ns(), now_ns)
+        return out
+
+    def abort(self, request_id: int, reason: Text) -> None:
+        """Gives up the running answer of one ECU."""
+        for peer in self._peers.values():
+            if peer.source.request_id == request_id:
+                self._act(peer, peer.receiver.abort(reason), time.time_ns(), time.monotonic_ns())
+
+    def lose(self, error: LinkLost) -> None:
+        """The link is gone; whoever waits learns it."""
+        self.lost = error
+        self._wake()
+
+    def _send_on(self, events: tuple[Event, ...]) -> list[bytes]:
+        for event in events:
+            if isinstance(event, TransferFailed):
+                self.sending_error = event.reason
+        if events:
+            self._wake()
+        return [event.data for event in events if isinstance(event, SendFrame)]
+
+    def _act(self, peer: _Peer, events: tuple[Event, ...], t_ns: int, now_ns: int) -> list[tuple[int, bytes]]:
+        for event in events:
+            if isinstance(event, PayloadReceived):
+                self._hear(peer, Answer(peer.source, self.payload, event.payload, t_ns=t_ns), now_ns)
+            elif isinstance(event, PayloadCut):
+                answer = Answer(
+                    peer.source,
+                    self.payload,
+                    event.partial,
+                    complete=False,
+                    missing=event.missing,
+                    t_ns=t_ns,
+                    reason=event.reason,
+                )
+                self._hear_cut(peer, answer, is_replaced=event.is_replaced)
+        return [(peer.source.request_id, data) for data in self._send_on(events)]
+
+    def _hear(self, peer: _Peer, answer: Answer, now_ns: int) -> None:
+        if peer.is_done or not is_answer_to(self.payload, answer.payload):
+            return
+        if answer.nrc == PENDING:
+            peer.fallback = answer
+            if peer.pending_since_ns is None:
+                peer.pending_since_ns = now_ns
+            cap_ns = peer.pending_since_ns + int(self._timing.pending_total_s * _NS)
+            peer.deadline_ns = min(now_ns + int(self._timing.pending_s * _NS), cap_ns)
+            return
+        self._conclude(peer, answer)
+
+    def _hear_cut(self, peer: _Peer, answer: Answer, *, is_replaced: bool) -> None:
+        if peer.is_done or not answer.payload or not is_answer_to(self.payload, answer.payload):
+            return
+        if is_replaced:
+            peer.fallback = answer
+        else:
+            self._conclude(peer, answer)
+
+    def _conclude(self, peer: _Peer, answer: Answer) -> None:
+        peer.is_done = True
+        self.answers.append(answer)
+
+    def next_deadline_ns(self, now_ns: int) -> int | None:
+        """When to look again if nothing comes; None when the conversation is over."""
+        if self.sending_error is not None or self.lost is not None:
+            return None
+        if self.answers and not self.target.is_functional:
+            return None
+        if self.sender.is_sending:
+            return self.sender.deadline_ns
+        ends = [self._window_ns]
+        for peer in self._peers.values():
+            if not peer.is_done:
+                ends += [peer.deadline_ns, peer.receiver.deadline_ns or 0]
+        return min((end for end in ends if end > now_ns), default=None)
+
+    def close(self) -> tuple[Answer, ...]:
+        """Every answer, with the second best of the ECUs that never came to an end."""
+        for peer in self._peers.values():
+            if not peer.is_done and peer.fallback is not None:
+                self._conclude(peer, peer.fallback)
+        return tuple(self.answers)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, deadline_ns: int) -> None:
+        """Until something happened, or the time is up. The clock of asyncio is the monotonic one."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_at(deadline_ns / _NS, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+
+class IsoTpLink:
+    """A :class:`RequestLink` over CAN frames. It reads a frame link without owning it.
+
+    Args:
+        link: frames in and out; its guard judges every request.
+        settings: padding, flow control and times of ISO-TP.
+        timing: how long to wait for answers.
+    """
+
+    def __init__(self, link: FrameLink, *, settings: IsoTpSettings = _SETTINGS, timing: Timing = _TIMING) -> None:
+        self.link = link
+        self.settings = settings
+        self.timing = timing
+        self._routes: dict[tuple[int, bool], _Conversation] = {}
+        self._functional: _Conversation | None = None
+        self._busy: set[int | None] = set()
+        self._waiters: list[asyncio.Future[None]] = []
+        self._reader: asyncio.Task[None] | None = None
+        self._lost: LinkLost | None = None
+
+    async def request(self, target: Target, payload: bytes, *, timeout_s: float | None = None) -> tuple[Answer, ...]:
+        """Asks, and waits for whoever answers; see :meth:`RequestLink.request`."""
+        answers = await self._converse(target, payload, timeout_s)
+        for _ in range(self.timing.busy_repeats):
+            busy = [answer for answer in answers if answer.nrc == BUSY]
+            if not busy:
+                break
+            await asyncio.sleep(self.timing.busy_pause_s)
+            again = await asyncio.gather(*(self._once_more(answer, timeout_s) for answer in busy))
+            better = {answer.ecu: answer for answer in again}
+            answers = tuple(better.get(answer.ecu, answer) for answer in answers)
+        return answers
+
+    async def _once_more(self, answer: Answer, timeout_s: float | None) -> Answer:
+        """Asks a busy ECU again; when it now stays silent, its "busy" remains its answer."""
+        try:
+            answers = await self._converse(answer.source, answer.request, timeout_s)
+        except NoAnswer:
+            return answer
+        return answers[0] if answers else answer
+
+    async def _converse(self, target: Target, payload: bytes, timeout_s: float | None) -> tuple[Answer, ...]:
+        """One request and its answers, without repeats."""
+        async with self._lane(target):
+            if self._lost is not None:
+                raise self._lost
+            exchange = self.link.guard.open(payload, target)
+            conversation = _Conversation(target, bytes(payload), self.settings, self.timing)
+            try:
+                self._route(target, conversation)
+                return await self._run(conversation, self._timeout(target, payload, timeout_s))
+            finally:
+                self._unroute(target)
+                self.link.guard.close(exchange)
+
+    def _timeout(self, target: Target, payload: bytes, timeout_s: float | None) -> float:
+        if timeout_s is not None:
+            return timeout_s
+        is_window = target.is_functional or _is_silence_wanted(payload)
+        return self.timing.window_s if is_window else self.timing.answer_s
+
+    async def _run(self, conversation: _Conversation, timeout_s: float) -> tuple[Answer, ...]:
+        target = conversation.target
+        for data in conversation.start(time.monotonic_ns()):
+            await self._send(target.request_id, data, target)
+        is_out = not conversation.sender.is_sending
+        conversation.open_window(time.monotonic_ns(), timeout_s)
+        while (deadline_ns := conversation.next_deadline_ns(time.monotonic_ns())) is not None:
+            await conversation.wait(deadline_ns)
+            for request_id, data in conversation.poll(time.monotonic_ns()):
+                await self._send(request_id, data, target)
+            if not is_out and not conversation.sender.is_sending:
+                is_out = True
+                conversation.open_window(time.monotonic_ns(), timeout_s)
+        if conversation.lost is not None:
+            raise conversation.lost
+        if conversation.sending_error is not None:
+            raise RemoteProtocolError(target.address, conversation.sending_error, b"")
+        answers = conversation.close()
+        if not answers and not target.is_functional and not _is_silence_wanted(conversation.payload):
+            raise NoAnswer(target.address, timeout_s)
+        return answers
+
+    async def _send(self, request_id: int, data: bytes, target: Target) -> None:
+        is_fd = self.settings.can_dl > 8
+        await self.link.send(Frame(request_id, data, extended=target.extended, fd=is_fd))
+
+    def _route(self, target: Target, conversation: _Conversation) -> None:
+        if target.response_id is None:
+            self._functional = conversation
+        else:
+            self._routes[target.response_id, target.extended] = conversation
+        if self._reader is None:
+            subscription = self.link.frames(accept=self._is_wanted)
+            self._reader = asyncio.get_running_loop().create_task(self._read(subscription), name="isotp reader")
+
+    def _unroute(self, target: Target) -> None:
+        if target.response_id is None:
+            self._functional = None
+        else:
+            self._routes.pop((target.response_id, target.extended), None)
+
+    def _conversation_of(self, frame: Frame) -> _Conversation | None:
+        found = self._routes.get((frame.can_id, frame.extended))
+        if found is None and self._functional is not None:
+            is_answer = self._functional.target.is_answered_by(frame.can_id, extended=frame.extended)
+            return self._functional if is_answer else None
+        return found
+
+    def _is_wanted(self, frame: Frame) -> bool:
+        return not (frame.remote or frame.error) and self._conversation_of(frame) is not None
+
+    async def _read(self, subscription: FrameSubscription) -> None:
+        """Gives every frame to its conversation, until the link ends."""
+        lost = LinkLost(self.link.info.channel, Text("it was closed", "已关闭"))
+        try:
+            with subscription:
+                async for frame in subscription:
+                    conversation = self._conversation_of(frame)
+                    if conversation is not None:
+                        await self._take(conversation, frame)
+        except LinkLost as error:
+            lost = error
+        except Exception:  # noqa: BLE001 - top of a task: logged here, and every conversation is told
+            _LOG.exception("reading answers on %s", self.link.info.channel)
+            lost = LinkLost(self.link.info.channel, Text("internal error while reading", "读取时发生内部错误"))
+        finally:
+            self._lost = lost
+            for conversation in (*self._routes.values(), *([self._functional] if self._functional else [])):
+                conversation.lose(lost)
+
+    async def _take(self, conversation: _Conversation, frame: Frame) -> None:
+        for request_id, data in conversation.take(frame, time.monotonic_ns()):
+            try:
+                await self._send(request_id, data, conversation.target)
+            except RefusedByPolicy as refusal:
+                _LOG.warning("%s", refusal)
+                conversation.abort(request_id, Text("the guard refused flow control", "流控帧被拒绝发送"))
+
+    @asynccontextmanager
+    async def _lane(self, target: Target) -> AsyncIterator[None]:
+        """One request per ECU at a time; a functional one has the bus to itself."""
+        key = target.response_id
+        while self._busy if key is None else (key in self._busy or None in self._busy):
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        self._busy.add(key)
+        try:
+            yield
+        finally:
+            self._busy.discard(key)
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def close(self) -> None:
+        """Stops reading; the frame link stays open."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
