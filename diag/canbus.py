@@ -1,9 +1,7 @@
 """Frames from and to a CAN bus, over any interface that python-can knows.
 
-A :class:`FrameLink` may have several readers at once: every call of :meth:`FrameLink.frames` is a subscription of its
-own with its own bounded queue, so that a slow recorder takes nothing from the diagnostics. How frames are received is
-chosen once, when the link opens: by file descriptor where the bus has one, by the queue itself on python-can's
-in-process bus, by one thread for the rest.
+How frames are received is chosen once, when the link opens: by file descriptor where the bus has one, by the queue
+itself on python-can's in-process bus, by one thread for the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ import time
 import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import can
@@ -26,6 +23,7 @@ from can.interfaces.virtual import VirtualBus
 
 from diag.errors import LinkLost, NoAdapter
 from diag.facts import LinkInfo, Text
+from diag.frames import CAPACITY, Frame, FrameLink, FrameSubscription
 from diag.guard import TransmitGuard
 
 if TYPE_CHECKING:
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["CanLink", "Frame", "FrameLink", "FrameSubscription", "open_can"]
 
 _LOG = logging.getLogger(__name__)
-
-_CAPACITY: Final = 16_384
-"""Frames that wait for a reader: four seconds of a full 500 kbit/s bus."""
 
 _DRAIN: Final = 256
 """Frames taken from the driver before others on the loop have their turn."""
@@ -55,154 +50,11 @@ _CLOCK_TOLERANCE_S: Final = 3600.0
 """Adapters whose clock differs more than this from ours count from their own start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One CAN or CAN FD frame.
-
-    Args:
-        t_ns: UTC nanoseconds since the Unix epoch, as the adapter or this machine stamped it; 0 on a frame to send.
-        tx: this machine sent it.
-    """
-
-    can_id: int
-    data: bytes
-    t_ns: int = 0
-    extended: bool = False
-    fd: bool = False
-    remote: bool = False
-    error: bool = False
-    channel: str = ""
-    tx: bool = False
-
-
-class FrameSubscription:
-    """One reader's view of a link: an async iterator of frames that ends when it or the link is closed.
-
-    When nobody reads, the oldest frames go; :attr:`dropped` counts them. Closing is by ``with`` or :meth:`close`; a
-    subscription that is no longer referenced closes itself.
-    """
-
-    def __init__(self, *, capacity: int, accept: Callable[[Frame], bool] | None, is_sent_wanted: bool) -> None:
-        self.dropped = 0
-        self._accept = accept
-        self._is_sent_wanted = is_sent_wanted
-        self._frames: deque[Frame] = deque(maxlen=capacity)
-        self._waiter: asyncio.Future[None] | None = None
-        self._is_closed = False
-        self._error: LinkLost | None = None
-
-    def push(self, frame: Frame) -> None:
-        """Takes a frame from the link; called on the event loop."""
-        if self._is_closed or (frame.tx and not self._is_sent_wanted):
-            return
-        if self._accept is not None and not self._accept(frame):
-            return
-        if len(self._frames) == self._frames.maxlen:
-            self.dropped += 1
-        self._frames.append(frame)
-        self._wake()
-
-    def close(self, error: LinkLost | None = None) -> None:
-        """Ends the iteration after the frames that are already here; with an error, it raises that."""
-        if not self._is_closed:
-            self._is_closed, self._error = True, error
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _wait(self) -> bool:
-        """Waits until frames are here; False when none will come any more."""
-        while not self._frames:
-            if self._is_closed:
-                if self._error is not None:
-                    raise self._error
-                return False
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return True
-
-    async def batch(self) -> tuple[Frame, ...]:
-        """All frames that are here, at least one; empty only at the end.
-
-        Raises:
-            LinkLost: the adapter went away.
-        """
-        await self._wait()
-        frames = tuple(self._frames)
-        self._frames.clear()
-        return frames
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Frame:
-        if not await self._wait():
-            raise StopAsyncIteration
-        return self._frames.popleft()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class FrameLink(Protocol):
-    """Something that frames come from and go to: an adapter, a recording, a simulated car."""
-
-    info: LinkInfo
-
-    @property
-    def guard(self) -> TransmitGuard:
-        """Who decides what leaves through this link."""
-        ...
-
-    def frames(
-        self,
-        *,
-        accept: Callable[[Frame], bool] | None = None,
-        capacity: int = _CAPACITY,
-        is_sent_wanted: bool = False,
-    ) -> FrameSubscription:
-        """A new, independent subscription to what arrives from now on.
-
-        Args:
-            accept: lets only some frames into the queue.
-            capacity: most frames that wait for this reader.
-            is_sent_wanted: whether the frames that this machine sends come too, marked ``tx``.
-        """
-        ...
-
-    async def send(self, frame: Frame) -> None:
-        """Sends one frame, if the guard lets it.
-
-        Raises:
-            RefusedByPolicy: the frame belongs to no exchange that the guard opened.
-            LinkLost: the adapter went away, or nobody on the bus acknowledges.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Gives the adapter back; may be called twice."""
-        ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 class _WakingQueue(queue.Queue[can.Message]):
     """The receive queue of python-can's in-process bus, which tells the event loop when something is in it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]) -> None:
-        super().__init__(_CAPACITY)
+        super().__init__(CAPACITY)
         self._loop, self._on_ready, self._home = loop, on_ready, threading.get_ident()
         self._is_woken = False
         self.dropped = 0
@@ -302,7 +154,7 @@ class _ThreadIntake:
     def __init__(self, link: CanLink, bus: can.BusABC) -> None:
         self._link, self._bus = link, bus
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[can.Message] = deque(maxlen=_CAPACITY)
+        self._waiting: deque[can.Message] = deque(maxlen=CAPACITY)
         self._lock = threading.Lock()
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name=f"can {link.info.channel}", daemon=True)
@@ -384,7 +236,7 @@ class CanLink:
         self,
         *,
         accept: Callable[[Frame], bool] | None = None,
-        capacity: int = _CAPACITY,
+        capacity: int = CAPACITY,
         is_sent_wanted: bool = False,
     ) -> FrameSubscription:
         """A new, independent subscription to what arrives from now on; see :class:`FrameLink`."""
@@ -396,7 +248,7 @@ class CanLink:
         return subscription
 
     def _living(self) -> Iterable[weakref.ref[FrameSubscription]]:
-        return (ref for ref in self._subscriptions if (peer := ref()) is not None and not peer._is_closed)  # noqa: SLF001 - one unit
+        return (ref for ref in self._subscriptions if (peer := ref()) is not None and not peer.is_closed)
 
     def deliver(self, messages: list[can.Message]) -> None:
         """Hands received messages to every reader; called on the event loop."""
