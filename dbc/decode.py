@@ -1,1 +1,391 @@
-"""Not written yet: decode."""
+"""Columns of frames to columns of physical values.
+
+Identifiers are matched to messages once per identifier, frames are grouped by message with one radix sort, and each
+signal is read for all its frames at once. The result says for every signal when it was there, what its value was and
+whether the sender gave one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from dbc.bits import Payloads, raw_from_bits, values_from_bits
+from dbc.reassembly import reassemble
+from dbc.table import CLASSIC_WIDTH, EXTENDED, FD, NO_MESSAGE, FrameTable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from dbc.database import Database
+    from dbc.reassembly import Payload
+    from dbc.signals import Condition, Message, Signal
+
+__all__ = ["Decoded", "MessageColumns", "SignalColumn", "Source", "decode_table"]
+
+Source = Literal["frame", "isotp", "isotp+length", "j1939"]
+"""How a message was found: as a frame by its identifier, in reassembled ISO-TP payloads, in such payloads with a
+length byte in front, or as a frame by its parameter group."""
+
+_STANDARD_IDS: Final = 2048
+_SLOT_BITS: Final = 16
+_MULTIPLIERS: Final = (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignalColumn:
+    """All samples of one signal: one per frame in which the signal is there.
+
+    Args:
+        rows: intp (n,), which frames of the message these are.
+        t_ns: int64 (n,).
+        values: float64 (n,) in ``signal.unit``; NaN where not valid.
+        valid: bool (n,), false where the sender says "not available".
+        payloads: the bytes that the samples were read from.
+    """
+
+    signal: Signal
+    rows: NDArray[np.intp]
+    t_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    payloads: Payloads = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def raw(self) -> NDArray[np.uint64] | NDArray[np.int64]:
+        """The raw numbers (n,): int64 for signed signals, else uint64 (for a float its bit pattern)."""
+        return raw_from_bits(self.signal, self.payloads.bits(self.signal))
+
+    @property
+    def not_available(self) -> int:
+        """Samples that are there and say "not available"."""
+        return len(self.valid) - int(np.count_nonzero(self.valid))
+
+    @property
+    def latest(self) -> tuple[int, float] | None:
+        """Time and value of the newest valid sample."""
+        found = np.flatnonzero(self.valid)
+        if not len(found):
+            return None
+        last = found[-1]
+        return int(self.t_ns[last]), float(self.values[last])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MessageColumns:
+    """All frames (or reassembled payloads) of one message.
+
+    Args:
+        name: of the message; ``name@database`` where an earlier database has the same name.
+        t_ns: int64 (n,).
+        channel: uint8 (n,), index of the bus.
+        source_address: uint8 (n,) for J1939, else None.
+        payloads: the bytes.
+        short: frames with fewer bytes than the message.
+        columns: the signals by name.
+        can_frames: CAN frames that these came in.
+    """
+
+    name: str
+    message: Message
+    source: Source
+    t_ns: NDArray[np.int64]
+    channel: NDArray[np.uint8]
+    source_address: NDArray[np.uint8] | None
+    payloads: Payloads = field(repr=False)
+    short: int
+    columns: Mapping[str, SignalColumn]
+    can_frames: int
+
+    def __len__(self) -> int:
+        return len(self.t_ns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """What databases make of a table of frames.
+
+    Args:
+        frames: CAN frames in the table.
+        decoded_frames: those that belong to a message of a database.
+        unknown_ids: keys (identifier, with bit 31 for 29 bits) that no database knows, sorted.
+        messages: by name, in the order of the databases; only those that occur.
+    """
+
+    frames: int
+    decoded_frames: int
+    unknown_ids: tuple[int, ...]
+    messages: Mapping[str, MessageColumns]
+
+    @property
+    def short_frames(self) -> int:
+        """Frames that are shorter than their message; what is there of them was decoded."""
+        return sum(columns.short for columns in self.messages.values())
+
+    def find_signal(self, name: str) -> SignalColumn | None:
+        """The first signal of this name, or of ``Message.Signal``, whichever message it is in."""
+        for columns in self.messages.values():
+            if name in columns.columns:
+                return columns.columns[name]
+            prefix = f"{columns.name}."
+            if name.startswith(prefix) and name[len(prefix) :] in columns.columns:
+                return columns.columns[name[len(prefix) :]]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A message that occurs, under the name that the result gives it."""
+
+    message: Message
+    name: str
+    position: tuple[int, int]
+
+
+def _slots(keys: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.intp], NDArray[np.uint32] | None]:
+    """A number below 65,536 for each key, different for different keys.
+
+    Returns:
+        the numbers (n,), the ones in use, and the keys by number (None: each is its own key).
+    """
+    if not len(keys) or int(keys.max()) < _STANDARD_IDS:
+        used = np.zeros(_STANDARD_IDS, np.bool_)
+        used[keys] = True
+        return keys, np.flatnonzero(used), None
+    for multiplier in _MULTIPLIERS:
+        slots = (keys * np.uint32(multiplier)) >> np.uint32(32 - _SLOT_BITS)
+        owner = np.full(1 << _SLOT_BITS, 0xFFFF_FFFF, np.uint32)
+        owner[slots] = keys
+        if (owner[slots] == keys).all():
+            return slots, np.flatnonzero(owner != np.uint32(0xFFFF_FFFF)), owner
+    unique, inverse = np.unique(keys, return_inverse=True)
+    return inverse.astype(np.uint32), np.arange(len(unique)), unique
+
+
+def _find(databases: Sequence[Database], key: int) -> tuple[Message, tuple[int, int]] | None:
+    """The message of a key in the first database that knows it, with its place."""
+    for number, database in enumerate(databases):
+        message = database.find_message(key & 0x1FFF_FFFF, extended=bool(key >> 31))
+        if message is not None:
+            return message, (number, database.messages.index(message))
+    return None
+
+
+class _Matches:
+    """Which message each identifier of a table belongs to."""
+
+    def __init__(self, keys: NDArray[np.uint32], databases: Sequence[Database]) -> None:
+        slots, used, owner = _slots(keys)
+        self.found: list[_Match] = []
+        self.unknown: list[int] = []
+        group_of = np.zeros(_STANDARD_IDS if owner is None else len(owner), np.uint16)
+        numbers: dict[tuple[int, int], int] = {}
+        names: set[str] = set()
+        for slot in used.tolist():
+            key = slot if owner is None else int(owner[slot])
+            hit = _find(databases, key)
+            if hit is None:
+                self.unknown.append(key)
+                continue
+            message, position = hit
+            if position not in numbers:
+                name = message.name if message.name not in names else f"{message.name}@{databases[position[0]].name}"
+                names.add(name)
+                self.found.append(_Match(message, name, position))
+                numbers[position] = len(self.found)
+            group_of[slot] = numbers[position]
+        narrow = group_of.astype(np.uint8) if len(self.found) < 256 else group_of
+        self.groups = narrow[slots]
+
+
+class _Reader:
+    """Reads the signals of one message from its payloads, each only where it is there."""
+
+    def __init__(self, message: Message, payloads: Payloads, t_ns: NDArray[np.int64]) -> None:
+        needed = max((signal.needs_bytes for signal in message.signals), default=0)
+        self.message = message
+        self.payloads = payloads.widened(max(needed, message.length))
+        self.t_ns = t_ns
+        self.shortest = int(payloads.length.min()) if len(payloads) else 0
+        self._all = np.arange(len(payloads))
+        self._parts: dict[tuple[tuple[Condition, ...], int], tuple[NDArray[np.intp], NDArray[np.int64], Payloads]] = {}
+        self._chosen: dict[Condition, NDArray[np.bool_]] = {}
+
+    def _holds(self, condition: Condition) -> NDArray[np.bool_]:
+        mask = self._chosen.get(condition)
+        if mask is None:
+            selector = self.message.by_name.get(condition.selector)
+            if selector is None:
+                mask = np.zeros(len(self.payloads), np.bool_)
+            else:
+                bits = self.payloads.bits(selector)
+                mask = self.payloads.length >= selector.needs_bytes
+                chosen = np.zeros(len(self.payloads), np.bool_)
+                for low, high in condition.ranges:
+                    if low == high:
+                        chosen |= bits == np.uint64(low)
+                    else:
+                        chosen |= (bits >= np.uint64(low)) & (bits <= np.uint64(high))
+                mask &= chosen
+            self._chosen[condition] = mask
+        return mask
+
+    def part(self, signal: Signal) -> tuple[NDArray[np.intp], NDArray[np.int64], Payloads]:
+        """Rows in which a signal is there, their times and payloads."""
+        needs = signal.needs_bytes if signal.needs_bytes > self.shortest else 0
+        if not signal.conditions and not needs:
+            return self._all, self.t_ns, self.payloads
+        part = self._parts.get((signal.conditions, needs))
+        if part is None:
+            present = self.payloads.length >= needs
+            for condition in signal.conditions:
+                present &= self._holds(condition)
+            rows = np.flatnonzero(present)
+            part = self._parts[signal.conditions, needs] = (rows, self.t_ns[rows], self.payloads.take(rows))
+        return part
+
+    def column(self, signal: Signal) -> SignalColumn:
+        """All samples of a signal."""
+        rows, t_ns, payloads = self.part(signal)
+        values, valid = values_from_bits(signal, payloads.bits(signal))
+        if valid is None:
+            valid = np.broadcast_to(np.True_, len(values))
+        return SignalColumn(signal, rows, t_ns, values, valid, payloads)
+
+    def chosen_samples(self) -> int:
+        """Multiplexed samples that are there: how well the payloads fit a multiplexed message."""
+        return sum(len(self.part(signal)[0]) for signal in self.message.signals if signal.conditions)
+
+
+def _wanted(message: Message, name: str, signals: Collection[str] | None) -> list[Signal]:
+    if signals is None:
+        return list(message.signals)
+    return [signal for signal in message.signals if signal.name in signals or f"{name}.{signal.name}" in signals]
+
+
+def _frames_of(
+    match: _Match, table: FrameTable, rows: NDArray[np.intp], signals: Collection[str] | None
+) -> MessageColumns | None:
+    """Columns of a message whose every frame carries all of it."""
+    message = match.message
+    wanted = _wanted(message, match.name, signals)
+    if signals is not None and not wanted:
+        return None
+    t_ns = table.t_ns[rows]
+    length = table.length[rows]
+    data: NDArray[np.uint8]
+    if table.width == CLASSIC_WIDTH and table.data.flags.c_contiguous:
+        data = table.data.view(np.uint64)[:, 0][rows].view(np.uint8).reshape(-1, CLASSIC_WIDTH)
+    else:
+        data = table.data[rows]
+    reader = _Reader(message, Payloads(data, length), t_ns)
+    return MessageColumns(
+        match.name,
+        message,
+        "j1939" if message.is_j1939 else "frame",
+        t_ns,
+        table.channel[rows],
+        (table.can_id[rows] & np.uint32(0xFF)).astype(np.uint8) if message.is_j1939 else None,
+        reader.payloads,
+        int(np.count_nonzero(length < message.length)),
+        {signal.name: reader.column(signal) for signal in wanted},
+        len(rows),
+    )
+
+
+def _matrix(payloads: Sequence[Payload], *, length_byte: bool) -> Payloads:
+    """Reassembled payloads as rows; on demand with the low byte of their length in front."""
+    parts = [
+        bytes([len(payload.data) + payload.missing & 0xFF]) + payload.data if length_byte else payload.data
+        for payload in payloads
+    ]
+    width = max(8, *map(len, parts))
+    joined = b"".join(part.ljust(width, b"\0") for part in parts)
+    lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+    return Payloads(np.frombuffer(joined, np.uint8).reshape(len(parts), width), lengths)
+
+
+def _payloads_of(match: _Match, table: FrameTable, signals: Collection[str] | None) -> MessageColumns | None:
+    """Columns of a message that is longer than its frames: from the ISO-TP payloads that they carry.
+
+    Databases describe such a message as it is sent, or with a length byte in front. Which of the two is asked of the
+    payloads: of the multiplexed signals that they choose, or where there are none, of their length.
+    """
+    message = match.message
+    wanted = _wanted(message, match.name, signals)
+    payloads = reassemble(table).payloads
+    if not payloads or (signals is not None and not wanted):
+        return None
+    t_ns = np.fromiter((payload.t_ns for payload in payloads), np.int64, len(payloads))
+    plain = _Reader(message, _matrix(payloads, length_byte=False), t_ns)
+    framed = _Reader(message, _matrix(payloads, length_byte=True), t_ns)
+    if message.is_multiplexed:
+        use_framed = framed.chosen_samples() > plain.chosen_samples()
+    else:
+        lengths = [len(payload.data) + payload.missing for payload in payloads]
+        use_framed = message.length not in lengths and message.length - 1 in lengths
+    reader = framed if use_framed else plain
+    return MessageColumns(
+        match.name,
+        message,
+        "isotp+length" if use_framed else "isotp",
+        t_ns,
+        np.fromiter((payload.channel for payload in payloads), np.uint8, len(payloads)),
+        None,
+        reader.payloads,
+        int(np.count_nonzero(reader.payloads.length < message.length)),
+        {signal.name: reader.column(signal) for signal in wanted},
+        sum(payload.frames for payload in payloads),
+    )
+
+
+def _split(match: _Match, table: FrameTable, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Frames that carry the whole message, and frames that carry parts of it."""
+    message = match.message
+    if message.length <= CLASSIC_WIDTH or message.is_j1939:
+        return rows, rows[:0]
+    whole = (table.flags[rows] & np.uint8(FD)) != 0
+    return rows[whole], rows[~whole]
+
+
+def decode_table(
+    table: FrameTable, databases: Sequence[Database], *, signals: Collection[str] | None = None
+) -> Decoded:
+    """Decodes all frames of a table with the first database that knows each identifier.
+
+    Args:
+        table: the frames.
+        databases: in order of preference.
+        signals: only these (``Signal`` or ``Message.Signal``); None is all.
+    """
+    frames = len(table)
+    silent = (table.flags & np.uint8(NO_MESSAGE)) != 0
+    if silent.any():
+        table = table[~silent]
+    has_extended = bool((table.flags & np.uint8(EXTENDED)).any())
+    matches = _Matches(table.key if has_extended else table.can_id, databases)
+    order = np.argsort(matches.groups, kind="stable")
+    ends = np.cumsum(np.bincount(matches.groups, minlength=len(matches.found) + 1))
+    messages: dict[str, MessageColumns] = {}
+    decoded_frames = 0
+    numbered = sorted(enumerate(matches.found), key=lambda item: item[1].position)
+    for number, match in numbered:
+        whole, parts = _split(match, table, order[ends[number] : ends[number + 1]])
+        decoded_frames += len(whole)
+        if len(whole):
+            columns = _frames_of(match, table, whole, signals)
+            if columns is not None:
+                messages[match.name] = columns
+        if len(parts):
+            columns = _payloads_of(match, table[parts], signals)
+            if columns is not None:
+                decoded_frames += columns.can_frames
+                messages[match.name if match.name not in messages else f"{match.name}@isotp"] = columns
+    return Decoded(frames, decoded_frames, tuple(sorted(matches.unknown)), messages)

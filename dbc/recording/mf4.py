@@ -1,0 +1,333 @@
+"""ASAM MDF 4 bus logging: CAN frames out of ``.mf4`` files, as loggers write them.
+
+Sorted and unsorted files, payloads of fixed and of variable length, deflated and transposed blocks, and files that
+their logger could not finish (``UnFinMF``: counts and lengths are 0, everything is read to the end).
+
+Standard: ASAM MDF 4.1 and its bus logging annex.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dbc.errors import NotARecording, Phrase, ReaderMissing
+from dbc.recording.lines import BadLine, Read
+from dbc.recording.mdf import Beyond, File
+from dbc.table import (
+    BITRATE_SWITCH,
+    CLASSIC_WIDTH,
+    ERROR,
+    ERROR_STATE,
+    EXTENDED,
+    FD,
+    FD_WIDTH,
+    REMOTE,
+    TX,
+    FrameTable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from dbc.recording.mdf import Channel, Group
+
+__all__ = ["is_mf4", "read"]
+
+_START: Final = struct.Struct("<QhhB")
+_GROUP_NAMES: Final = (("CAN_DataFrame", 0), ("CAN_RemoteFrame", REMOTE), ("CAN_ErrorFrame", ERROR))
+_BITS: Final = (("IDE", EXTENDED), ("EDL", FD), ("BRS", BITRATE_SWITCH), ("ESI", ERROR_STATE), ("Dir", TX))
+_FD_BY_DLC: Final = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64], np.int64)
+_LARGEST_RECORD: Final = 1 << 16
+_INTEGERS: Final = frozenset({0, 1, 2, 3})
+_FLOATS: Final = {(4, 32): "<f4", (4, 64): "<f8", (5, 32): ">f4", (5, 64): ">f8"}
+_LOCAL_TIME: Final = 0x01
+
+
+def is_mf4(head: bytes) -> bool:
+    """Whether a file begins as MDF, finished or not."""
+    return head.startswith((b"MDF     ", b"UnFinMF"))
+
+
+class _Values:
+    """Values of variable length, by the offset that records refer to them with."""
+
+    def __init__(self, content: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+        self.content = content
+        self.starts = starts
+        self.sizes = sizes
+        self.offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes + 4)[:-1]]) if len(sizes) else starts
+
+    def rows(self, offsets: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+        """uint8 (n, 8 or 64) payloads, int64 (n,) lengths, and which offsets lead to a value."""
+        if not len(self.offsets):
+            return np.zeros((len(offsets), 8), np.uint8), np.zeros(len(offsets), np.int64), np.zeros(len(offsets), bool)
+        which = np.searchsorted(self.offsets, offsets)
+        which = np.minimum(which, len(self.offsets) - 1)
+        known = self.offsets[which] == offsets
+        size = np.where(known, self.sizes[which], 0)
+        known &= size <= FD_WIDTH
+        size = np.minimum(size, FD_WIDTH)
+        width = CLASSIC_WIDTH if not len(size) or int(size.max()) <= CLASSIC_WIDTH else FD_WIDTH
+        columns = np.arange(width)
+        at = self.starts[which, None] + columns
+        inside = columns < size[:, None]
+        data = np.where(inside, self.content[np.where(inside, at, 0)], 0).astype(np.uint8)
+        return data, size, known
+
+
+def _values_from_stream(stream: bytes) -> _Values:
+    """Values of an SD block: each with its length in four bytes before it."""
+    starts: list[int] = []
+    sizes: list[int] = []
+    at = 0
+    while at + 4 <= len(stream):
+        size = int.from_bytes(stream[at : at + 4], "little")
+        if at + 4 + size > len(stream):
+            break
+        starts.append(at + 4)
+        sizes.append(size)
+        at += 4 + size
+    return _Values(np.frombuffer(stream, np.uint8), np.array(starts, np.int64), np.array(sizes, np.int64))
+
+
+class _Records:
+    """The records of one data group, sorted out by their group."""
+
+    def __init__(self, file: File, stream: bytes, id_size: int, groups: Sequence[Group]) -> None:
+        self.file = file
+        self.content = np.frombuffer(stream, np.uint8)
+        self.fixed: dict[int, NDArray[np.int64]] = {}
+        self.values: dict[int, _Values] = {}
+        self.rest = 0
+        if id_size == 0:
+            group = groups[0]
+            count = len(stream) // group.size if group.size else 0
+            if not file.unfinished:
+                count = min(count, group.cycles)
+            self.fixed[group.address] = np.arange(count, dtype=np.int64) * group.size
+        else:
+            self._sort_out(stream, id_size, groups)
+
+    def _sort_out(self, stream: bytes, id_size: int, groups: Sequence[Group]) -> None:
+        """Walks through records that carry the number of their group."""
+        sizes = {group.record_id: -1 if group.variable else group.size for group in groups}
+        found: dict[int, list[int]] = {group.record_id: [] for group in groups}
+        lengths: dict[int, list[int]] = {group.record_id: [] for group in groups}
+        at, end = 0, len(stream)
+        while at + id_size <= end:
+            number = stream[at] if id_size == 1 else int.from_bytes(stream[at : at + id_size], "little")
+            size = sizes.get(number)
+            if size is None:
+                if not self.file.unfinished:
+                    raise self.file.broken(at, f"unknown record number {number}", f"未知的记录号 {number}")
+                break
+            begin = at + id_size
+            if size < 0:
+                size = int.from_bytes(stream[begin : begin + 4], "little")
+                begin += 4
+                lengths[number].append(size)
+            if begin + size > end:
+                del lengths[number][len(found[number]) :]
+                break
+            found[number].append(begin)
+            at = begin + size
+        self.rest = end - at
+        for group in groups:
+            starts = np.array(found[group.record_id], np.int64)
+            if group.variable:
+                sizes_of = np.array(lengths[group.record_id], np.int64)
+                self.values[group.address] = _Values(self.content, starts, sizes_of)
+            else:
+                self.fixed[group.address] = starts
+
+    def matrix(self, group: Group) -> NDArray[np.uint8]:
+        """uint8 (n, size + 8): the group's records, with room behind for reading words."""
+        starts = self.fixed[group.address]
+        out = np.zeros((len(starts), group.size + 8), np.uint8)
+        if len(starts) and len(self.content) >= group.size:
+            windows = np.lib.stride_tricks.sliding_window_view(self.content, group.size)
+            out[:, : group.size] = windows[starts]
+        return out
+
+
+def _integers(records: NDArray[np.uint8], channel: Channel) -> NDArray[np.uint64]:
+    """uint64 (n,): an integer channel of up to 57 bits and any offset, or of 64 at a byte's start."""
+    at = channel.byte_offset
+    if channel.data_type not in _INTEGERS or channel.bit_offset + channel.bit_count > 64 or channel.bit_offset > 7:
+        raise Beyond(f"channel {channel.name} of type {channel.data_type}")
+    size = (channel.bit_offset + channel.bit_count + 7) // 8
+    if at + size > records.shape[1] - 8:
+        raise Beyond(f"channel {channel.name} outside its record")
+    if channel.data_type & 1:
+        padded = np.zeros((len(records), 8), np.uint8)
+        padded[:, 8 - size :] = records[:, at : at + size]
+        word = padded.view(np.dtype(">u8"))[:, 0].astype(np.uint64)
+    else:
+        word = np.ascontiguousarray(records[:, at : at + 8]).view(np.dtype("<u8"))[:, 0]
+    out = word >> np.uint64(channel.bit_offset)
+    return out & np.uint64((1 << channel.bit_count) - 1) if channel.bit_count < 64 else out
+
+
+def _times(records: NDArray[np.uint8], channel: Channel) -> NDArray[np.int64]:
+    """int64 (n,): ns since the file's start."""
+    form = _FLOATS.get((channel.data_type, channel.bit_count))
+    if form is None:
+        raw = _integers(records, channel)
+        if channel.factor == 1e-9 and channel.offset == 0:
+            return raw.astype(np.int64)
+        seconds = raw.astype(np.float64) * channel.factor + channel.offset
+    else:
+        size = channel.bit_count // 8
+        if channel.byte_offset + size > records.shape[1] - 8:
+            raise Beyond("a time outside its record")
+        part = np.ascontiguousarray(records[:, channel.byte_offset : channel.byte_offset + size])
+        number = part.view(np.dtype(form))[:, 0].astype(np.float64)
+        if channel.factor == 1e-9 and channel.offset == 0:
+            return _whole(number)
+        seconds = number * channel.factor + channel.offset
+    return _whole(seconds * 1e9)
+
+
+def _whole(number: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Nearest int64; what is no time at all becomes 0."""
+    with np.errstate(invalid="ignore"):
+        sane = np.isfinite(number) & (np.abs(number) < 2.0**62)
+    return np.rint(np.where(sane, number, 0.0)).astype(np.int64)
+
+
+def _frames(file: File, records: _Records, group: Group, name: str, flag: int) -> tuple[FrameTable, set[int], int]:
+    """The frames of one group, the numbers of their buses, and how many records led nowhere."""
+    matrix = records.matrix(group)
+    channels = group.channels
+    time = next((channel for channel in channels.values() if channel.kind == 2), None)
+    if time is None:
+        raise Beyond("a group without time")
+
+    def optional(part: str) -> NDArray[np.uint64] | None:
+        channel = channels.get(f"{name}.{part}")
+        return None if channel is None or channel.kind != 0 else _integers(matrix, channel)
+
+    n = len(matrix)
+    flags = np.full(n, flag, np.uint8)
+    for part, bit in _BITS:
+        column = optional(part)
+        if column is not None:
+            flags |= np.where(column != 0, np.uint8(bit), np.uint8(0))
+    ids = optional("ID")
+    if ids is None:
+        ids = np.zeros(n, np.uint64)
+    flags |= np.where(ids >> np.uint64(31) & np.uint64(1), np.uint8(EXTENDED), np.uint8(0))
+    can_id = (ids & np.uint64(0x1FFF_FFFF)).astype(np.uint32)
+    flags |= np.where(can_id > 0x7FF, np.uint8(EXTENDED), np.uint8(0))
+    data, stored, known = _payload(file, records, matrix, channels.get(f"{name}.DataBytes"))
+    length = optional("DataLength")
+    dlc = optional("DLC")
+    if length is not None:
+        wanted = np.minimum(length, np.uint64(FD_WIDTH)).astype(np.int64)
+    elif dlc is not None:
+        classic = np.minimum(dlc, np.uint64(8)).astype(np.int64)
+        wanted = np.where(flags & FD, _FD_BY_DLC[(dlc & np.uint64(15)).astype(np.intp)], classic)
+    else:
+        wanted = stored
+    if flag & (REMOTE | ERROR):
+        wanted = np.minimum(wanted, 8)
+        known[:] = True
+        data = np.zeros((n, CLASSIC_WIDTH), np.uint8)
+    else:
+        wanted = np.minimum(wanted, stored)
+        data = np.where(np.arange(data.shape[1]) < wanted[:, None], data, 0).astype(np.uint8)
+    bus = optional("BusChannel")
+    channel = np.zeros(n, np.uint8) if bus is None else np.minimum(bus, np.uint64(255)).astype(np.uint8)
+    table = FrameTable(_times(matrix, time), can_id, flags, channel, wanted.astype(np.uint8), data)
+    return table[known], set(np.unique(channel).tolist()), int(n - np.count_nonzero(known))
+
+
+def _payload(
+    file: File, records: _Records, matrix: NDArray[np.uint8], channel: Channel | None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+    """uint8 (n, 8 or 64) payloads, int64 (n,) stored lengths, and which records have one."""
+    n = len(matrix)
+    if channel is None:
+        return np.zeros((n, CLASSIC_WIDTH), np.uint8), np.zeros(n, np.int64), np.ones(n, np.bool_)
+    if channel.kind == 1:
+        values = records.values.get(channel.data)
+        if values is None:
+            values = _values_from_stream(file.stream(channel.data))
+        offset = np.ascontiguousarray(matrix[:, channel.byte_offset : channel.byte_offset + 8])
+        if offset.shape[1] < 8 or channel.byte_offset + channel.bit_count // 8 > matrix.shape[1] - 8:
+            raise Beyond("a payload outside its record")
+        places = offset.view(np.dtype("<u8"))[:, 0]
+        if channel.bit_count < 64:
+            places = places & np.uint64((1 << channel.bit_count) - 1)
+        return values.rows(np.minimum(places, np.uint64(1 << 62)).astype(np.int64))
+    if channel.kind != 0 or channel.bit_offset:
+        raise Beyond(f"payload channels of kind {channel.kind}")
+    size = min(channel.bit_count // 8, FD_WIDTH)
+    if channel.byte_offset + size > matrix.shape[1] - 8:
+        raise Beyond("a payload outside its record")
+    data = np.zeros((n, CLASSIC_WIDTH if size <= CLASSIC_WIDTH else FD_WIDTH), np.uint8)
+    data[:, :size] = matrix[:, channel.byte_offset : channel.byte_offset + size]
+    return data, np.full(n, size, np.int64), np.ones(n, np.bool_)
+
+
+def _read(file: File) -> Read:
+    header = file.block(64, "HD")
+    start_ns, zone_min, summer_min, time_flags = file.unpack(_START, header)
+    if time_flags & _LOCAL_TIME:
+        start_ns -= (zone_min + summer_min) * 60_000_000_000
+    tables: list[FrameTable] = []
+    buses: set[int] = set()
+    bad: list[BadLine] = []
+    lost = 0
+    can_groups = 0
+    for _, data_group in file.chain(file.link(header, 0), "DG"):
+        groups = file.groups(data_group)
+        wanted = [
+            (g, name, flag)
+            for g in groups
+            for name, flag in _GROUP_NAMES
+            if f"{name}.BusChannel" in g.channels or name in g.channels
+        ]
+        if not wanted or not file.link(data_group, 2):
+            can_groups += len(wanted)
+            continue
+        can_groups += len(wanted)
+        id_size = file.content[data_group.start] if data_group.start < data_group.end else 0
+        if id_size not in {0, 1, 2, 4, 8} or any(group.size > _LARGEST_RECORD for group in groups):
+            raise Beyond("records of unusual size")
+        records = _Records(file, file.stream(file.link(data_group, 2)), id_size, groups)
+        for group, name, flag in wanted:
+            table, on, without = _frames(file, records, group, name, flag)
+            lost += without
+            if len(table):
+                tables.append(table)
+                buses |= on
+        if records.rest:
+            total = sum(map(len, records.fixed.values()))
+            bad.append(BadLine(total + 1, Phrase("the last record is cut", "最后一条记录不完整")))
+    if not can_groups:
+        raise NotARecording(file.path, Phrase("an MDF file without CAN frames", "MDF 文件中没有 CAN 报文"))
+    if lost:
+        bad.append(BadLine(0, Phrase(f"{lost} records without their payload", f"{lost} 条记录缺少数据")))
+    table = FrameTable.concat(tables).by_time() if len(tables) != 1 else tables[0]
+    names = tuple(str(number) for number in range(max(buses, default=-1) + 1))
+    return Read(table, names, bad, lost + sum(line.line > 0 for line in bad), start_ns=start_ns)
+
+
+def read(content: bytes, path: str) -> Read:
+    """Reads a whole file.
+
+    Raises:
+        RecordingBroken: damaged.
+        NotARecording: sound, but without CAN frames.
+        ReaderMissing: it uses parts of the standard that are left to asammdf, which is not installed.
+    """
+    try:
+        return _read(File(content, path))
+    except Beyond as exc:
+        raise ReaderMissing(path, f"asammdf ({exc})", 'pip install "huizhen[mf4]"') from exc
