@@ -3,6 +3,11 @@
 ::
 
     VirtualBusError
+    ├── ScenarioError
+    │   ├── ScenarioUnknown    no built-in scenario and no file of this name
+    │   └── ScenarioBroken     the file is there, but a line or key of it is wrong
+    ├── FrontBroken            a front cannot be opened, or its name is not understood
+    └── FrontRefused           a front that could reach a real car, without the permission for it
 
 Errors carry fields; ``__str__`` builds the English sentence from ``template`` (what happened, where, what to do
 next). The Chinese sentence stands under the same ``code`` in the application's language catalogue.
@@ -10,9 +15,28 @@ next). The Chinese sentence stands under the same ``code`` in the application's 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
-__all__ = ["VirtualBusError"]
+__all__ = [
+    "FrontBroken",
+    "FrontRefused",
+    "Phrase",
+    "ScenarioBroken",
+    "ScenarioError",
+    "ScenarioUnknown",
+    "VirtualBusError",
+]
+
+
+class Phrase(NamedTuple):
+    """A part of a sentence in both languages, for error fields that a person reads."""
+
+    en: str
+    zh: str
+
+    def __str__(self) -> str:
+        return self.en
 
 
 class VirtualBusError(Exception):
@@ -23,3 +47,67 @@ class VirtualBusError(Exception):
 
     def __str__(self) -> str:
         return self.template.format(**vars(self))
+
+
+class ScenarioError(VirtualBusError):
+    """A scenario cannot be used."""
+
+    code = "virtualbus.scenario"
+
+
+@dataclass(eq=False)
+class ScenarioUnknown(ScenarioError):
+    """Neither a built-in scenario nor a readable file.
+
+    Args:
+        name: what was asked for.
+        known: the built-in names, comma-separated.
+    """
+
+    name: str
+    known: str
+
+    code = "virtualbus.scenario-unknown"
+    template = "no scenario or scenario file '{name}'; built in are: {known}"
+
+
+@dataclass(eq=False)
+class ScenarioBroken(ScenarioError):
+    """A scenario file with a mistake.
+
+    Args:
+        path: the file.
+        place: line and key, as far as they are known.
+        reason: what is wrong there.
+    """
+
+    path: str
+    place: Phrase
+    reason: Phrase
+
+    code = "virtualbus.scenario-broken"
+    template = "{path}, {place}: {reason}; see docs/virtual-cars.md"
+
+
+@dataclass(eq=False)
+class FrontBroken(VirtualBusError):
+    """A front that cannot be opened."""
+
+    front: str
+    reason: Phrase
+
+    code = "virtualbus.front-broken"
+    template = "cannot open the front '{front}': {reason}"
+
+
+@dataclass(eq=False)
+class FrontRefused(VirtualBusError):
+    """A front behind which a real car could be."""
+
+    front: str
+
+    code = "virtualbus.refused-real-bus"
+    template = (
+        "refused: '{front}' may be a real vehicle bus, and a simulated car must never talk into one; use virtual, vcan, "
+        "udp_multicast or slcan, or give --bench on a test bench without a car"
+    )

@@ -1,0 +1,258 @@
+"""One ECU: what all four have in common.
+
+An ECU knows its own sensors, what it has received from the bus, and nothing else. Its cycle is: measure, send and
+receive, control, judge. Diagnostic services read the same state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from virtualbus.trouble import FaultMemory, MonitorTest, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+
+    from virtualbus.plant import Plant
+    from virtualbus.trouble import Did
+
+__all__ = ["Ecu", "Value", "Values", "hybrid_data", "u8", "u16"]
+
+Value = float | int | None
+"""A signal's physical value or code; None = not available."""
+Values = dict[str, Value]
+
+OBD_TYPE_CN_6: Final = 41
+FUEL_ELECTRIC: Final = 8
+_WAKE_S: Final = 3.0
+
+
+def u8(value: float) -> bytes:
+    """One byte, held inside its range."""
+    return bytes([max(0, min(0xFF, round(value)))])
+
+
+def u16(value: float) -> bytes:
+    """Two bytes, big-endian, held inside their range."""
+    return max(0, min(0xFFFF, round(value))).to_bytes(2, "big")
+
+
+class Ecu:
+    """Base of the four ECUs.
+
+    Args:
+        request_id, response_id: CAN identifiers of its diagnostics.
+        identification: F18x data identifiers with their content.
+
+    Attributes:
+        vehicle_info: OBD InfoTypes with their content.
+        received: signals of other ECUs as last received.
+        t_s: car time of the present cycle.
+    """
+
+    name: ClassVar[str]
+    tests: ClassVar[tuple[MonitorTest, ...]]
+    status_available: ClassVar[int] = 0x7F
+    slow_s: ClassVar[Mapping[bytes, float]] = {}
+    """Requests (by their first bytes) that take this ECU longer than P2."""
+
+    def __init__(
+        self, request_id: int, response_id: int, identification: Mapping[int, bytes], rng: np.random.Generator
+    ) -> None:
+        self.vehicle_info: dict[int, bytes] = {}
+        self.request_id = request_id
+        self.response_id = response_id
+        self.identification = dict(identification)
+        self.memory = FaultMemory(self.tests, self.status_available)
+        self.received: Values = {}
+        self._seen_s: dict[str, float] = {}
+        self.awake = False
+        self.t_s = 0.0
+        self._woke_s = 0.0
+        self.low_v = 0.0
+        self._low_gain = 1 + 0.002 * float(rng.standard_normal())
+        self._mil_km = 0.0
+        self._mil_s = 0.0
+        self._last_km: float | None = None
+        self.warm_ups = 0
+
+    # -- the cycle ----------------------------------------------------------------------------------------------
+
+    def wake(self, t_s: float) -> None:
+        """The ignition comes on: an operation cycle begins."""
+        self.awake = True
+        self.t_s = self._woke_s = t_s
+        self._seen_s.clear()
+        self.received.clear()
+        self.memory.begin_cycle()
+        self.warm_ups = min(255, self.warm_ups + 1)
+
+    def sleep(self) -> None:
+        """The ignition goes off."""
+        self.awake = False
+        self.memory.end_cycle()
+
+    def measure(self, plant: Plant, dt_s: float) -> None:
+        """Reads the ECU's own sensors; ``dt_s`` seconds have passed since the last time."""
+        self.t_s = plant.t_s
+        self.low_v = plant.low_v * self._low_gain
+        self._count_lamp(dt_s)
+
+    def values(self, message: str) -> Values:
+        """Signals of one of this ECU's messages."""
+        raise NotImplementedError
+
+    def receive(self, message: str, values: Values) -> None:
+        """Takes a message of another ECU."""
+        self._seen_s[message] = self.t_s
+        self.received.update(values)
+
+    def control(self, plant: Plant) -> None:
+        """Acts on the car."""
+
+    def judge(self, dt_s: float) -> None:
+        """Runs the tests; the state held for ``dt_s`` seconds."""
+
+    # -- for the judgements -------------------------------------------------------------------------------------
+
+    def report(self, dtc: str, failed: bool | None, dt_s: float) -> None:
+        """One test's judgement; None when it cannot be judged now."""
+        self.memory.report(dtc, failed, dt_s, self.snapshot)
+
+    def has(self, message: str, within_s: float = 0.5) -> bool:
+        """Whether a message was received lately."""
+        seen = self._seen_s.get(message)
+        return seen is not None and self.t_s - seen <= within_s
+
+    def is_lost(self, message: str, after_s: float) -> bool | None:
+        """Whether a message stays away; None shortly after waking, when others may still be starting."""
+        if self.t_s - self._woke_s < _WAKE_S:
+            return None
+        return not self.has(message, after_s)
+
+    def signal(self, name: str, message: str, within_s: float = 0.5) -> Value:
+        """A received signal, None when its message is missing."""
+        return self.received.get(name) if self.has(message, within_s) else None
+
+    # -- for diagnostics ----------------------------------------------------------------------------------------
+
+    def snapshot(self) -> tuple[Did, ...]:
+        """What a freeze frame keeps of this moment."""
+        kept = []
+        for did in self.snapshot_dids():
+            content = self.data(did)
+            if content is not None:
+                kept.append((did, content))
+        return tuple(kept)
+
+    def snapshot_dids(self) -> tuple[int, ...]:
+        """Identifiers in a freeze frame, in order."""
+        return (0xF442, 0xF40D, 0xF4A6)
+
+    def data(self, did: int) -> bytes | None:
+        """Content of a data identifier, None when this ECU has none now."""
+        if did in self.identification:
+            return self.identification[did]
+        if 0xF400 <= did <= 0xF4FF:
+            return self.parameter(did & 0xFF)
+        reader = self.own_data().get(did)
+        return reader() if reader else None
+
+    def own_data(self) -> Mapping[int, Callable[[], bytes]]:
+        """The maker's identifiers of this ECU."""
+        return {}
+
+    def parameters(self) -> Mapping[int, Callable[[], bytes | None]]:
+        """OBD parameters of this ECU by PID. Standard: SAE J1979 (ISO 15031-5) Annex B."""
+        return {
+            0x01: self._monitor_status,
+            0x1C: lambda: bytes([OBD_TYPE_CN_6]),
+            0x42: lambda: u16(self.low_v * 1000),
+            0x51: lambda: bytes([FUEL_ELECTRIC]),
+        }
+
+    def parameter(self, pid: int) -> bytes | None:
+        """One OBD parameter; the support maps at 00, 20, 40 … are made from what there is."""
+        readers = self.parameters()
+        if pid % 0x20 == 0:
+            return self.support_map(pid, tuple(readers))
+        reader = readers.get(pid)
+        return reader() if reader else None
+
+    @staticmethod
+    def support_map(base: int, supported: tuple[int, ...]) -> bytes | None:
+        """Which of the 32 numbers after ``base`` exist; None when nothing lies there or beyond."""
+        if base and not any(number > base for number in supported):
+            return None
+        bits = 0
+        for number in supported:
+            if base < number <= base + 0x20:
+                bits |= 1 << (base + 0x20 - number)
+            elif number > base + 0x20:
+                bits |= 1
+        return bits.to_bytes(4, "big")
+
+    @property
+    def lamp_on(self) -> bool:
+        """Whether this ECU asks for the malfunction lamp."""
+        return any(Status.WARNING in code.status for code in self.memory.codes.values())
+
+    @property
+    def legislated_confirmed(self) -> int:
+        """Number of confirmed codes that the OBD services show."""
+        return sum(code.test.legislated and Status.CONFIRMED in code.status for code in self.memory.codes.values())
+
+    def may_clear(self) -> bool:
+        """Codes are not cleared while the car moves, nor when nobody knows whether it does."""
+        speed = self.signal("VehicleSpeed", "VCU_Status")
+        return speed is not None and speed < 1.0
+
+    def clear(self) -> None:
+        """Forgets all codes and what was counted with them."""
+        self.memory.clear(self.memory.codes.values())
+        self._mil_km = self._mil_s = 0.0
+        self.warm_ups = 0
+        self.memory.cleared_t_s = self.t_s
+        self.memory.cleared_km = self._last_km
+
+    def _monitor_status(self) -> bytes:
+        # An electric car has none of the monitors of bytes B to D. Standard: SAE J1979 PID 01.
+        return bytes([min(127, self.legislated_confirmed) | (0x80 if self.lamp_on else 0), 0, 0, 0])
+
+    def _count_lamp(self, dt_s: float) -> None:
+        km = self.odometer_km()
+        if km is not None:
+            if self.memory.cleared_km is None:
+                self.memory.cleared_km = km
+            if self.lamp_on and self._last_km is not None:
+                self._mil_km += km - self._last_km
+            self._last_km = km
+        if self.lamp_on:
+            self._mil_s += dt_s
+
+    def odometer_km(self) -> float | None:
+        """Distance as this ECU knows it."""
+        value = self.signal("Odometer", "VCU_Odometer", 3.0)
+        return None if value is None else float(value)
+
+    def _speed(self) -> bytes | None:
+        value = self.signal("VehicleSpeed", "VCU_Status")
+        return None if value is None else u8(value)
+
+    def _odometer(self) -> bytes | None:
+        km = self.odometer_km()
+        return None if km is None else round(km * 10).to_bytes(4, "big")
+
+    def _ambient(self) -> bytes | None:
+        value = self.signal("AmbientTemp", "VCU_Odometer", 3.0)
+        return None if value is None else u8(value + 40)
+
+
+def hybrid_data(volts: Value, amperes: Value) -> bytes | None:
+    """PID 9A: pack voltage in 1/64 V and current in 0.1 A, positive = discharge (the sign is unverified)."""
+    if volts is None or amperes is None:
+        return None
+    current = max(-32768, min(32767, round(amperes * 10)))
+    return bytes([0x06, 0x00]) + u16(volts * 64) + current.to_bytes(2, "big", signed=True)

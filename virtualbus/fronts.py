@@ -1,0 +1,199 @@
+"""Fronts: the places where other programs meet the car's bus.
+
+A front gives frames to the outside and takes frames from it. Which ones may be opened at all is decided here: a
+simulated car must never reach a real one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from virtualbus.errors import FrontBroken, FrontRefused, Phrase
+from virtualbus.transport import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CanFront", "Front", "FrontAddress", "open_front", "parse_front"]
+
+_LOG: Final = logging.getLogger(__name__)
+_RECV_S: Final = 0.25
+_ECHO_S: Final = 2.0
+_ECHO_FRAMES: Final = 2000
+_STANDARD_MAX: Final = 0x7FF
+_RETRY_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FrontAddress:
+    """What a front was asked to be.
+
+    Args:
+        kind: ``can`` or ``slcan``.
+        interface, channel: as python-can spells them.
+    """
+
+    kind: str
+    interface: str = ""
+    channel: str = ""
+
+    def __str__(self) -> str:
+        return f"can:{self.interface}:{self.channel}" if self.kind == "can" else self.kind
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether no real vehicle can be behind it."""
+        return (
+            self.kind == "slcan"
+            or self.interface in ("virtual", "udp_multicast")
+            or (self.interface == "socketcan" and self.channel.startswith("vcan"))
+        )
+
+
+class Front(Protocol):
+    """One open front."""
+
+    @property
+    def description(self) -> dict[str, str]:
+        """What to connect to: one JSON line of ``huizhen sim run``."""
+
+    def start(self, sink: Callable[[Front, Frame], None]) -> None:
+        """Begins to take frames; ``sink`` is called from another thread."""
+
+    def send(self, frame: Frame) -> None:
+        """Gives a frame to whoever listens; drops it when nobody does."""
+
+    def stop(self) -> None:
+        """Closes the front."""
+
+
+def parse_front(text: str) -> FrontAddress:
+    """``slcan`` or ``can:IFACE:CHANNEL``; ``can:vcan0`` is short for ``can:socketcan:vcan0``.
+
+    Raises:
+        FrontBroken: neither.
+    """
+    kind, _, rest = text.partition(":")
+    if text == "slcan":
+        return FrontAddress("slcan")
+    if kind == "can" and rest:
+        interface, colon, channel = rest.partition(":")
+        if not colon and interface.startswith("vcan"):
+            interface, channel = "socketcan", interface
+        if interface and channel:
+            return FrontAddress("can", interface, channel)
+    raise FrontBroken(text, Phrase("write slcan or can:INTERFACE:CHANNEL", "请写 slcan 或 can:INTERFACE:CHANNEL"))
+
+
+def open_front(address: FrontAddress, *, bench: bool = False) -> Front:
+    """Opens a front.
+
+    Args:
+        address: what to open.
+        bench: allows a bus behind which a real vehicle could be.
+
+    Raises:
+        FrontRefused: it could be a real bus, and ``bench`` is not given.
+        FrontBroken: it cannot be opened.
+    """
+    if not address.is_simulated and not bench:
+        raise FrontRefused(str(address))
+    if address.kind == "slcan":
+        from virtualbus.slcan import SlcanFront
+
+        return SlcanFront()
+    return CanFront(address)
+
+
+class CanFront:
+    """A python-can bus.
+
+    Multicast loops a program's own datagrams back to it: what was just sent is recognised and not taken for
+    somebody else's frame.
+    """
+
+    def __init__(self, address: FrontAddress) -> None:
+        import can
+
+        self._can = can
+        self._address = address
+        options: dict[str, Any] = {"hop_limit": 0} if address.interface == "udp_multicast" else {}
+        try:
+            self._bus = can.Bus(interface=address.interface, channel=address.channel, **options)
+        except (can.CanError, OSError, ValueError, TypeError, ImportError) as exc:
+            raise FrontBroken(str(address), Phrase(str(exc), str(exc))) from exc
+        self._echoes: deque[tuple[float, Frame]] | None = (
+            deque(maxlen=_ECHO_FRAMES) if address.interface == "udp_multicast" else None
+        )
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._silent_until = 0.0
+
+    @property
+    def description(self) -> dict[str, str]:
+        """Interface and channel as python-can spells them."""
+        return {"front": "can", "interface": self._address.interface, "channel": self._address.channel}
+
+    def start(self, sink: Callable[[Front, Frame], None]) -> None:
+        """Reads in a thread of its own."""
+        self._thread = threading.Thread(target=self._read, args=(sink,), name=f"front {self._address}", daemon=True)
+        self._thread.start()
+
+    def _read(self, sink: Callable[[Front, Frame], None]) -> None:
+        while not self._stopping.is_set():
+            try:
+                message = self._bus.recv(_RECV_S)
+            except (self._can.CanError, OSError, ValueError) as exc:
+                # A damaged datagram or a bus that went down: the car goes on and tries again.
+                if not self._stopping.is_set():
+                    _LOG.warning("%s: %s", self._address, exc)
+                    self._stopping.wait(_RETRY_S)
+                continue
+            if message is None or message.is_error_frame or message.is_remote_frame or message.is_fd:
+                continue
+            if message.is_extended_id or message.arbitration_id > _STANDARD_MAX:
+                continue
+            frame = Frame(message.arbitration_id, bytes(message.data))
+            if not self._is_echo(frame):
+                sink(self, frame)
+
+    def _is_echo(self, frame: Frame) -> bool:
+        if self._echoes is None:
+            return False
+        oldest = time.monotonic() - _ECHO_S
+        with self._lock:
+            while self._echoes and self._echoes[0][0] < oldest:
+                self._echoes.popleft()
+            for at, (_, sent) in enumerate(self._echoes):
+                if sent == frame:
+                    del self._echoes[at]
+                    return True
+        return False
+
+    def send(self, frame: Frame) -> None:
+        """Sends at once; a bus that takes nothing is left alone for a moment."""
+        now = time.monotonic()
+        if now < self._silent_until:
+            return
+        if self._echoes is not None:
+            with self._lock:
+                self._echoes.append((now, frame))
+        message = self._can.Message(arbitration_id=frame.can_id, data=frame.data, is_extended_id=False)
+        try:
+            self._bus.send(message)
+        except (self._can.CanError, OSError) as exc:
+            _LOG.warning("%s: %s", self._address, exc)
+            self._silent_until = now + _RETRY_S
+
+    def stop(self) -> None:
+        """Ends the thread, closes the bus."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(2.0)
+        self._bus.shutdown()

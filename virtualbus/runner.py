@@ -1,0 +1,170 @@
+"""A car in real time: one thread moves it, every front sees the same bus.
+
+The thread sleeps until the next tick, the next diagnostic frame or the next frame from outside. After a stall (a
+slow machine, a suspended laptop) the car goes on from where it was: missed ticks are dropped, never sent in a burst.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from virtualbus.car import TICK_NS, Car
+from virtualbus.fronts import FrontAddress, open_front
+from virtualbus.scenario import Scenario, find_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from virtualbus.fronts import Front
+    from virtualbus.transport import Frame
+
+__all__ = ["CarRunner", "RunningCar", "running"]
+
+_LOG: Final = logging.getLogger(__name__)
+_MAX_LATE_TICKS: Final = 5
+_MAX_FRAMES_AT_ONCE: Final = 200
+_MAX_INBOX: Final = 4000
+_NUMBERS: Final = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCar:
+    """Where a car of this process can be met, as python-can spells it."""
+
+    interface: str
+    channel: str
+    car: Car
+
+
+class CarRunner:
+    """Moves one car and joins its fronts to one bus."""
+
+    def __init__(self, car: Car, fronts: Sequence[Front]) -> None:
+        self.car = car
+        self._fronts = list(fronts)
+        self._own_ids = car.own_ids
+        self._inbox: queue.Queue[tuple[Front, Frame] | None] = queue.Queue(_MAX_INBOX)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="simulated car", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Opens the bus to the outside and lets the car move."""
+        for front in self._fronts:
+            front.start(self._take)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops the car, then closes its fronts; raises what stopped the car, if something did."""
+        self._stopping.set()
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+        for front in self._fronts:
+            front.stop()
+        if self.failure is not None:
+            raise self.failure
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Returns after ``timeout_s`` seconds, or when the car has stopped by itself."""
+        self._thread.join(timeout_s)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread.is_alive()
+
+    def _wake(self) -> None:
+        try:
+            self._inbox.put_nowait(None)
+        except queue.Full:
+            return  # it is awake: its inbox is full
+
+    def _take(self, front: Front, frame: Frame) -> None:
+        try:
+            self._inbox.put_nowait((front, frame))
+        except queue.Full:
+            _LOG.warning("frame 0x%03X dropped: the car cannot follow", frame.can_id)
+
+    def _run(self) -> None:
+        try:
+            self._move()
+        except Exception as exc:
+            _LOG.exception("the simulated car stopped")
+            self.failure = exc
+
+    def _move(self) -> None:
+        next_tick = time.monotonic_ns() + TICK_NS
+        while not self._stopping.is_set():
+            now = time.monotonic_ns()
+            if now >= next_tick:
+                for frame in self.car.tick():
+                    self._send(frame)
+                next_tick += TICK_NS
+                if now - next_tick > _MAX_LATE_TICKS * TICK_NS:
+                    next_tick = now + TICK_NS
+            self._answer()
+            self._listen(next_tick)
+
+    def _answer(self) -> None:
+        for frame in self.car.answers(time.monotonic_ns()):
+            self._send(frame)
+
+    def _listen(self, next_tick: int) -> None:
+        """Waits for frames until something is due, and takes what is there."""
+        now = time.monotonic_ns()
+        answer = self.car.next_answer_ns(now)
+        until = next_tick if answer is None else min(next_tick, answer)
+        wait_s = (until - now) / 1e9
+        for _ in range(_MAX_FRAMES_AT_ONCE):
+            try:
+                item = self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            wait_s = 0.0
+            if item is not None:
+                self._heard(*item)
+
+    def _heard(self, front: Front, frame: Frame) -> None:
+        for other in self._fronts:
+            if other is not front:
+                other.send(frame)
+        if frame.can_id not in self._own_ids:
+            self.car.receive(frame, time.monotonic_ns())
+
+    def _send(self, frame: Frame) -> None:
+        for front in self._fronts:
+            front.send(frame)
+
+
+@contextmanager
+def running(scenario: str | Path | Scenario = "healthy", *, seed: int | None = None) -> Iterator[RunningCar]:
+    """A car in this process, on a python-can ``virtual`` bus of its own, moving in a thread.
+
+    Args:
+        scenario: a built-in name, a scenario file, or a scenario.
+        seed: another seed, another car of the kind.
+
+    Yields:
+        RunningCar: interface and channel for ``can.Bus``.
+
+    Raises:
+        ScenarioUnknown, ScenarioBroken: the scenario cannot be used.
+    """
+    chosen = scenario if isinstance(scenario, Scenario) else find_scenario(str(scenario))
+    address = FrontAddress("can", "virtual", f"huizhen-{next(_NUMBERS)}")
+    car = Car(chosen, seed)
+    runner = CarRunner(car, [open_front(address)])
+    runner.start()
+    try:
+        yield RunningCar(address.interface, address.channel, car)
+    finally:
+        runner.stop()

@@ -1,0 +1,194 @@
+"""The fault memory of one ECU: debouncing, status byte, operation cycles, freeze frames.
+
+A monitor reports "failed", "passed" or "not judged" with the time that this lasted; a fault detection counter turns
+that into test results. Everything else follows from test results and operation cycles alone.
+
+Standard: ISO 14229-1:2020 Annex D (status bits), unverified for the aging figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Did", "FaultMemory", "MonitorTest", "Status", "TroubleCode", "dtc_from_text"]
+
+Did = tuple[int, bytes]
+"""A data identifier with its content."""
+
+
+class Status(IntFlag):
+    """The DTC status byte. Standard: ISO 14229-1:2020 Annex D.2."""
+
+    TEST_FAILED = 0x01
+    FAILED_THIS_CYCLE = 0x02
+    PENDING = 0x04
+    CONFIRMED = 0x08
+    NOT_COMPLETED_SINCE_CLEAR = 0x10
+    FAILED_SINCE_CLEAR = 0x20
+    NOT_COMPLETED_THIS_CYCLE = 0x40
+    WARNING = 0x80
+
+
+CLEARED: Final = Status.NOT_COMPLETED_SINCE_CLEAR | Status.NOT_COMPLETED_THIS_CYCLE
+AGING_CYCLES: Final = 40
+LAMP_OFF_CYCLES: Final = 3
+
+
+def dtc_from_text(text: str) -> int:
+    """``P0AA6-1A`` as the 24-bit number 0x0AA61A. Standard: ISO 15031-6, SAE J2012-DA."""
+    code, _, failure = text.partition("-")
+    return "PCBU".index(code[0]) << 22 | int(code[1]) << 20 | int(code[2:], 16) << 8 | int(failure, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorTest:
+    """One test that an ECU runs on what it measures or receives.
+
+    Args:
+        dtc: code with failure type, ``P0AA6-1A``.
+        fail_s: seconds of failing until the test counts as failed.
+        pass_s: seconds of passing until it counts as passed.
+        confirm_cycles: operation cycles with a failed test until the code is confirmed.
+        legislated: also shown by the OBD services.
+    """
+
+    dtc: str
+    fail_s: float
+    pass_s: float
+    confirm_cycles: int = 1
+    legislated: bool = True
+
+
+@dataclass(slots=True)
+class TroubleCode:
+    """State of one code.
+
+    Attributes:
+        counter: fault detection counter, -128 (passed) .. 127 (failed).
+        snapshots: record number (1 = first, 2 = latest occurrence) -> identifiers with their content.
+    """
+
+    test: MonitorTest
+    number: int
+    status: Status = CLEARED
+    counter: float = 0.0
+    occurrences: int = 0
+    aging: int = 0
+    permanent: bool = False
+    snapshots: dict[int, tuple[Did, ...]] = field(default_factory=dict)
+    _failed_cycles: int = 0
+    _passed_cycles: int = 0
+
+    def report(self, failed: bool, dt_s: float, snapshot: Callable[[], tuple[Did, ...]]) -> None:
+        """Takes a monitor's judgement that held for ``dt_s`` seconds."""
+        if failed:
+            self.counter = min(127.0, max(0.0, self.counter) + 127 * dt_s / self.test.fail_s)
+            if self.counter >= 127:
+                self._fail(snapshot)
+        else:
+            self.counter = max(-128.0, min(0.0, self.counter) - 128 * dt_s / self.test.pass_s)
+            if self.counter <= -128:
+                self.status &= ~(Status.TEST_FAILED | CLEARED)
+
+    def _fail(self, snapshot: Callable[[], tuple[Did, ...]]) -> None:
+        if Status.TEST_FAILED in self.status:
+            return
+        if Status.FAILED_THIS_CYCLE not in self.status:
+            self._failed_cycles += 1
+        self.status |= Status.TEST_FAILED | Status.FAILED_THIS_CYCLE | Status.PENDING | Status.FAILED_SINCE_CLEAR
+        self.status &= ~CLEARED
+        self.occurrences = min(255, self.occurrences + 1)
+        self.aging = self._passed_cycles = 0
+        kept = snapshot()
+        self.snapshots.setdefault(1, kept)
+        if self.occurrences > 1:
+            self.snapshots[2] = kept
+        if self._failed_cycles >= self.test.confirm_cycles:
+            self.status |= Status.CONFIRMED | Status.WARNING
+            self.permanent = self.permanent or self.test.legislated
+
+    def begin_cycle(self) -> None:
+        """The ignition comes on: nothing has been tested yet."""
+        self.counter = 0.0
+        self.status &= ~(Status.TEST_FAILED | Status.FAILED_THIS_CYCLE)
+        self.status |= Status.NOT_COMPLETED_THIS_CYCLE
+
+    def end_cycle(self) -> None:
+        """The ignition goes off: a cycle that was tested without a failure ages the code."""
+        if Status.FAILED_THIS_CYCLE in self.status or Status.NOT_COMPLETED_THIS_CYCLE in self.status:
+            return
+        self.status &= ~Status.PENDING
+        self._failed_cycles = 0
+        self._passed_cycles += 1
+        if self._passed_cycles >= LAMP_OFF_CYCLES:
+            self.status &= ~Status.WARNING
+            self.permanent = False
+        if Status.CONFIRMED in self.status:
+            self.aging += 1
+            if self.aging >= AGING_CYCLES:
+                self.status &= ~Status.CONFIRMED
+                self.snapshots.clear()
+                self.occurrences = self.aging = 0
+
+    def clear(self) -> None:
+        """Forgets everything but the permanent mark. Standard: ISO 14229-1:2020 §12.2 (clause unverified)."""
+        self.status = CLEARED
+        self.counter = 0.0
+        self.occurrences = self.aging = self._failed_cycles = self._passed_cycles = 0
+        self.snapshots.clear()
+
+
+class FaultMemory:
+    """All codes of one ECU.
+
+    Args:
+        tests: what this ECU tests.
+        available: DTCStatusAvailabilityMask.
+    """
+
+    def __init__(self, tests: Iterable[MonitorTest], available: int) -> None:
+        self.codes = {test.dtc: TroubleCode(test, dtc_from_text(test.dtc)) for test in tests}
+        self.available = available
+        self.recording = True
+        self.first_legislated: TroubleCode | None = None
+        self.cleared_t_s = 0.0
+        self.cleared_km: float | None = None
+
+    def report(self, dtc: str, failed: bool | None, dt_s: float, snapshot: Callable[[], tuple[Did, ...]]) -> None:
+        """Passes on a judgement; None means that the conditions for judging are not met."""
+        if failed is None or not self.recording:
+            return
+        code = self.codes[dtc]
+        code.report(failed, dt_s, snapshot)
+        if self.first_legislated is None and code.test.legislated and Status.CONFIRMED in code.status:
+            self.first_legislated = code
+
+    def status_of(self, code: TroubleCode) -> int:
+        """The status byte as this ECU shows it: unsupported bits are 0."""
+        return int(code.status) & self.available
+
+    def matching(self, mask: int) -> list[TroubleCode]:
+        """Codes with any of the bits of ``mask`` set."""
+        return [code for code in self.codes.values() if self.status_of(code) & mask]
+
+    def begin_cycle(self) -> None:
+        """An operation cycle begins."""
+        for code in self.codes.values():
+            code.begin_cycle()
+
+    def end_cycle(self) -> None:
+        """An operation cycle ends."""
+        for code in self.codes.values():
+            code.end_cycle()
+
+    def clear(self, codes: Iterable[TroubleCode]) -> None:
+        """Clears some codes; a code that fails again comes back by itself."""
+        for code in codes:
+            code.clear()
+            if code is self.first_legislated:
+                self.first_legislated = None
