@@ -14,7 +14,6 @@ from diag.dtcanswer import (
     DtcAnswer,
     FaultCounter,
     Lamp,
-    Negative,
     StoredRecord,
     bytes_from_code,
     code_from_bytes,
@@ -23,6 +22,7 @@ from diag.dtcanswer import (
 from diag.dtctext import find_fmi_severity, find_fmi_text, find_severity, find_text
 from diag.errors import RemoteProtocolError
 from diag.facts import Dtc, DtcKind, DtcStatus, EcuRole, Text
+from diag.nrc import NEGATIVE_SID, parse_negative
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +31,6 @@ __all__ = [
     "DtcAnswer",
     "FaultCounter",
     "Lamp",
-    "Negative",
     "StoredRecord",
     "bytes_from_code",
     "code_from_bytes",
@@ -48,10 +47,9 @@ def _refuse(ecu: str | None, en: str, zh: str, payload: bytes) -> RemoteProtocol
 
 
 def _negative_answer(payload: bytes) -> DtcAnswer:
-    """``7F service nrc``, however much of it came."""
-    service = payload[1] if len(payload) > 1 else None
-    nrc = payload[2] if len(payload) > 2 else None
-    return DtcAnswer(complete=nrc is not None, negative=Negative(service, nrc))
+    """``7F service nrc``; one that was cut says nothing and stays in ``rest``."""
+    negative = parse_negative(payload)
+    return DtcAnswer(complete=negative is not None, negative=negative, rest=b"" if negative else payload)
 
 
 def _is_padding(rest: bytes) -> bool:
@@ -93,7 +91,7 @@ def parse_obd_dtcs(
 
     Standard: SAE J1979 (ISO 15031-5:2015), services $03 $07 $0A; clauses unverified.
     """
-    if payload[:1] == b"\x7f":
+    if payload[:1] == bytes([NEGATIVE_SID]):
         return _negative_answer(payload)
     kind = _OBD_KINDS.get(payload[0]) if payload else None
     if kind is None:
@@ -221,7 +219,7 @@ def parse_uds_dtcs(
 
     Standard: ISO 14229-1:2020 §12.3; sub-functions 42, 55, 56 also ISO 27145-3.
     """
-    if payload[:1] == b"\x7f":
+    if payload[:1] == bytes([NEGATIVE_SID]):
         return _negative_answer(payload)
     if payload[:1] != b"\x59":
         raise _refuse(ecu, "not an answer to UDS service 19", "不是 UDS 服务 19 的应答", payload)

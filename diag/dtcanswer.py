@@ -6,17 +6,19 @@ Standard: SAE J2012 (ISO 15031-6) for the notation; ISO 14229-1:2020 §12.3 for 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from diag.errors import BadInput
-from diag.facts import Dtc, Json, Text, hex_from_bytes
-from diag.nrc import nrc_name
+from diag.facts import Json, Text, hex_from_bytes
+
+if TYPE_CHECKING:
+    from diag.facts import Dtc
+    from diag.nrc import Negative
 
 __all__ = [
     "DtcAnswer",
     "FaultCounter",
     "Lamp",
-    "Negative",
     "StoredRecord",
     "bytes_from_code",
     "code_from_bytes",
@@ -24,32 +26,6 @@ __all__ = [
 ]
 
 LETTERS: Final = "PCBU"
-
-
-@dataclass(frozen=True, slots=True)
-class Negative:
-    """The ECU said no. ``service`` is the service refused; ``nrc`` is None when the answer was cut before it."""
-
-    service: int | None
-    nrc: int | None
-
-    @property
-    def name(self) -> str:
-        """The standard's name of the refusal."""
-        return "unknown" if self.nrc is None else nrc_name(self.nrc)
-
-    @property
-    def pending(self) -> bool:
-        """Not a refusal yet: the ECU asks for more time."""
-        return self.nrc == 0x78
-
-    def to_json(self) -> Json:
-        """``{"service", "nrc", "name"}`` with hex numbers."""
-        return {
-            "service": None if self.service is None else f"0x{self.service:02X}",
-            "nrc": None if self.nrc is None else f"0x{self.nrc:02X}",
-            "name": self.name,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from diag.dtc import merge_dtcs, parse_j1939_dtcs, parse_obd_dtcs, parse_uds_dtc
 from diag.dtcanswer import DtcAnswer
 from diag.errors import BadInput
 from diag.facts import DtcKind, Text, hex_from_id
+from diag.nrc import NEGATIVE_SID, PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -229,7 +230,7 @@ def _belongs(answer: RawAnswer, service: str) -> bool:
     positive, refused = _ANSWERS[service]
     payload = answer.payload
     return payload[:1] != b"" and (
-        payload[0] in positive or (payload[0] == 0x7F and payload[1:2] != b"" and payload[1] in refused)
+        payload[0] in positive or (payload[0] == NEGATIVE_SID and payload[1:2] != b"" and payload[1] in refused)
     )
 
 
@@ -280,7 +281,7 @@ def _without_pending(answers: list[tuple[RawAnswer, DtcAnswer]]) -> Iterator[tup
     """Leaves out "response pending" where the same ECU's answer follows."""
     for number, (raw, answer) in enumerate(answers):
         later = any(other.can_id == raw.can_id for other, _ in answers[number + 1 :])
-        if not (answer.negative and answer.negative.pending and later):
+        if not (answer.negative and answer.negative.nrc == PENDING and later):
             yield raw, answer
 
 

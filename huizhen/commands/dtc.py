@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from diag.dtcanswer import DtcAnswer, StoredRecord
     from diag.facts import Dtc
+    from diag.nrc import Negative
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -227,12 +228,20 @@ def _read_answer(args: argparse.Namespace) -> DtcAnswer:
 
 def answer_json(answer: DtcAnswer) -> dict[str, Any]:
     """``huizhen.dtcs/1``."""
+    negative = answer.negative
     return {
         "schema": "huizhen.dtcs/1",
         "dtcs": [dtc.to_json() for dtc in answer.dtcs],
         "complete": answer.complete,
         "missing": answer.missing,
-        "negative": answer.negative.to_json() if answer.negative else None,
+        "negative": None
+        if negative is None
+        else {
+            "service": f"0x{negative.service:02X}",
+            "nrc": f"0x{negative.nrc:02X}",
+            "name": negative.name,
+            "text": negative.text.to_json(),
+        },
         "snapshots": [record.to_json() for record in answer.snapshots],
         "extended": [record.to_json() for record in answer.extended],
         "fault_counters": [counter.to_json() for counter in answer.fault_counters],
@@ -279,7 +288,7 @@ def _state(tr: Translator, dtc: Dtc) -> str:
 def _show_answer(answer: DtcAnswer, console: Console) -> None:
     tr = console.tr
     if answer.negative:
-        _show_negative(answer, console)
+        _show_negative(answer.negative, console)
     if answer.dtcs:
         with_ecu = any(dtc.ecu for dtc in answer.dtcs)
         head = [tr("dtc.decode.head.severity"), tr("dtc.decode.head.code"), tr("dtc.decode.head.status")]
@@ -295,16 +304,16 @@ def _show_answer(answer: DtcAnswer, console: Console) -> None:
     _show_rest(answer, console)
 
 
-def _show_negative(answer: DtcAnswer, console: Console) -> None:
-    negative = answer.negative
-    if negative is None:
+def _show_negative(negative: Negative, console: Console) -> None:
+    from diag.nrc import PENDING
+
+    nrc = f"0x{negative.nrc:02X}"
+    if negative.nrc == PENDING:
+        console.line(console.tr("dtc.decode.pending", nrc=nrc))
         return
-    said = negative.to_json()
-    if negative.pending:
-        console.line(console.tr("dtc.decode.pending", nrc=said["nrc"]))
-    else:
-        service, nrc = said["service"] or "?", said["nrc"] or "?"
-        console.line(console.tr("dtc.decode.negative", service=service, name=negative.name, nrc=nrc))
+    why = negative.text.in_language(console.tr.lang)
+    service = f"0x{negative.service:02X}"
+    console.line(console.tr("dtc.decode.negative", service=service, why=why, name=negative.name, nrc=nrc))
 
 
 def _display(record: StoredRecord) -> str:
