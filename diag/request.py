@@ -116,6 +116,11 @@ class Answer:
         return self.source.address
 
     @property
+    def declared_length(self) -> int:
+        """How many bytes the ECU announced; more than came when the answer was cut."""
+        return len(self.payload) + self.missing
+
+    @property
     def negative(self) -> Negative | None:
         """What it refused and why; None for a positive answer."""
         return parse_negative(self.payload)
