@@ -270,14 +270,9 @@ def _wanted(message: Message, name: str, signals: Collection[str] | None) -> lis
     return [signal for signal in message.signals if signal.name in signals or f"{name}.{signal.name}" in signals]
 
 
-def _frames_of(
-    match: _Match, table: FrameTable, rows: NDArray[np.intp], signals: Collection[str] | None
-) -> MessageColumns | None:
+def _frames_of(match: _Match, table: FrameTable, rows: NDArray[np.intp], wanted: Sequence[Signal]) -> MessageColumns:
     """Columns of a message whose every frame carries all of it."""
     message = match.message
-    wanted = _wanted(message, match.name, signals)
-    if signals is not None and not wanted:
-        return None
     t_ns = table.t_ns[rows]
     length = table.length[rows]
     data: NDArray[np.uint8]
@@ -312,16 +307,15 @@ def _matrix(payloads: Sequence[Payload], *, length_byte: bool) -> Payloads:
     return Payloads(np.frombuffer(joined, np.uint8).reshape(len(parts), width), lengths)
 
 
-def _payloads_of(match: _Match, table: FrameTable, signals: Collection[str] | None) -> MessageColumns | None:
+def _payloads_of(match: _Match, table: FrameTable, wanted: Sequence[Signal]) -> MessageColumns | None:
     """Columns of a message that is longer than its frames: from the ISO-TP payloads that they carry.
 
     Databases describe such a message as it is sent, or with a length byte in front. Which of the two is asked of the
     payloads: of the multiplexed signals that they choose, or where there are none, of their length.
     """
     message = match.message
-    wanted = _wanted(message, match.name, signals)
     payloads = reassemble(table).payloads
-    if not payloads or (signals is not None and not wanted):
+    if not payloads:
         return None
     t_ns = np.fromiter((payload.t_ns for payload in payloads), np.int64, len(payloads))
     plain = _Reader(message, _matrix(payloads, length_byte=False), t_ns)
@@ -378,14 +372,15 @@ def decode_table(
     numbered = sorted(enumerate(matches.found), key=lambda item: item[1].position)
     for number, match in numbered:
         whole, parts = _split(match, table, order[ends[number] : ends[number + 1]])
+        wanted = _wanted(match.message, match.name, signals)
         decoded_frames += len(whole)
-        if len(whole):
-            columns = _frames_of(match, table, whole, signals)
-            if columns is not None:
-                messages[match.name] = columns
+        if len(whole) and (wanted or signals is None):
+            messages[match.name] = _frames_of(match, table, whole, wanted)
         if len(parts):
-            columns = _payloads_of(match, table[parts], signals)
-            if columns is not None:
-                decoded_frames += columns.can_frames
+            columns = _payloads_of(match, table[parts], wanted)
+            if columns is None:
+                continue
+            decoded_frames += columns.can_frames
+            if wanted or signals is None:
                 messages[match.name if match.name not in messages else f"{match.name}@isotp"] = columns
     return Decoded(frames, decoded_frames, tuple(sorted(matches.unknown)), messages)

@@ -6,12 +6,13 @@
     ├── FileMissing            no such file, or not readable
     ├── DatabaseError
     │   ├── NotADatabase       the file is none of the formats we read
-    │   └── DatabaseBroken     it is, but a line of it cannot be understood
+    │   ├── DatabaseBroken     it is, but a line of it cannot be understood
+    │   └── UnknownSignal      a signal was asked for that no database has
     ├── RecordingError
     │   ├── NotARecording      no dialect recognised
     │   ├── RecordingBroken    recognised, but unreadable from a place on
-    │   ├── RecordingTooLarge  more frames or bytes than we read at once
-    │   └── ReaderMissing      recognised, but the library that reads it is not installed
+    │   └── RecordingTooLarge  more bytes than we read at once
+    ├── LibraryMissing         a format whose library is not installed
     ├── BadPci                 bytes of a CAN frame that are no ISO-TP frame
     ├── BadTable               frames whose columns do not fit each other (our own mistake)
     └── OutputError            decoded values could not be written
@@ -32,14 +33,15 @@ __all__ = [
     "DatabaseError",
     "DbcError",
     "FileMissing",
+    "LibraryMissing",
     "NotADatabase",
     "NotARecording",
     "OutputError",
     "Phrase",
-    "ReaderMissing",
     "RecordingBroken",
     "RecordingError",
     "RecordingTooLarge",
+    "UnknownSignal",
 ]
 
 
@@ -100,6 +102,16 @@ class DatabaseBroken(DatabaseError):
     template: ClassVar[str] = "{path}, line {line}: {reason}; mend that line or give another database"
 
 
+@dataclass(eq=False)
+class UnknownSignal(DatabaseError):
+    """A signal was asked for by a name that no database has."""
+
+    name: str
+    similar: Phrase | str
+    code: ClassVar[str] = "dbc.unknown-signal"
+    template: ClassVar[str] = "no database has a signal {name}; {similar}"
+
+
 class RecordingError(DbcError):
     """A recording could not be used."""
 
@@ -139,13 +151,13 @@ class RecordingTooLarge(RecordingError):
 
 
 @dataclass(eq=False)
-class ReaderMissing(RecordingError):
-    """A recording or output that needs a library which is not installed."""
+class LibraryMissing(DbcError):
+    """A recording to read or a file to write that needs a library which is not installed."""
 
     path: str
     library: str
     install: str
-    code: ClassVar[str] = "dbc.reader-missing"
+    code: ClassVar[str] = "dbc.library-missing"
     template: ClassVar[str] = "{path} needs {library}, which is not installed; run: {install}"
 
 

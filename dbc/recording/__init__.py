@@ -65,7 +65,7 @@ def recording_from_bytes(content: bytes, path: str) -> Recording:
     Raises:
         NotARecording: no dialect recognised.
         RecordingBroken: recognised, but unreadable.
-        ReaderMissing: recognised, but it needs a library that is not installed.
+        LibraryMissing: recognised, but it needs a library that is not installed.
     """
     head = content[:_HEAD]
     read: Read
@@ -93,7 +93,7 @@ def open_recording(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Recording
         RecordingTooLarge: above ``max_bytes``.
         NotARecording: no dialect recognised.
         RecordingBroken: recognised, but unreadable.
-        ReaderMissing: recognised, but it needs a library that is not installed.
+        LibraryMissing: recognised, but it needs a library that is not installed.
     """
     where = Path(path)
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.errors import NotARecording, Phrase, ReaderMissing
+from dbc.errors import LibraryMissing, NotARecording, Phrase
 from dbc.recording.lines import BadLine, Read
 from dbc.recording.mdf import Beyond, File
 from dbc.table import (
@@ -325,9 +325,9 @@ def read(content: bytes, path: str) -> Read:
     Raises:
         RecordingBroken: damaged.
         NotARecording: sound, but without CAN frames.
-        ReaderMissing: it uses parts of the standard that are left to asammdf, which is not installed.
+        LibraryMissing: it uses parts of the standard that are left to asammdf, which is not installed.
     """
     try:
         return _read(File(content, path))
     except Beyond as exc:
-        raise ReaderMissing(path, f"asammdf ({exc})", 'pip install "huizhen[mf4]"') from exc
+        raise LibraryMissing(path, f"asammdf ({exc})", 'pip install "huizhen[mf4]"') from exc

@@ -1,0 +1,254 @@
+"""``huizhen log``: what a recording holds, and its frames as physical values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from huizhen.exits import Exit
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from dbc.database import Database
+    from dbc.recording import Recording
+    from huizhen.cli import Commands
+    from huizhen.console import Console
+    from huizhen.language import Translator
+
+__all__ = ["add_parser", "info_json", "run"]
+
+_SHOWN_BAD_LINES = 10
+_SHOWN_IDS = 40
+
+
+def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
+    """Names the options of ``log info`` and ``log decode``."""
+    parser = commands.add_parser(
+        "log", parents=[common], help=tr("log.help"), description=tr("log.description"), epilog=tr("log.epilog")
+    )
+    actions = parser.add_subparsers(dest="action", metavar=tr("cli.command"), title=tr("log.actions"))
+    info = actions.add_parser(
+        "info",
+        parents=[common],
+        help=tr("log.info.help"),
+        description=tr("log.info.description"),
+        epilog=tr("log.info.epilog"),
+    )
+    info.add_argument("file", metavar="FILE", help=tr("log.file"))
+    decode = actions.add_parser(
+        "decode",
+        parents=[common],
+        help=tr("log.decode.help"),
+        description=tr("log.decode.description"),
+        epilog=tr("log.decode.epilog"),
+    )
+    decode.add_argument("file", metavar="FILE", nargs="?", help=tr("log.file"))
+    decode.add_argument("--dbc", metavar="DB", nargs="+", action="extend", default=[], help=tr("log.decode.dbc"))
+    decode.add_argument("-o", "--output", metavar="OUT", help=tr("log.decode.output"))
+    decode.add_argument("--signals", metavar="A,B", action="append", default=[], help=tr("log.decode.signals"))
+    decode.add_argument("--summary", action="store_true", help=tr("log.decode.summary"))
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Reads the recording and shows, summarises or writes it; returns the exit code."""
+    if args.action == "info":
+        return _info(args, console)
+    if args.action == "decode":
+        return _decode(args, console)
+    from huizhen.errors import BadUsage
+
+    raise BadUsage(console.tr("log.no_action"))
+
+
+def _open(path: str, console: Console) -> Recording:
+    from dbc.recording import open_recording
+
+    console.stage(console.tr("log.reading", path=path))
+    recording = open_recording(path)
+    console.stage_done()
+    return recording
+
+
+def _note_bad_lines(recording: Recording, console: Console) -> None:
+    """The lines that could not be read, on standard error."""
+    tr = console.tr
+    if not recording.bad_line_count:
+        return
+    console.note(tr("log.bad_lines", n=recording.bad_line_count))
+    shown = recording.bad_lines[:_SHOWN_BAD_LINES]
+    for bad in shown:
+        console.note("  " + tr("log.bad_line", line=bad.line, reason=getattr(bad.reason, tr.lang)))
+    if recording.bad_line_count > len(shown):
+        console.note("  " + tr("log.bad_more", n=recording.bad_line_count - len(shown)))
+
+
+def info_json(recording: Recording) -> dict[str, Any]:
+    """``huizhen.log/1``: what a recording holds. Seconds count from ``start``, or from the recorder's own zero."""
+    import numpy as np
+
+    from diag.facts import iso_from_ns
+
+    table = recording.table
+    n = len(table)
+    keys = np.unique(table.key).tolist()
+    return {
+        "schema": "huizhen.log/1",
+        "format": recording.format,
+        "frames": n,
+        "first_s": int(table.t_ns.min()) / 1e9 if n else None,
+        "last_s": int(table.t_ns.max()) / 1e9 if n else None,
+        "ids": len(keys),
+        "channels": len(np.unique(table.channel)),
+        "bad_lines": recording.bad_line_count,
+        "start": iso_from_ns(recording.start_ns) if recording.start_ns is not None else None,
+        "whole_seconds": recording.whole_seconds,
+        "id_list": [f"0x{key & 0x1FFFFFFF:08X}" if key >> 31 else f"0x{key:03X}" for key in keys],
+        "channel_names": list(recording.channels),
+        "bad": [
+            {"line": bad.line, "reason": {"en": bad.reason.en, "zh": bad.reason.zh}} for bad in recording.bad_lines
+        ],
+    }
+
+
+def _info(args: argparse.Namespace, console: Console) -> int:
+    tr = console.tr
+    recording = _open(args.file, console)
+    facts = info_json(recording)
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(facts)
+        return Exit.DONE
+    rows = [(tr("log.info.format"), facts["format"]), (tr("log.info.frames"), str(facts["frames"]))]
+    if facts["frames"]:
+        first, last = facts["first_s"], facts["last_s"]
+        span = tr("log.info.span_value", first=f"{first:.6f}", last=f"{last:.6f}", length=f"{last - first:.3f}")
+        rows.append((tr("log.info.span"), span))
+    if facts["start"]:
+        rows.append((tr("log.info.start"), facts["start"]))
+    shown = " ".join(facts["id_list"][:_SHOWN_IDS]) + (" …" if facts["ids"] > _SHOWN_IDS else "")
+    rows.append((tr("log.info.ids"), f"{facts['ids']}  {shown}"))
+    rows.append((tr("log.info.channels"), f"{facts['channels']}  {' '.join(recording.channels)}"))
+    rows.append((tr("log.info.bad"), str(facts["bad_lines"])))
+    console.table(rows)
+    if recording.whole_seconds:
+        console.note(tr("log.whole_seconds"))
+    _note_bad_lines(recording, console)
+    return Exit.DONE
+
+
+def _wanted_signals(texts: Sequence[str], databases: Sequence[Database]) -> list[str] | None:
+    """The signals asked for, each of which some database must have.
+
+    Raises:
+        UnknownSignal: no database has it.
+    """
+    from difflib import get_close_matches
+
+    from dbc.errors import Phrase, UnknownSignal
+
+    asked = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    if not asked:
+        return None
+    known = {signal.name for database in databases for message in database.messages for signal in message.signals}
+    full = {f"{m.name}.{signal.name}" for database in databases for m in database.messages for signal in m.signals}
+    for name in asked:
+        if name not in known and name not in full:
+            names = ", ".join(get_close_matches(name, sorted(known | full), n=3, cutoff=0.4) or sorted(known)[:3])
+            raise UnknownSignal(name, Phrase(f"perhaps {names}", f"是否指 {names}"))
+    return asked
+
+
+def _files(args: argparse.Namespace, console: Console) -> tuple[str, list[str]]:
+    """The recording and the databases; with ``--dbc A FILE`` argparse takes the recording for a database."""
+    from huizhen.errors import BadUsage
+
+    databases = list(args.dbc)
+    file = args.file
+    if file is None and len(databases) > 1:
+        file = databases.pop()
+    if file is None:
+        raise BadUsage(console.tr("log.decode.no_file"))
+    if not databases:
+        raise BadUsage(console.tr("log.decode.no_dbc"))
+    return file, databases
+
+
+def _decode(args: argparse.Namespace, console: Console) -> int:
+    file, paths = _files(args, console)
+    from dbc.database import load
+    from dbc.decode import decode_table
+    from dbc.output import check_output, summary_from_decoded, write_decoded
+
+    tr = console.tr
+    if args.output:
+        check_output(args.output)
+    databases = [load(path) for path in paths]
+    signals = _wanted_signals(args.signals, databases)
+    recording = _open(file, console)
+    console.stage(tr("log.decoding", n=len(recording.table)))
+    decoded = decode_table(recording.table, databases, signals=signals)
+    if args.output:
+        write_decoded(decoded, args.output)
+    console.stage_done()
+    facts = summary_from_decoded(decoded)
+    facts["bad_lines"] = recording.bad_line_count
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(facts)
+        return Exit.DONE
+    if args.summary or not args.output:
+        _show(facts, console)
+    if args.output:
+        console.line(tr("log.decode.written", path=args.output))
+    counts = tr(
+        "log.decode.counts",
+        decoded=facts["decoded_frames"],
+        frames=facts["frames"],
+        unknown=len(facts["unknown_ids"]),
+        short=facts["short_frames"],
+    )
+    console.line(counts)
+    if facts["unknown_ids"] and console.verbose:
+        console.wrapped(tr("log.decode.unknown", ids=" ".join(facts["unknown_ids"])))
+    if not facts["messages"] and signals is None:
+        console.note(tr("log.decode.nothing"))
+    _note_bad_lines(recording, console)
+    return Exit.DONE
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _show(facts: dict[str, Any], console: Console) -> None:
+    """The summary as one table."""
+    tr = console.tr
+    head = (
+        tr("log.decode.message"),
+        tr("log.decode.source"),
+        tr("log.decode.signal"),
+        tr("log.decode.n"),
+        tr("log.decode.min"),
+        tr("log.decode.max"),
+        tr("log.decode.mean"),
+        tr("log.decode.last"),
+        tr("log.decode.invalid"),
+        tr("log.decode.unit"),
+    )
+    rows = [
+        (
+            name,
+            message["source"],
+            signal,
+            str(value["n"]),
+            _number(value["min"]),
+            _number(value["max"]),
+            _number(value["mean"]),
+            _number(value["last"]),
+            str(value["invalid"]),
+            value["unit"],
+        )
+        for name, message in facts["messages"].items()
+        for signal, value in message["signals"].items()
+    ]
+    if rows:
+        console.table(rows, head)
