@@ -111,7 +111,7 @@ class Network:
     """Nodes and messages of the car's bus, from the database."""
 
     def __init__(self) -> None:
-        database = cantools.database.load_file(EV400, strict=True)
+        database: Any = cantools.database.load_file(EV400, strict=True)
         self.messages = [Broadcast(message) for message in database.messages]
         self.nodes = {
             node.name: Node(

@@ -36,9 +36,9 @@ _JUDGE_TICKS: Final = 10
 _TICK_S: Final = TICK_NS / 1e9
 
 _TRIP_S: Final = 1440
-_TRIP_STEP_S: Final = 0.5
+_TRIP_STEP_S: Final = 1.0
 _READY_S: Final = 45.0
-_READY_STEP_S: Final = 0.1
+_READY_STEP_S: Final = 0.25
 _PARKED_H: Final = 72.0
 _COOLING_H: Final = 0.75
 
@@ -150,11 +150,10 @@ class Car:
             ecu.judge(dt_s)
 
     def _deliver(self, message: Broadcast, values: Values) -> None:
-        if not self.plant.is_connected(message.sender):
-            return
-        for name, ecu in self.ecus.items():
-            if name != message.sender and self.plant.is_connected(name):
-                ecu.receive(message.name, values)
+        if self.plant.is_connected(message.sender):
+            for name, ecu in self.ecus.items():
+                if name != message.sender and self.plant.is_connected(name):
+                    ecu.receive(message.name, values)
 
     # -- the present --------------------------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ A fault is an alteration of these figures and of nothing else. No part of the ru
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from virtualbus.chemistry import NMC811, CellType, Floats
 from virtualbus.pack import CELLS, CellSpread
 from virtualbus.wiring import Insulation
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["BMS_SOFTWARE", "BmsSoftware", "Design"]
 

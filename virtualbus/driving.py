@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualbus.chemistry import Floats
+if TYPE_CHECKING:
+    from virtualbus.chemistry import Floats
 
 __all__ = ["Body", "Trip"]
 

@@ -197,12 +197,12 @@ class Ecu:
     @property
     def lamp_on(self) -> bool:
         """Whether this ECU asks for the malfunction lamp."""
-        return any(Status.WARNING in code.status for code in self.memory.codes.values())
+        return any(code.status & Status.WARNING for code in self.memory.codes.values())
 
     @property
     def legislated_confirmed(self) -> int:
         """Number of confirmed codes that the OBD services show."""
-        return sum(code.test.legislated and Status.CONFIRMED in code.status for code in self.memory.codes.values())
+        return sum(code.test.legislated and bool(code.status & Status.CONFIRMED) for code in self.memory.codes.values())
 
     def may_clear(self) -> bool:
         """Codes are not cleared while the car moves, nor when nobody knows whether it does."""
@@ -222,14 +222,14 @@ class Ecu:
         return bytes([min(127, self.legislated_confirmed) | (0x80 if self.lamp_on else 0), 0, 0, 0])
 
     def _count_lamp(self, dt_s: float) -> None:
-        km = self.odometer_km()
+        km, lamp_on = self.odometer_km(), self.lamp_on
         if km is not None:
             if self.memory.cleared_km is None:
                 self.memory.cleared_km = km
-            if self.lamp_on and self._last_km is not None:
+            if lamp_on and self._last_km is not None:
                 self._mil_km += km - self._last_km
             self._last_km = km
-        if self.lamp_on:
+        if lamp_on:
             self._mil_s += dt_s
 
     def odometer_km(self) -> float | None:

@@ -108,6 +108,6 @@ class FrontRefused(VirtualBusError):
 
     code = "virtualbus.refused-real-bus"
     template = (
-        "refused: '{front}' may be a real vehicle bus, and a simulated car must never talk into one; use virtual, vcan, "
-        "udp_multicast or slcan, or give --bench on a test bench without a car"
+        "refused: '{front}' may be a real vehicle bus, and a simulated car must never talk into one; "
+        "use virtual, vcan, udp_multicast or slcan, or give --bench on a test bench without a car"
     )

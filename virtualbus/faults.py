@@ -71,8 +71,8 @@ class WeakCell(Fault):
         leak_ohm: internal leak.
     """
 
-    kind = "weak-cell"
-    settings = {
+    kind: ClassVar[str] = "weak-cell"
+    settings: ClassVar[dict[str, Setting]] = {
         "cell": Setting("integer", 1, CELLS),
         "capacity": Setting("number", 0.3, 1.0),
         "resistance": Setting("number", 1.0, 6.0),
@@ -100,8 +100,11 @@ class SenseWire(Fault):
         contact_ohm: its contact resistance.
     """
 
-    kind = "sampling-line"
-    settings = {"wire": Setting("integer", 1, CELLS - 1), "contact_ohm": Setting("number", 0.0, 1e6)}
+    kind: ClassVar[str] = "sampling-line"
+    settings: ClassVar[dict[str, Setting]] = {
+        "wire": Setting("integer", 1, CELLS - 1),
+        "contact_ohm": Setting("number", 0.0, 1e6),
+    }
     wire: int | None = None
     contact_ohm: float = 74_000.0
 
@@ -119,8 +122,11 @@ class IsolationLeak(Fault):
         from_s: seconds into the trip at which it begins.
     """
 
-    kind = "isolation"
-    settings = {"leak_ohm": Setting("number", 100.0, 50e6), "from_s": Setting("number", 0.0, 86_400.0)}
+    kind: ClassVar[str] = "isolation"
+    settings: ClassVar[dict[str, Setting]] = {
+        "leak_ohm": Setting("number", 100.0, 50e6),
+        "from_s": Setting("number", 0.0, 86_400.0),
+    }
     leak_ohm: float = 24_000.0
     from_s: float = 640.0
 
@@ -138,8 +144,8 @@ class LostBus(Fault):
         from_s: seconds into the trip at which it comes loose.
     """
 
-    kind = "lost-bms"
-    settings = {"from_s": Setting("number", 0.0, 86_400.0)}
+    kind: ClassVar[str] = "lost-bms"
+    settings: ClassVar[dict[str, Setting]] = {"from_s": Setting("number", 0.0, 86_400.0)}
     from_s: float = 1100.0
 
     def alter(self, design: Design, rng: np.random.Generator) -> None:  # noqa: ARG002 - nothing to draw here
@@ -156,8 +162,8 @@ class BmsSoftwareMismatch(Fault):
         cell: cell type that it was built for.
     """
 
-    kind = "software-mismatch"
-    settings = {
+    kind: ClassVar[str] = "software-mismatch"
+    settings: ClassVar[dict[str, Setting]] = {
         "version": Setting("text", pattern=r"\d{1,2}\.\d{1,2}", example="2.7"),
         "cell": Setting("text", choices=tuple(CELL_TYPES)),
     }

@@ -17,9 +17,9 @@ from virtualbus.errors import FrontBroken, FrontRefused, Phrase
 from virtualbus.transport import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["CanFront", "Front", "FrontAddress", "open_front", "parse_front"]
+__all__ = ["CanFront", "Front", "FrontAddress", "open_front", "open_fronts", "parse_front"]
 
 _LOG: Final = logging.getLogger(__name__)
 _RECV_S: Final = 0.25
@@ -108,6 +108,26 @@ def open_front(address: FrontAddress, *, bench: bool = False) -> Front:
 
         return SlcanFront()
     return CanFront(address)
+
+
+def open_fronts(addresses: Sequence[FrontAddress], *, bench: bool = False) -> list[Front]:
+    """Opens all fronts, or none.
+
+    Raises:
+        FrontRefused, FrontBroken: as :func:`open_front`; what was opened before is closed again.
+    """
+    opened: list[Front] = []
+    for address in addresses:
+        if not address.is_simulated and not bench:
+            raise FrontRefused(str(address))
+    try:
+        for address in addresses:
+            opened.append(open_front(address, bench=bench))  # noqa: PERF401 - what is open must be known on failure
+    except BaseException:
+        for front in opened:
+            front.stop()
+        raise
+    return opened
 
 
 class CanFront:

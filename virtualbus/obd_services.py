@@ -106,9 +106,9 @@ def _vehicle_info(ecu: Ecu, request: bytes) -> bytes:
 OBD_SERVICES: Final[dict[int, Callable[[Ecu, bytes], bytes]]] = {
     0x01: _live,
     0x02: _freeze,
-    0x03: _codes(0x03, lambda code: Status.CONFIRMED in code.status),
+    0x03: _codes(0x03, lambda code: bool(code.status & Status.CONFIRMED)),
     0x04: _clear,
-    0x07: _codes(0x07, lambda code: Status.PENDING in code.status),
+    0x07: _codes(0x07, lambda code: bool(code.status & Status.PENDING)),
     0x09: _vehicle_info,
     0x0A: _codes(0x0A, lambda code: code.permanent),
 }

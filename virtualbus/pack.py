@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualbus.chemistry import CellType, Floats
+if TYPE_CHECKING:
+    from virtualbus.chemistry import CellType, Floats
 
 __all__ = ["CELLS", "CELLS_PER_MODULE", "MODULES", "CellSpread", "Pack"]
 

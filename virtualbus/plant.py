@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from virtualbus.design import Design
 from virtualbus.driving import Body, Trip
 from virtualbus.pack import Pack
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from virtualbus.design import Design
 
 __all__ = ["Plant", "Switches"]
 

@@ -97,7 +97,7 @@ class CarRunner:
     def _run(self) -> None:
         try:
             self._move()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - the top of the thread: its owner gets it in stop()
             _LOG.exception("the simulated car stopped")
             self.failure = exc
 

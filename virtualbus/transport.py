@@ -77,7 +77,7 @@ class EcuTransport:
         self._arrived.append(isotp.CanMessage(arbitration_id=frame.can_id, dlc=len(frame.data), data=frame.data))
         layer.process()
         while layer.available():
-            request = bytes(layer.recv())
+            request = bytes(layer.recv() or b"")
             for reply in self._server.answer(request, functional=functional, now_ns=now_ns):
                 self._waiting.append((now_ns + reply.delay_ns, reply.payload))
 

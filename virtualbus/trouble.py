@@ -9,7 +9,6 @@ Standard: ISO 14229-1:2020 Annex D (status bits), unverified for the aging figur
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntFlag
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,17 +20,20 @@ Did = tuple[int, bytes]
 """A data identifier with its content."""
 
 
-class Status(IntFlag):
-    """The DTC status byte. Standard: ISO 14229-1:2020 Annex D.2."""
+class Status:
+    """Bits of the DTC status byte, plain integers because every test of every cycle touches them.
 
-    TEST_FAILED = 0x01
-    FAILED_THIS_CYCLE = 0x02
-    PENDING = 0x04
-    CONFIRMED = 0x08
-    NOT_COMPLETED_SINCE_CLEAR = 0x10
-    FAILED_SINCE_CLEAR = 0x20
-    NOT_COMPLETED_THIS_CYCLE = 0x40
-    WARNING = 0x80
+    Standard: ISO 14229-1:2020 Annex D.2.
+    """
+
+    TEST_FAILED: Final = 0x01
+    FAILED_THIS_CYCLE: Final = 0x02
+    PENDING: Final = 0x04
+    CONFIRMED: Final = 0x08
+    NOT_COMPLETED_SINCE_CLEAR: Final = 0x10
+    FAILED_SINCE_CLEAR: Final = 0x20
+    NOT_COMPLETED_THIS_CYCLE: Final = 0x40
+    WARNING: Final = 0x80
 
 
 CLEARED: Final = Status.NOT_COMPLETED_SINCE_CLEAR | Status.NOT_COMPLETED_THIS_CYCLE
@@ -42,7 +44,7 @@ LAMP_OFF_CYCLES: Final = 3
 def dtc_from_text(text: str) -> int:
     """``P0AA6-1A`` as the 24-bit number 0x0AA61A. Standard: ISO 15031-6, SAE J2012-DA."""
     code, _, failure = text.partition("-")
-    return "PCBU".index(code[0]) << 22 | int(code[1]) << 20 | int(code[2:], 16) << 8 | int(failure, 16)
+    return "PCBU".index(code[0]) << 22 | int(code[1:2]) << 20 | int(code[2:5], 16) << 8 | int(failure, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class TroubleCode:
 
     test: MonitorTest
     number: int
-    status: Status = CLEARED
+    status: int = CLEARED
     counter: float = 0.0
     occurrences: int = 0
     aging: int = 0
@@ -90,15 +92,15 @@ class TroubleCode:
             self.counter = min(127.0, max(0.0, self.counter) + 127 * dt_s / self.test.fail_s)
             if self.counter >= 127:
                 self._fail(snapshot)
-        else:
+        elif self.counter > -128 or self.status & Status.TEST_FAILED:
             self.counter = max(-128.0, min(0.0, self.counter) - 128 * dt_s / self.test.pass_s)
             if self.counter <= -128:
                 self.status &= ~(Status.TEST_FAILED | CLEARED)
 
     def _fail(self, snapshot: Callable[[], tuple[Did, ...]]) -> None:
-        if Status.TEST_FAILED in self.status:
+        if self.status & Status.TEST_FAILED:
             return
-        if Status.FAILED_THIS_CYCLE not in self.status:
+        if not self.status & Status.FAILED_THIS_CYCLE:
             self._failed_cycles += 1
         self.status |= Status.TEST_FAILED | Status.FAILED_THIS_CYCLE | Status.PENDING | Status.FAILED_SINCE_CLEAR
         self.status &= ~CLEARED
@@ -120,7 +122,7 @@ class TroubleCode:
 
     def end_cycle(self) -> None:
         """The ignition goes off: a cycle that was tested without a failure ages the code."""
-        if Status.FAILED_THIS_CYCLE in self.status or Status.NOT_COMPLETED_THIS_CYCLE in self.status:
+        if self.status & Status.FAILED_THIS_CYCLE or self.status & Status.NOT_COMPLETED_THIS_CYCLE:
             return
         self.status &= ~Status.PENDING
         self._failed_cycles = 0
@@ -128,7 +130,7 @@ class TroubleCode:
         if self._passed_cycles >= LAMP_OFF_CYCLES:
             self.status &= ~Status.WARNING
             self.permanent = False
-        if Status.CONFIRMED in self.status:
+        if self.status & Status.CONFIRMED:
             self.aging += 1
             if self.aging >= AGING_CYCLES:
                 self.status &= ~Status.CONFIRMED
@@ -165,12 +167,12 @@ class FaultMemory:
             return
         code = self.codes[dtc]
         code.report(failed, dt_s, snapshot)
-        if self.first_legislated is None and code.test.legislated and Status.CONFIRMED in code.status:
+        if self.first_legislated is None and code.test.legislated and code.status & Status.CONFIRMED:
             self.first_legislated = code
 
     def status_of(self, code: TroubleCode) -> int:
         """The status byte as this ECU shows it: unsupported bits are 0."""
-        return int(code.status) & self.available
+        return code.status & self.available
 
     def matching(self, mask: int) -> list[TroubleCode]:
         """Codes with any of the bits of ``mask`` set."""

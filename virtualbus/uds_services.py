@@ -122,11 +122,11 @@ class UdsServer:
             return bytes([0x7F, sid, SERVICE_NOT_SUPPORTED]), False
         has_sub = sid in (0x10, 0x19, 0x3E, 0x85)
         suppressed = has_sub and len(request) > 1 and bool(request[1] & _SUPPRESS)
+        if has_sub:
+            if len(request) < 2:
+                return bytes([0x7F, sid, WRONG_LENGTH]), False
+            request = bytes([sid, request[1] & 0x7F]) + request[2:]
         try:
-            if has_sub:
-                if len(request) < 2:
-                    raise _Negative(WRONG_LENGTH)
-                request = bytes([sid, request[1] & 0x7F]) + request[2:]
             return service(request), suppressed
         except _Negative as refusal:
             return bytes([0x7F, sid, refusal.nrc]), False

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualbus.chemistry import Floats
 from virtualbus.pack import CELLS, MODULES, Pack
+
+if TYPE_CHECKING:
+    from virtualbus.chemistry import Floats
 
 __all__ = ["CellSampler", "Insulation", "InsulationMeter", "PackSensors"]
 
