@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _ABSENT = "shared data is absent"
@@ -26,8 +30,10 @@ def shared() -> Path:
     return folder
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Counts the tests that could not run without the shared data."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Counts the tests that could not run without the shared data, after every other section of the summary."""
+    yield
     skipped = [
         report
         for report in terminalreporter.stats.get("skipped", [])
