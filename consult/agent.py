@@ -237,6 +237,9 @@ class Agent:
                 timeout=aiohttp.ClientWSTimeout(ws_close=0.5),
             )
         except aiohttp.WSServerHandshakeError as error:
+            if self._leave and error.status in (401, 410):
+                self._ended = True
+                return
             if error.status in (401, 403, 410):
                 raise {401: SessionRefused(), 403: OriginRefused(), 410: RoomClosed()}[error.status] from error
             raise _ConnectionLost(f"HTTP {error.status}") from error

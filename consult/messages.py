@@ -184,8 +184,8 @@ def _whole(limit: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
 
 
-def _text(limit: int, *, empty: bool = True) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and len(value) <= limit and (empty or bool(value.strip()))
+def _text(limit: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and len(value) <= limit
 
 
 def _object(value: Any) -> bool:
@@ -207,7 +207,7 @@ _RULES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "schemas": lambda value: isinstance(value, list) and len(value) <= 16,
     "next": lambda value: _whole(_U32 + 1)(value) or _object(value),
     "id": _text(64),
-    "text": _text(MAX_CHAT_CHARS, empty=False),
+    "text": _text(MAX_CHAT_CHARS),
     "kind": _text(32),
     "code": _text(64),
     "room": _text(64),

@@ -45,6 +45,7 @@ __all__ = ["PeerContext", "serve_agent", "serve_viewer"]
 
 _HELLO_TIMEOUT_S: Final = 10.0
 _AGENT_SILENCE_S: Final = 10.0
+_GOODBYE_S: Final = 1.0
 MAX_VIEWER_TEXT_BYTES: Final = 64 << 10
 
 _log = logging.getLogger(__name__)
@@ -78,6 +79,12 @@ async def _send_from(outbox: Outbox, socket: web.WebSocketResponse) -> None:
         return
     if not socket.closed:
         await socket.close(code=WSCloseCode.TRY_AGAIN_LATER if outbox.overrun else WSCloseCode.GOING_AWAY)
+
+
+async def _last_words(outbox: Outbox, sender: asyncio.Task[None]) -> None:
+    """Lets what is queued go out, for as long as a goodbye may take."""
+    outbox.stop()
+    await asyncio.wait({sender}, timeout=_GOODBYE_S)
 
 
 async def _refuse(socket: web.WebSocketResponse, error: ConsultError) -> None:
@@ -114,6 +121,7 @@ async def serve_agent(socket: web.WebSocketResponse, room: Room, session: Sessio
             sender = tasks.create_task(_send_from(outbox, socket))
             try:
                 await _hear_agent(socket, room, session, context)
+                await _last_words(outbox, sender)
             except ConsultError as error:
                 await _refuse(socket, error)
             finally:
@@ -193,6 +201,7 @@ async def serve_viewer(socket: web.WebSocketResponse, room: Room, session: Sessi
             viewer.tasks = tasks
             try:
                 await viewer.hear()
+                await _last_words(viewer.member.outbox, sender)
             except ConsultError as error:
                 await _refuse(socket, error)
             finally:

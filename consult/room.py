@@ -289,7 +289,10 @@ class Room:
 
         Raises:
             RoleRefused: the role only watches.
+            MessageBroken: there are no words in it.
         """
+        if not chat.text.strip():
+            raise MessageBroken(Text("an empty chat message", "空的聊天消息"))
         if not role.may_speak:
             raise RoleRefused(role.value)
         key = (speaker["id"], chat.id)
