@@ -110,6 +110,7 @@ class NextTest:
     """The test that tells the leading fixes apart at the least cost.
 
     Args:
+        yes: what a positive result means; ``expect`` is what the leading fix predicts.
         gain_bits: expected information.
         separates: ``source_id`` of the fixes it speaks for.
     """
@@ -117,6 +118,7 @@ class NextTest:
     test_id: str
     title: Text
     how: Text
+    yes: Text
     expect: Text
     minutes: float
     remote: bool
@@ -130,6 +132,7 @@ class NextTest:
             "id": self.test_id,
             "title": self.title.to_json(),
             "how": self.how.to_json(),
+            "yes": self.yes.to_json(),
             "expect": self.expect.to_json(),
             "minutes": self.minutes,
             "remote": self.remote,

@@ -1,0 +1,154 @@
+"""Why a fix stands where it stands, in sentences that name the evidence: code and ECU, figure, words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from casebase.cases import Reason
+from casebase.postings import group_of_term
+from diag.facts import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from casebase.catalogue import FeatureScale
+    from casebase.matching import Posterior, Seen
+    from casebase.postings import Postings
+    from casebase.query import DtcSeen, Query
+
+__all__ = ["ROLE_NAMES", "reasons"]
+
+ROLE_NAMES: Final[Mapping[str, Text]] = {
+    "vcu": Text("vehicle control unit (VCU)", "整车控制器(VCU)"),
+    "bms": Text("battery management (BMS)", "电池管理系统(BMS)"),
+    "charger": Text("on-board charger (OBC)", "车载充电机(OBC)"),
+    "inverter": Text("inverter", "电机控制器(逆变器)"),
+    "engine": Text("engine control", "发动机控制器"),
+    "transmission": Text("transmission control", "变速器控制器"),
+    "brakes": Text("brake control", "制动控制器"),
+    "body": Text("body control", "车身控制器"),
+    "gateway": Text("gateway", "网关"),
+    "dcdc": Text("DC/DC converter", "DC/DC 变换器"),
+}
+_STATES: Final[Mapping[str, Text]] = {
+    "active": Text("failing now", "当前存在"),
+    "confirmed": Text("confirmed", "已确认"),
+    "pending": Text("pending", "待确认"),
+    "history": Text("in the past only", "仅历史"),
+}
+_MOST_BECAUSE: Final = 10
+_MOST_AGAINST: Final = 8
+_TELLING: Final = 0.05
+_EXPECTED: Final = 0.5
+
+
+def reasons(
+    row: int, result: Posterior, postings: Postings, scales: Mapping[str, FeatureScale], query: Query
+) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+    """What speaks for one fix and what against it, strongest first."""
+    because: list[Reason] = []
+    against: list[Reason] = []
+    for i, item in enumerate(result.seen):
+        value = float(result.parts[i, row])
+        if value > _TELLING and item.ref:
+            because.append(Reason(item.kind, item.ref, _there(item, scales, query), value))
+        elif value < -_TELLING and item.kind != "symptom":
+            text = _there(item, scales, query)
+            sentence = Text(f"{text.en}: not explained by this", f"{text.zh}:不能由此解释")
+            against.append(Reason(item.kind, item.ref, sentence, value))
+    against.extend(_missing(row, result, postings, scales, query))
+    because.sort(key=lambda r: (-r.weight, r.kind, r.ref))
+    against.sort(key=lambda r: (r.weight, r.kind, r.ref))
+    return tuple(because[:_MOST_BECAUSE]), tuple(against[:_MOST_AGAINST])
+
+
+def _there(item: Seen, scales: Mapping[str, FeatureScale], query: Query) -> Text:
+    if item.dtc is not None:
+        return _dtc(item.dtc)
+    if item.kind == "feature" and item.value is not None:
+        return _figure(scales[item.ref], item.value)
+    if item.kind == "silence":
+        role = ROLE_NAMES[item.ref]
+        return Text(f"the {role.en} does not answer", f"{role.zh}无应答")
+    if item.kind == "finding":
+        title = query.findings[item.ref]
+        named = title.en != item.ref
+        en = f"finding {item.ref}: {title.en}" if named else f"finding {item.ref}"
+        zh = f"诊断结论 {item.ref}:{title.zh}" if named else f"诊断结论 {item.ref}"
+        return Text(en, zh)
+    return Text(f"the complaint says “{item.ref}”", f"报修描述提到“{item.ref}”")
+
+
+def _dtc(dtc: DtcSeen) -> Text:
+    state = _STATES[dtc.state]
+    if dtc.role is None:
+        where = f" ({dtc.ecu})" if dtc.ecu else ""
+        return Text(f"{dtc.display}{where}, {state.en}", f"故障码 {dtc.display}{where},{state.zh}")
+    role = ROLE_NAMES[dtc.role]
+    address = f" {dtc.ecu}" if dtc.ecu and dtc.ecu.lower().startswith("0x") else ""
+    return Text(
+        f"{dtc.display} in the {role.en}{address}, {state.en}", f"{role.zh}{address} 故障码 {dtc.display},{state.zh}"
+    )
+
+
+def _figure(scale: FeatureScale, value: float) -> Text:
+    """``cell voltage spread 182 mV (fault above 150 mV)``."""
+    found = scale.bin_of(value)
+    i = scale.bins.index(found)
+    unit = f" {scale.unit}" if scale.unit else ""
+    shown = f"{value:.4g}{unit}"
+    if found.name == "good":
+        return Text(f"{scale.title.en} {shown}, healthy", f"{scale.title.zh} {shown},正常")
+    rising = scale.bins[0].name == "good"
+    limit = f"{scale.bins[i - 1].below if rising else found.below:g}{unit}"
+    word = Text("fault", "故障") if found.name == "fault" else Text("watch", "关注")
+    side = Text("from", "起点") if rising else Text("below", "低于")
+    return Text(
+        f"{scale.title.en} {shown} ({word.en} {side.en} {limit})",
+        f"{scale.title.zh} {shown}({word.zh}{side.zh} {limit})",
+    )
+
+
+def _missing(
+    row: int, result: Posterior, postings: Postings, scales: Mapping[str, FeatureScale], query: Query
+) -> list[Reason]:
+    """What usually goes with the fix, was really read, and is not there."""
+    read = {group.group: group for group in result.absent}
+    out: list[Reason] = []
+    for term in postings.terms:
+        group = read.get(group_of_term(term) or "")
+        if group is None or term in group.seen:
+            continue
+        rows, chance, _ = postings.posting(term)
+        at = np.flatnonzero(rows == row)
+        if at.size == 0 or float(chance[at[0]]) < _EXPECTED:
+            continue
+        kind, *rest = term.split("|")
+        if kind == "f" and row in postings.seen(group.seen[0]):
+            continue
+        text, ref = _not_there(kind, rest, scales, query)
+        out.append(
+            Reason({"d2": "dtc", "f": "feature", "g": "finding"}.get(kind, "silence"), ref, text, -0.5 * group.weight)
+        )
+    return out
+
+
+def _not_there(kind: str, rest: list[str], scales: Mapping[str, FeatureScale], query: Query) -> tuple[Text, str]:
+    if kind == "d2":
+        role = ROLE_NAMES[rest[0]]
+        return (
+            Text(
+                f"{rest[1]} often comes with this; the {role.en} was read and has not set it",
+                f"多伴随 {rest[1]};已读取{role.zh},未见该码",
+            ),
+            rest[1],
+        )
+    if kind == "f":
+        text = _figure(scales[rest[0]], query.features[rest[0]])
+        return Text(f"{text.en}; often off with this fault", f"{text.zh};此故障时多为异常"), rest[0]
+    if kind == "s":
+        role = ROLE_NAMES[rest[0]]
+        return Text(f"the {role.en} answers", f"{role.zh}有应答"), rest[0]
+    return Text(f"no finding {rest[0]}, although it was measured", f"已测量,未得出结论 {rest[0]}"), rest[0]
