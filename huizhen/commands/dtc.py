@@ -215,7 +215,7 @@ def _read_answer(args: argparse.Namespace) -> DtcAnswer:
     from diag.facts import hex_from_bytes
 
     if args.hex == ["-"]:
-        text = sys.stdin.read(_STDIN_LIMIT)
+        text = sys.stdin.buffer.read(_STDIN_LIMIT).decode("utf-8", "replace")
         return parse_dtc_lines(text.splitlines(), args.service or "uds")
     payload = _bytes_from_words(args.hex)
     shown = hex_from_bytes(payload[:16]) + ("…" if len(payload) > 16 else "")

@@ -10,7 +10,8 @@ from huizhen.exits import Exit
 @pytest.fixture
 def dtc(capsys, monkeypatch):
     def run(*words, stdin="", lang="en"):
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        data = stdin if isinstance(stdin, bytes) else stdin.encode()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
         code = main(["--lang", lang, "dtc", *words])
         streams = capsys.readouterr()
         return code, streams.out, streams.err
@@ -118,3 +119,9 @@ def test_explain_takes_j1939_codes_in_words(dtc):
     assert (codes[0]["spn"], codes[0]["fmi"]) == (5464, 3)
     _, out, _ = dtc("explain", "P0AA6-1A", "--jsonl")
     assert json.loads(out)["raw"] == "0AA61A"
+
+
+def test_decode_of_binary_rubbish_is_bad_input(dtc):
+    code, out, err = dtc("decode", "-", "--service", "uds", stdin=b"7EC 03 59 02 FF\n\xff\xfe\x00\x80\n")
+    assert (code, out) == (Exit.USAGE, "")
+    assert "line 2: not a CAN frame" in err
