@@ -60,6 +60,16 @@ _FMI_LEGACY: Final = Text(
     "; the SPN is in a legacy byte order that the message does not tell", ";SPN 采用旧版字节序,报文未说明是哪一种"
 )
 
+_OVERHEATED: Final = ("4B", "98")
+_HEAT_REASONS: Final[Mapping[str, str]] = {
+    "cooling": "heat",
+    "motor": "heat",
+    "charging": "heat",
+    "low_voltage": "heat",
+    "pack_blind": "fire",
+}
+"""Why a code is urgent in itself -> why it is when its failure type is one of overheating."""
+
 
 @dataclass(frozen=True, slots=True)
 class CodeText:
@@ -196,10 +206,14 @@ def find_severity(code: str, failure_type: str | None = None) -> Severity:
     A failure type of overheating makes a standard code at least as urgent as the overheating itself.
     """
     known = find_code_text(code)
-    severity = known.severity if known else Severity.SOON
-    if known and failure_type in ("4B", "98") and known.reason in ("cooling", "motor", "charging", "pack_blind"):
-        return Severity.STOP
-    return severity
+    if known is None:
+        return Severity.SOON
+    return Severity.STOP if _is_heated(known, failure_type) else known.severity
+
+
+def _is_heated(known: CodeText, failure_type: str | None) -> bool:
+    """The failure type says that something got too hot, which the code itself does not say."""
+    return failure_type in _OVERHEATED and known.reason in _HEAT_REASONS
 
 
 def find_reason(code: str, failure_type: str | None = None) -> Text:
@@ -207,8 +221,7 @@ def find_reason(code: str, failure_type: str | None = None) -> Text:
     known = find_code_text(code)
     if known is None:
         return _REASON_UNKNOWN
-    heated = find_severity(code, failure_type) is not known.severity
-    return load_reasons()["fire" if heated else known.reason]
+    return load_reasons()[_HEAT_REASONS[known.reason] if _is_heated(known, failure_type) else known.reason]
 
 
 def find_fmi_text(fmi: int, *, legacy: bool = False) -> Text | None:

@@ -144,7 +144,8 @@ def test_what_can_hurt_or_strand_is_stop(code):
 def test_overheating_makes_a_code_urgent_and_says_why():
     assert find_severity("P0A00") is Severity.SOON
     assert find_severity("P0A00", "4B") is Severity.STOP
-    assert find_reason("P0A00", "4B") == load_reasons()["fire"]
+    assert find_reason("P0A00", "4B") == load_reasons()["heat"]
+    assert find_reason("P0A1F", "4B") == load_reasons()["fire"]
     assert find_reason("P0A00") == load_reasons()["cooling"]
 
 
