@@ -195,9 +195,8 @@ def check_output(path: str | Path) -> None:
             str(path),
             Phrase("its name must end in .csv, .jsonl or .parquet", "文件名须以 .csv、.jsonl 或 .parquet 结尾"),
         )
-    if suffix == ".parquet":
-        if find_spec("pyarrow") is None:
-            raise LibraryMissing(str(path), "pyarrow", "pip install pyarrow")
+    if suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise LibraryMissing(str(path), "pyarrow", "pip install pyarrow")
     if not where.parent.is_dir():
         raise OutputError(str(path), Phrase(f"there is no folder {where.parent}", f"没有文件夹 {where.parent}"))
 

@@ -84,7 +84,8 @@ class Verdicts:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """bool (n,): frames that may be trusted: right checksum, and a counter that moved or is the first."""
-        return self.checksum_ok & (self.step != 0) & (self.counter >= 0)
+        trusted: NDArray[np.bool_] = self.checksum_ok & (self.step != 0) & (self.counter >= 0)
+        return trusted
 
 
 @dataclass(frozen=True, slots=True)
