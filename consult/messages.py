@@ -33,6 +33,8 @@ __all__ = [
     "Hello",
     "Live",
     "Message",
+    "Ping",
+    "Pong",
     "Refused",
     "RtcOffer",
     "Want",
@@ -145,6 +147,23 @@ class RtcOffer(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Ping(Message):
+    """A viewer asks what time it is here; ``t_us`` is its own clock and comes back with the answer."""
+
+    t_us: int
+    type: ClassVar[str] = "ping"
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(Message):
+    """The answer: the viewer's ``t_us`` and the service's clock."""
+
+    t_us: int
+    now_us: int
+    type: ClassVar[str] = "pong"
+
+
+@dataclass(frozen=True, slots=True)
 class Refused(Message):
     """Something asked for was not done; ``code`` names the error."""
 
@@ -175,7 +194,7 @@ def _catalogue(*classes: type[Message]) -> dict[str, type[Message]]:
 
 
 FROM_AGENT: Final = _catalogue(Hello, Chat, Beat, Bye)
-FROM_VIEWER: Final = _catalogue(Chat, Want, Live, RtcOffer, Beat)
+FROM_VIEWER: Final = _catalogue(Chat, Want, Live, RtcOffer, Ping)
 FROM_SERVER: Final = _catalogue(Welcome, Ack, Beat, Event, Refused, Closed)
 """What an agent hears."""
 
@@ -201,6 +220,7 @@ _RULES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "attempt": _whole(_U32),
     "n": _whole(1 << 53),
     "t_us": _whole(1 << 53),
+    "now_us": _whole(1 << 53),
     "events_after": _whole(1 << 53),
     "report": _object,
     "who": _object,

@@ -18,12 +18,13 @@ from consult.messages import (
     FROM_AGENT,
     FROM_VIEWER,
     PROTOCOL,
-    Beat,
     Bye,
     Chat,
     Hello,
     Live,
     Message,
+    Ping,
+    Pong,
     Refused,
     RtcOffer,
     Want,
@@ -240,8 +241,8 @@ class _Viewer:
                 self._start_edge(offer)
             case Live(over="wss"):
                 self._stop_edge()
-            case Live() | Beat():
-                pass
+            case Ping(t_us=t_us):
+                member.outbox.say(encode_message(Pong(t_us=t_us, now_us=self.context.now_us())))
 
     async def _fill(self, want: Want) -> None:
         """Sends the blocks asked for: from the ring, else the journal; says which exist nowhere."""

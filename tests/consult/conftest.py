@@ -75,7 +75,14 @@ class SyntheticCar:
         resistance[WEAK] = 2.4e-3
         cells = 3.68 - 0.00002 * t_s + spread - current_a * resistance
         cells[WEAK] -= 0.03
-        rest = [cells.sum(), current_a, 62.4 - t_s * 0.001, 1850 + 8 * np.sin(t_s), max(0.0, 42 + 10 * np.sin(t_s * 0.4)), 0]
+        rest = [
+            cells.sum(),
+            current_a,
+            62.4 - t_s * 0.001,
+            1850 + 8 * np.sin(t_s),
+            max(0.0, 42 + 10 * np.sin(t_s * 0.4)),
+            0,
+        ]
         values = np.concatenate([cells, rest]).astype(np.float32)
         valid = np.ones(len(values), dtype=np.bool_)
         valid[-1] = False
@@ -186,7 +193,10 @@ def make_report(*, simulated=True, vin=VIN):
                 "title": {"en": "Replace the module with the weak cell", "zh": "更换偏弱单体所在模组"},
                 "p": 0.87,
                 "interval": [0.7, 0.95],
-                "because": [{"en": "P0DE6-16 in the BMS", "zh": "BMS 存有 P0DE6-16"}, {"en": "cell 17 low under load", "zh": "17 号单体带载电压低"}],
+                "because": [
+                    {"en": "P0DE6-16 in the BMS", "zh": "BMS 存有 P0DE6-16"},
+                    {"en": "cell 17 low under load", "zh": "17 号单体带载电压低"},
+                ],
                 "against": [],
                 "fix": {"en": "Replace the module, then balance", "zh": "更换模组后均衡"},
             },

@@ -1,5 +1,5 @@
 /** What the scan found: codes, findings, known fixes, ECUs. */
-import { digits, h } from "./dom";
+import { digits, h, unitSign } from "./dom";
 import type { Dtc, Finding, Report, Severity } from "./protocol";
 import { pick, say, type Key } from "./words";
 
@@ -50,7 +50,7 @@ function dtcDetails(dtc: Dtc, report: Report): HTMLElement {
     const list = h("dl", { class: "readings" });
     for (const reading of frame.readings) {
       const value = typeof reading.value === "number" ? digits(reading.value, reading.unit) : (reading.value ?? "–");
-      list.append(h("dt", {}, reading.name), h("dd", {}, `${value} ${reading.unit}`));
+      list.append(h("dt", {}, reading.name), h("dd", {}, `${value} ${unitSign(reading.unit)}`));
     }
     box.append(h("div", { class: "label" }, say("freezeFrame")), list);
   }
@@ -150,7 +150,7 @@ export function casesCard(report: Report): HTMLElement | string {
   return card(
     say("cases"),
     "cases",
-    verdict ? h("p", { class: "verdict", "data-verdict": cases.verdict }, say(verdict)) : null,
+    verdict ? h("p", { class: "verdict", "data-verdict": cases.verdict }, h("span", { class: "tag" }, say(verdict))) : null,
     cases.matches.length > 0 ? list : h("p", { class: "hint" }, say("noCases")),
     nextText ? h("p", {}, h("span", { class: "label" }, say("nextTest")), ` ${nextText}`) : null,
   );

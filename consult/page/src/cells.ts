@@ -1,7 +1,7 @@
 /** The traction battery: a few figures, and one square per cell, live where the car broadcasts them. */
-import { digits, h, setText } from "./dom";
+import { digits, h, setText, unitSign } from "./dom";
 import type { RoomState } from "./room";
-import { pick, say } from "./words";
+import { say, type Key } from "./words";
 
 const CELL = /^(?:.*_)?cell_?volt(?:age)?s?_?(\d{1,3})$/i;
 
@@ -23,7 +23,7 @@ function median(values: number[]): number {
 }
 
 export function batteryCard(state: RoomState, toggle: (name: string) => void): { root: HTMLElement; update: () => void } {
-  const root = h("article", { class: "card", id: "battery", hidden: true });
+  const root = h("article", { class: "card battery", id: "battery", hidden: true });
   const figures = h("dl", { class: "figures" });
   const caption = h("div", { class: "label" });
   const extremes = h("div", { class: "extremes" });
@@ -60,7 +60,6 @@ export function batteryCard(state: RoomState, toggle: (name: string) => void): {
     const volts = isLive ? now : (battery?.cell_v ?? []).map((value) => value ?? NaN);
     root.hidden = !battery && volts.length === 0;
     if (root.hidden) return;
-    drawFigures(figures, battery);
     if (volts.length !== squares.length) build(volts.length);
     setText(caption, volts.length > 0 ? say(isLive ? "cellsNow" : "cellsScan") : "");
     const known = volts.filter((value) => !Number.isNaN(value));
@@ -71,6 +70,7 @@ export function batteryCard(state: RoomState, toggle: (name: string) => void): {
     volts.forEach((value, i) => {
       const square = squares[i];
       if (!square) return;
+      square.removeAttribute("data-extreme");
       if (Number.isNaN(value)) {
         square.style.removeProperty("--share");
         square.dataset["side"] = "none";
@@ -85,33 +85,46 @@ export function batteryCard(state: RoomState, toggle: (name: string) => void): {
       square.title = `${i + 1}: ${digits(value, "V")} V (${((value - middle) * 1000).toFixed(0)} mV)`;
       square.setAttribute("aria-label", square.title);
     });
+    let spread = battery?.spread_mv ?? NaN;
     if (lowest >= 0 && highest >= 0) {
-      const spread = ((volts[highest] ?? 0) - (volts[lowest] ?? 0)) * 1000;
+      spread = ((volts[highest] ?? 0) - (volts[lowest] ?? 0)) * 1000;
+      squares[lowest]?.setAttribute("data-extreme", "low");
+      squares[highest]?.setAttribute("data-extreme", "high");
       setText(
         extremes,
-        `${say("lowest")} #${lowest + 1} ${digits(volts[lowest] ?? NaN, "V")} V · ${say("highest")} #${highest + 1} ${digits(volts[highest] ?? NaN, "V")} V · ${say("spread")} ${spread.toFixed(0)} mV`,
+        `${say("lowest")} ${lowest + 1}: ${digits(volts[lowest] ?? NaN, "V")} V · ${say("highest")} ${highest + 1}: ${digits(volts[highest] ?? NaN, "V")} V`,
       );
     }
+    drawFigures(figures, state, spread);
   }
 
   return { root, update };
 }
 
-function drawFigures(list: HTMLElement, battery: RoomState["report"]["battery"]): void {
-  const rows: [string, number | null | undefined, string][] = [
-    [say("soc"), battery?.soc, "%"],
-    [say("packVoltage"), battery?.pack_v, "V"],
-    [say("packCurrent"), battery?.current_a, "A"],
-    [say("spread"), battery?.spread_mv, "mV"],
-    [say("insulation"), battery?.insulation_kohm, "kΩ"],
+/** Figures of the pack: now, where the car broadcasts them, else as the scan read them. */
+function drawFigures(list: HTMLElement, state: RoomState, spreadMv: number): void {
+  const battery = state.report.battery;
+  const rows: [Key, number, string][] = [
+    ["soc", liveValue(state, /^(state_?of_?charge|soc)$/i) ?? battery?.soc ?? NaN, "%"],
+    ["packVoltage", liveValue(state, /^pack_?voltage$/i) ?? battery?.pack_v ?? NaN, "V"],
+    ["packCurrent", liveValue(state, /^pack_?current$/i) ?? battery?.current_a ?? NaN, "A"],
+    ["spread", spreadMv, "mV"],
+    ["insulation", liveValue(state, /^insulation_?resistance$/i) ?? battery?.insulation_kohm ?? NaN, "kOhm"],
   ];
-  const shown = rows.filter(([, value]) => value !== null && value !== undefined);
-  const key = shown.map(([label, value]) => `${label}${value}`).join();
-  if (list.dataset["key"] === key) return;
-  list.dataset["key"] = key;
-  list.replaceChildren(
-    ...shown.map(([label, value, unit]) => h("div", {}, h("dt", {}, label), h("dd", {}, `${digits(value ?? NaN, unit)} ${unit}`))),
-  );
-  const why = battery?.weakest?.why;
-  if (why) list.append(h("p", { class: "hint" }, pick(why)));
+  if (list.childElementCount === 0) {
+    list.append(...rows.map(([label]) => h("div", {}, h("dt", {}, say(label)), h("dd", {}))));
+  }
+  list.querySelectorAll("dd").forEach((cell, i) => {
+    const [, value, unit] = rows[i] ?? ["soc", NaN, ""];
+    setText(cell, `${digits(value, unit)} ${unitSign(unit)}`);
+  });
+}
+
+function liveValue(state: RoomState, pattern: RegExp): number | null {
+  for (const stream of state.link.streams.values()) {
+    const index = stream.signals.findIndex((signal) => pattern.test(signal.name));
+    const value = index < 0 ? NaN : stream.latest(index);
+    if (!Number.isNaN(value)) return value;
+  }
+  return null;
 }

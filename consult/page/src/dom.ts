@@ -22,10 +22,28 @@ export function setText(node: Node, text: string): void {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Digits behind the point by unit, for values below ten, below a hundred, and from there on. */
+const PLACES: Record<string, readonly [number, number, number]> = {
+  V: [3, 2, 1],
+  mV: [1, 0, 0],
+  A: [2, 1, 1],
+  "%": [1, 1, 1],
+  "km/h": [1, 1, 1],
+  degC: [1, 1, 1],
+  kOhm: [1, 1, 0],
+  kW: [2, 1, 1],
+};
+
 /** A number as an engineer reads it: as many digits as its unit is measured in. */
 export function digits(value: number, unit: string): string {
   if (Number.isNaN(value)) return "–";
-  const places =
-    unit === "V" && Math.abs(value) < 10 ? 3 : unit === "%" || Math.abs(value) >= 100 ? 1 : Math.abs(value) >= 10 ? 2 : 3;
-  return Number.isInteger(value) && unit === "" ? String(value) : value.toFixed(places);
+  if (unit === "" && Number.isInteger(value)) return String(value);
+  const [small, middle, large] = PLACES[unit] ?? [3, 2, 1];
+  const size = Math.abs(value);
+  return value.toFixed(size < 10 ? small : size < 100 ? middle : large);
+}
+
+/** A unit as it is printed, from how databases spell it. */
+export function unitSign(unit: string): string {
+  return { kOhm: "kΩ", Ohm: "Ω", MOhm: "MΩ", degC: "°C", degF: "°F" }[unit] ?? unit;
 }

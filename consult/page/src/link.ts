@@ -7,6 +7,7 @@ import { BlockBroken, parseBlock } from "./wire";
 const SILENCE_MS = 2000;
 const BACKOFF_MS = [200, 500, 1000, 2000, 4000] as const;
 const WANT_LIMIT = 600;
+const PING_MS = 2000;
 const RENEW_MS = 20 * 60_000;
 
 export type LinkState = "connecting" | "online" | "away" | "ended";
@@ -31,7 +32,10 @@ export class Link {
   private socket: WebSocket | null = null;
   private heardAt = 0;
   private failures = 0;
+  /** Our clock minus the service's, from the quickest of the last exchanges. */
   private clockOffsetMs: number | null = null;
+  private readonly exchanges: { roundTripMs: number; offsetMs: number }[] = [];
+  private pingedAt = 0;
   private readonly delays: number[] = [];
   private readonly unsent = new Map<string, ToService>();
   private readonly timers: number[] = [];
@@ -122,6 +126,10 @@ export class Link {
       return;
     }
     if (this.state !== "online") return;
+    if (now - this.pingedAt > PING_MS) {
+      this.pingedAt = now;
+      this.send({ type: "ping", t_us: Math.round(wallMs() * 1000) });
+    }
     for (const stream of this.streams.values()) {
       const want = stream.nextWant(now, WANT_LIMIT);
       if (want) this.send({ type: "want", stream: stream.id, epoch: stream.epoch, ...want });
@@ -156,8 +164,6 @@ export class Link {
         }
         break;
       case "beat": {
-        const offset = Date.now() - message.now_us / 1000;
-        this.clockOffsetMs = this.clockOffsetMs === null ? offset : Math.min(this.clockOffsetMs + 0.05, offset);
         for (const head of message.heads) {
           const stream = this.streams.get(head.stream);
           if (stream?.epoch === head.epoch) stream.beat(head.next);
@@ -178,6 +184,9 @@ export class Link {
         break;
       case "closed":
         this.end(message.code);
+        return;
+      case "pong":
+        this.setClock(message.t_us / 1000, message.now_us / 1000);
         return;
       case "people":
       case "refused":
@@ -200,11 +209,23 @@ export class Link {
     }
   }
 
+  private setClock(sentMs: number, serviceMs: number): void {
+    const nowMs = wallMs();
+    this.exchanges.push({ roundTripMs: nowMs - sentMs, offsetMs: (sentMs + nowMs) / 2 - serviceMs });
+    if (this.exchanges.length > 16) this.exchanges.shift();
+    this.clockOffsetMs = this.exchanges.reduce((a, b) => (b.roundTripMs < a.roundTripMs ? b : a)).offsetMs;
+  }
+
   private noteDelay(tUs: number): void {
     if (this.clockOffsetMs === null) return;
-    this.delays.push(Date.now() - this.clockOffsetMs - tUs / 1000);
+    this.delays.push(wallMs() - this.clockOffsetMs - tUs / 1000);
     if (this.delays.length > 41) this.delays.shift();
     const sorted = [...this.delays].sort((a, b) => a - b);
     this.delayMs = Math.max(0, sorted[sorted.length >> 1] ?? 0);
   }
+}
+
+/** UTC milliseconds with a fraction: finer than Date.now(). */
+function wallMs(): number {
+  return performance.timeOrigin + performance.now();
 }

@@ -1,6 +1,6 @@
 /** Live curves: signals chosen by search, one chart per unit, all on one time axis. */
 import uPlot from "uplot";
-import { digits, h, setText } from "./dom";
+import { digits, h, setText, unitSign } from "./dom";
 import type { RoomState } from "./room";
 import type { StreamStore } from "./store";
 import { say } from "./words";
@@ -20,7 +20,7 @@ interface Found {
 }
 
 interface Chart {
-  unit: string;
+  key: string;
   names: string[];
   plot: uPlot;
   box: HTMLElement;
@@ -64,6 +64,8 @@ export class LivePanel {
       this.search.focus();
     }
   };
+  private readonly scheme = window.matchMedia("(prefers-color-scheme: dark)");
+  private readonly onScheme = () => this.rebuild();
   private readonly onPointer = (event: Event) => {
     if (!this.root.querySelector(".picker")?.contains(event.target as Node)) this.closeList();
   };
@@ -103,6 +105,7 @@ export class LivePanel {
     this.observer.observe(this.area);
     document.addEventListener("keydown", this.onKey);
     document.addEventListener("pointerdown", this.onPointer);
+    this.scheme.addEventListener("change", this.onScheme);
     this.streamsChanged();
     this.frame = requestAnimationFrame((now) => this.draw(now));
   }
@@ -112,6 +115,7 @@ export class LivePanel {
     this.observer.disconnect();
     document.removeEventListener("keydown", this.onKey);
     document.removeEventListener("pointerdown", this.onPointer);
+    this.scheme.removeEventListener("change", this.onScheme);
     for (const chart of this.charts) chart.plot.destroy();
   }
 
@@ -176,13 +180,24 @@ export class LivePanel {
     const chosen = (this.state.chosen ?? []).filter((name) => all.has(name));
     setText(this.hint, all.size === 0 ? say("noSignals") : chosen.length === 0 ? say("noneChosen") : "");
     this.hint.hidden = chosen.length > 0;
-    const units = [...new Set(chosen.map((name) => all.get(name)?.unit ?? ""))];
-    for (const name of chosen) this.addReadout(name, all.get(name)?.unit ?? "");
-    for (const unit of units) {
-      const names = chosen.filter((name) => (all.get(name)?.unit ?? "") === unit);
-      const box = h("div", { class: "chart", "data-unit": unit }, h("div", { class: "label" }, unit || "—"));
+    const groups = new Map<string, string[]>();
+    for (const name of chosen) {
+      const unit = all.get(name)?.unit ?? "";
+      this.addReadout(name, unit);
+      const key = groupKey(name, unit);
+      groups.set(key, [...(groups.get(key) ?? []), name]);
+    }
+    for (const [key, names] of groups) {
+      const unit = all.get(names[0] ?? "")?.unit ?? "";
+      const label = h("div", { class: "label" }, unitSign(unit) || "—");
+      for (const name of names) {
+        const swatch = h("span", { class: "swatch" });
+        swatch.style.background = this.colour(name);
+        label.append(h("span", { class: "legend" }, swatch, name));
+      }
+      const box = h("div", { class: "chart", "data-group": key }, label);
       this.area.append(box);
-      this.charts.push({ unit, names, box, plot: this.plot(unit, names, box) });
+      this.charts.push({ key, names, box, plot: this.plot(unit, names, box) });
     }
     this.drawnAt = 0;
     this.resized();
@@ -200,7 +215,7 @@ export class LivePanel {
         swatch,
         h("span", { class: "name", title: name }, name),
         value,
-        h("span", { class: "dim" }, unit),
+        h("span", { class: "dim" }, unitSign(unit)),
         h("button", { type: "button", class: "close", "aria-label": `${say("remove")} ${name}`, click: () => this.toggle(name) }, "×"),
       ),
     );
@@ -249,7 +264,9 @@ export class LivePanel {
     const newest = Math.max(0, ...times);
     if (newest === 0) return;
     const end = this.frozenAt ?? newest;
-    const start = end - this.windowS;
+    const oldest = Math.min(...[...this.state.link.streams.values()].map((stream) => stream.oldestTime() ?? newest));
+    // A young stream fills the width; from ten seconds on the axis only grows until the window is full.
+    const start = Math.max(end - this.windowS, Math.min(oldest, end - 10));
     if (this.root.offsetParent !== null || this.root.clientHeight > 0) {
       for (const chart of this.charts) {
         const signals = chart.names.flatMap((name) => found.get(name) ?? []);
@@ -328,7 +345,7 @@ export class LivePanel {
           },
           h("span", { class: "name" }, signal.name),
           h("span", { class: "dim" }, signal.message),
-          h("span", { class: "value" }, `${digits(signal.store.latest(signal.index), signal.unit)} ${signal.unit}`),
+          h("span", { class: "value" }, `${digits(signal.store.latest(signal.index), signal.unit)} ${unitSign(signal.unit)}`),
         ),
       ),
     );
@@ -363,6 +380,15 @@ export class LivePanel {
       active.scrollIntoView({ block: "nearest" });
     }
   }
+}
+
+/**
+ * Which chart a signal goes into. One per unit; but members of a numbered family (96 cell voltages) have a chart of
+ * their own, or the pack's voltage would flatten them.
+ */
+function groupKey(name: string, unit: string): string {
+  const family = /^(.*?)_?\d+$/.exec(name)?.[1];
+  return family ? `${unit} ${family}` : unit;
 }
 
 /** A little room above and below; a constant stays in the middle. */

@@ -116,6 +116,7 @@ export type FromService =
   | { type: "rtc"; attempt: number; sdp: string }
   | { type: "live"; over: "rtc" | "wss" }
   | { type: "refused"; code: string }
+  | { type: "pong"; t_us: number; now_us: number }
   | { type: "closed"; code: string }
   | RoomEvent;
 
@@ -123,4 +124,5 @@ export type ToService =
   | { type: "chat"; id: string; text: string }
   | { type: "want"; stream: number; epoch: number; first: number; last: number }
   | { type: "live"; over: "wss" }
+  | { type: "ping"; t_us: number }
   | { type: "rtc"; attempt: number; sdp: string };

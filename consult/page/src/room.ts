@@ -10,7 +10,7 @@ import { TalkPanel } from "./talk";
 import { lang, refusal, say, switchLanguage } from "./words";
 
 export interface RoomState {
-  link: Link;
+  readonly link: Link;
   you: Person | null;
   report: Report;
   vin: string;
@@ -25,8 +25,20 @@ type Tab = "faults" | "live" | "talk";
 
 export function enterRoom(path: string): void {
   let view: RoomView | null = null;
+  const link = new Link(path, {
+    said: (message) => {
+      absorb(state, message);
+      view?.said(message);
+    },
+    changed: () => view?.connectionChanged(),
+    ended: (code) => {
+      view?.destroy();
+      view = null;
+      showMessage(say("ended"), refusal(code));
+    },
+  });
   const state: RoomState = {
-    link: null as unknown as Link,
+    link,
     you: null,
     report: {},
     vin: "",
@@ -43,18 +55,6 @@ export function enterRoom(path: string): void {
     });
     document.body.replaceChildren(view.root);
   };
-  state.link = new Link(path, {
-    said: (message) => {
-      absorb(state, message);
-      view?.said(message);
-    },
-    changed: () => view?.connectionChanged(),
-    ended: (code) => {
-      view?.destroy();
-      view = null;
-      showMessage(say("ended"), refusal(code));
-    },
-  });
   rebuild();
 }
 
@@ -127,7 +127,7 @@ class RoomView {
         h("details", { class: "connection" }, this.badge, this.details),
         language,
       ),
-      h("div", { class: "columns" }, this.faults, this.live.root, this.talk.root),
+      h("div", { class: "columns" }, this.faults, this.live.root, this.battery.root, this.talk.root),
       nav,
     );
     document.documentElement.lang = lang();
@@ -197,7 +197,6 @@ class RoomView {
       findingsCard(report),
       dtcCard(report),
       casesCard(report),
-      this.battery.root,
       ecuCard(report),
     );
     this.battery.update();

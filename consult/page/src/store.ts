@@ -124,6 +124,15 @@ export class StreamStore {
     return this.newest < 0 ? null : (this.times[this.newest % CAPACITY] ?? null);
   }
 
+  /** The same of the oldest block that is here. */
+  oldestTime(): number | null {
+    for (let seq = Math.max(this.from, this.newest - CAPACITY + 1, 0); seq <= this.newest; seq++) {
+      const slot = seq % CAPACITY;
+      if (this.seqs[slot] === seq && this.states[slot] === HAVE) return this.times[slot] ?? null;
+    }
+    return null;
+  }
+
   /** The last value of a signal, NaN where it has none. */
   latest(signal: number): number {
     if (this.newest < 0) return NaN;
