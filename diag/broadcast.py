@@ -8,19 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import dbc
+import numpy as np
+
+from dbc.database import load
+from dbc.decode import decode_table
+from dbc.protection import find_protection
 from dbc.table import ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 from diag.facts import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from dbc.database import Database
-    from diag.canbus import Frame
+    from dbc.database import Database, Node
+    from diag.frames import Frame
 
-__all__ = ["Broadcast", "find_database", "is_diagnostic_id", "load_bundled", "table_from_frames"]
+__all__ = [
+    "Broadcast",
+    "decode_broadcast",
+    "find_database",
+    "is_diagnostic_id",
+    "load_bundled",
+    "table_from_frames",
+]
 
 _FIT_NEEDED: Final = 0.8
+_MESSAGES_NEEDED: Final = 2
 
 
 def is_diagnostic_id(can_id: int, *, extended: bool) -> bool:
@@ -54,22 +66,34 @@ def load_bundled() -> tuple[Database, ...]:
     """The databases that come with Huizhen."""
     from dbc.files import bundled
 
-    return tuple(dbc.load(path) for path in bundled())
+    return tuple(load(path) for path in bundled())
+
+
+def _fit(table: FrameTable, database: Database) -> float:
+    """Share of the frames whose identifier, length and checksum are those of the database; 0 for under two messages."""
+    decoded = decode_table(table, [database])
+    if len(decoded.messages) < _MESSAGES_NEEDED:
+        return 0.0
+    good = 0
+    for columns in decoded.messages.values():
+        protection = find_protection(columns.message)
+        damaged = protection.check(columns).checksum_errors if protection else 0
+        good += max(0, len(columns) - columns.short - damaged)
+    return good / len(table)
 
 
 def find_database(frames: Sequence[Frame], databases: Sequence[Database]) -> Database | None:
     """The database that fits what is on the bus, or None.
 
-    An identifier alone proves nothing: identifier, length and — where the database names them — checksum must be
-    right for at least 80 % of the frames that the database could know, and for at least two messages.
+    An identifier alone proves nothing: identifier, length and, where the database names them, checksum must be right
+    for at least 80 % of the frames, and for at least two messages.
     """
     table = table_from_frames(frame for frame in frames if not (frame.error or frame.remote))
-    best: tuple[float, Database] | None = None
-    for database in databases:
-        score = _fit(table, database)
-        if score >= _FIT_NEEDED and (best is None or score > best[0]):
-            best = (score, database)
-    return best[1] if best else None
+    if not len(table):
+        return None
+    fits = [(_fit(table, database), database) for database in databases]
+    best = max(fits, key=lambda fit: fit[0], default=None)
+    return best[1] if best and best[0] >= _FIT_NEEDED else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +102,58 @@ class Broadcast:
 
     Args:
         frames: how many broadcast frames arrived.
-        database: what they were decoded with; None when none fits.
-        series: signal name -> series, over all decoded messages.
-        silent_nodes: names of the database's nodes that sent nothing although others did.
+        databases: what they were decoded with; empty when none fits.
+        series: signal name -> series; of two messages with the same signal name the first database's.
+        silent_nodes: nodes of the databases that should send and did not, although others did.
+        damaged: message name -> frames with a wrong checksum, which were not used.
     """
 
     frames: int
-    database: Database | None
+    databases: tuple[Database, ...]
     series: Mapping[str, Series]
-    silent_nodes: tuple[str, ...] = ()
+    silent_nodes: tuple[Node, ...]
+    damaged: Mapping[str, int]
+
+    @property
+    def source(self) -> str:
+        """Where figures from this broadcast come from."""
+        return f"broadcast:{','.join(database.name for database in self.databases)}" if self.databases else "none"
+
+
+def _silent_nodes(databases: Iterable[Database], seen: Collection[str]) -> tuple[Node, ...]:
+    silent = []
+    for database in databases:
+        expected = {sender for message in database.messages if message.cycle_time_ms for sender in message.senders}
+        heard = {sender for message in database.messages if message.name in seen for sender in message.senders}
+        silent += [node for node in database.nodes if heard and node.name in expected - heard]
+    return tuple(silent)
+
+
+def decode_broadcast(frames: Iterable[Frame], databases: Sequence[Database]) -> Broadcast:
+    """Decodes broadcast frames to series; frames with a wrong checksum are counted and not used."""
+    kept = [
+        frame
+        for frame in frames
+        if not (frame.error or frame.remote or is_diagnostic_id(frame.can_id, extended=frame.extended))
+    ]
+    decoded = decode_table(table_from_frames(kept), databases)
+    series: dict[str, Series] = {}
+    damaged: dict[str, int] = {}
+    for name, columns in decoded.messages.items():
+        protection = find_protection(columns.message)
+        intact = protection.check(columns).checksum_ok if protection else np.ones(len(columns), dtype=np.bool_)
+        if wrong := int(np.count_nonzero(~intact)):
+            damaged[name] = wrong
+        for signal_name, column in columns.columns.items():
+            good = intact[column.rows]
+            series.setdefault(
+                signal_name,
+                Series(
+                    signal_name,
+                    column.signal.unit,
+                    column.t_ns[good],
+                    column.values[good],
+                    column.valid[good],
+                ),
+            )
+    return Broadcast(len(kept), tuple(databases), series, _silent_nodes(databases, set(decoded.messages)), damaged)

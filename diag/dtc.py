@@ -34,6 +34,7 @@ __all__ = [
     "StoredRecord",
     "bytes_from_code",
     "code_from_bytes",
+    "find_unknown_did",
     "merge_dtcs",
     "parse_j1939_dtcs",
     "parse_obd_dtcs",
@@ -328,6 +329,25 @@ def _snapshot_end(body: bytes, at: int, lengths: Mapping[int, int]) -> tuple[tup
         values.append((did, body[at + 2 : at + 2 + length]))
         at += 2 + length
     return tuple(values), at
+
+
+def find_unknown_did(payload: bytes, lengths: Mapping[int, int]) -> int | None:
+    """The first data identifier of a snapshot answer (``59 04 …``) whose length is not among ``lengths``.
+
+    The answer itself does not say where one value ends; whoever learns this identifier's length can cut it further.
+    None when all of it can be cut, or when it is no snapshot answer.
+    """
+    if payload[:2] != b"\x59\x04":
+        return None
+    at = _RECORDS_OF_ONE_CODE[0x04][0] + 4
+    while at + 1 < len(payload):
+        values, end = _snapshot_end(payload, at + 1, lengths)
+        if end is None:
+            at += 2 + sum(2 + len(value) for _, value in values)
+            did = int.from_bytes(payload[at : at + 2], "big")
+            return did if at + 2 <= len(payload) and did not in lengths else None
+        at = end
+    return None
 
 
 def _parse_records_of_one_code(

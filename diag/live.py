@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.protection import frame_is_intact
+from dbc.protection import find_protection
 from diag.broadcast import is_diagnostic_id
 from diag.facts import SampleBlock, SignalInfo, StreamSchema
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from dbc.signals import Message, Signal
-    from diag.canbus import Frame, FrameLink
+    from diag.frames import Frame, FrameLink
 
 __all__ = ["LiveStream", "SignalBoard"]
 
@@ -60,6 +60,12 @@ class SignalBoard:
     ) -> None:
         self.damaged = 0
         self._databases = tuple(databases)
+        self._protection = {
+            message.name: protection
+            for database in self._databases
+            for message in database.messages
+            if (protection := find_protection(message)) is not None
+        }
         self._column: dict[tuple[str, str], int] = {}
         infos: list[SignalInfo] = []
         limits: list[int] = []
@@ -71,9 +77,7 @@ class SignalBoard:
                     if wanted and key not in self._column:
                         self._column[key] = len(infos)
                         limits.append(_age_limit_ns(message, signal))
-                        infos.append(
-                            SignalInfo(signal.name, signal.unit, message.name, signal.minimum, signal.maximum)
-                        )
+                        infos.append(SignalInfo(signal.name, signal.unit, message.name, signal.minimum, signal.maximum))
         self.schema = StreamSchema(stream, tuple(infos))
         self._limit_ns = np.array(limits, dtype=np.int64)
         self._values = np.zeros(len(infos), dtype=np.float32)
@@ -88,7 +92,8 @@ class SignalBoard:
             decoded = database.decode_frame(frame.can_id, frame.extended, frame.data)
             if decoded is None:
                 continue
-            if frame_is_intact(decoded.message, frame.data) is False:
+            protection = self._protection.get(decoded.message.name)
+            if protection is not None and not protection.holds(frame.data):
                 self.damaged += 1
                 return
             for name, value in decoded.values.items():

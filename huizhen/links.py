@@ -7,7 +7,7 @@ simulated car in process; everything it says is marked as simulated.
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dbc.database import Database
-    from diag.canbus import FrameLink
+    from diag.frames import FrameLink
     from diag.guard import TransmitGuard
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -68,13 +68,11 @@ def _can_settings(args: argparse.Namespace, console: Console) -> tuple[str, str,
     if interface is None or channel is None:
         import can
 
-        try:
+        with suppress(can.CanError):
             config = can.util.load_config()
-        except can.CanError:
-            config = {}
-        interface = interface or config.get("interface")
-        channel = channel or config.get("channel")
-        bitrate_text = bitrate_text or config.get("bitrate")
+            interface = interface or config.get("interface")
+            channel = channel or config.get("channel")
+            bitrate_text = bitrate_text or config.get("bitrate")
     if not interface or channel is None:
         raise BadUsage(console.tr("link.none_given"))
     try:
@@ -108,13 +106,11 @@ async def open_vehicle(args: argparse.Namespace, console: Console) -> AsyncItera
             import virtualbus
 
             car = stack.enter_context(virtualbus.running(args.scenario or "weak-cell"))
-            interface, channel, bitrate = car.interface, car.channel, 500_000
+            settings: tuple[str, str, int | None] = (car.interface, car.channel, 500_000)
         else:
-            interface, channel, bitrate = _can_settings(args, console)
+            settings = _can_settings(args, console)
         link = await open_can(
-            interface,
-            channel,
-            bitrate=bitrate,
+            *settings,
             fd=args.fd,
             data_bitrate=args.data_bitrate,
             guard=guard,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from diag.facts import Severity
 
 if TYPE_CHECKING:
-    from diag.facts import BatteryState, Dtc, Finding, VehicleReport
+    from diag.facts import BatteryState, Dtc, Finding, Reading, Rejected, VehicleReport
     from huizhen.console import Console
 
 __all__ = ["show_cases", "show_report"]
@@ -153,64 +153,40 @@ def _show_dtcs(report: VehicleReport, console: Console) -> None:
 
 
 def _show_freeze_frames(report: VehicleReport, console: Console) -> None:
+    """The moment each code was set: the newest record of each code, codes with the same moment together."""
     tr = console.tr
+    uds = {frame.code.partition("-")[0] for frame in report.freeze_frames if frame.source == "uds-snapshot"}
+    moments: dict[tuple[str, str], list[str]] = {}
+    newest: dict[tuple[str, str], str] = {}
     for frame in report.freeze_frames:
-        if not frame.readings:
+        if frame.source == "obd-freeze-frame" and frame.code.partition("-")[0] in uds and not console.verbose:
             continue
         readings = ", ".join(
-            f"{item.text.in_language(tr.lang) if item.text else item.name} {_value(item.value)} {item.unit}".strip()
+            f"{item.text.in_language(tr.lang) if item.text else item.name} {_reading(item)}"
             for item in frame.readings
+            if item.value is not None
         )
-        console.wrapped(tr("scan.freeze_frame", code=frame.code, ecu=frame.ecu, readings=readings), indent="  ")
+        if readings:
+            newest[(frame.ecu, frame.code if not console.verbose else f"{frame.code} #{frame.record}")] = readings
+    for (ecu, code), readings in newest.items():
+        moments.setdefault((ecu, readings), []).append(code)
+    for (ecu, readings), codes in moments.items():
+        console.wrapped(tr("scan.freeze_frame", code=", ".join(codes), ecu=ecu, readings=readings), indent="  ")
 
 
-def _value(value: float | str | None) -> str:
-    if value is None:
-        return "—"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+_SHOWN_UNITS: Final = {"degC": "°C", "kOhm": "kΩ", "ohm/V": "Ω/V"}
 
 
-def _show_battery(battery: BatteryState | None, console: Console) -> None:
-    tr = console.tr
-    if battery is None:
-        return
-    _title(tr("scan.battery"), console)
+def _reading(item: Reading) -> str:
+    value = item.value
+    shown = f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
+    return f"{shown} {_SHOWN_UNITS.get(item.unit, item.unit)}".strip()
 
-    def shown(value: float | None, digits: int, unit: str) -> str:
-        return tr("scan.unseen") if value is None else f"{value:.{digits}f} {unit}"
 
-    console.table(
-        [
-            [tr("scan.soc"), shown(battery.soc_percent, 1, "%"), tr("scan.pack"), shown(battery.pack_v, 1, "V")],
-            [
-                tr("scan.current"),
-                shown(battery.current_a, 1, "A"),
-                tr("scan.spread"),
-                shown(battery.spread_mv, 0, "mV"),
-            ],
-            [
-                tr("scan.insulation"),
-                shown(battery.insulation_kohm, 0, "kΩ"),
-                tr("scan.temperature"),
-                shown(battery.features.get("temp_max_c"), 1, "°C"),
-            ],
-        ]
-    )
-    seen = [volts for volts in battery.cell_v if volts is not None]
-    if seen:
-        low, high = min(seen), max(seen)
-        console.line(f"  {tr('scan.cells', n=len(battery.cell_v), low=f'{low:.3f}', high=f'{high:.3f}')}")
-        floor = min(low, high - 0.02)
-        for start in range(0, len(battery.cell_v), 32):
-            cells = battery.cell_v[start : start + 32]
-            bars = "".join(
-                "·" if v is None else _SHADES[min(7, int((v - floor) / (high - floor) * 7.999))] for v in cells
-            )
-            console.line(f"  {start + 1:>4}  {bars}")
-    if battery.weakest_cell and battery.weakest_why and (battery.features.get("cell_low_z") or 0) >= 4:
-        console.line("  " + tr("scan.weakest", cell=battery.weakest_cell, why=battery.weakest_why.in_language(tr.lang)))
-    for item in battery.rejected:
-        console.line("  " + tr("scan.rejected", signal=item.signal, n=item.n, why=item.why.in_language(tr.lang)))
+def _show_rejected(battery: BatteryState, console: Console) -> None:
+    """What was not believed, one line per reason."""
+    groups: dict[str, list[Rejected]] = {}
+    _show_rejected(battery, console)
 
 
 def _show_ecus(report: VehicleReport, console: Console) -> None:

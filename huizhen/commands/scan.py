@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import argparse
 
     from casebase.cases import Cases
-
     from diag.facts import VehicleReport
     from huizhen.cli import Commands
     from huizhen.console import Console
@@ -47,7 +46,6 @@ async def scan_vehicle(args: argparse.Namespace, console: Console) -> VehicleRep
         try:
             return await scan(
                 vehicle.link,
-                guard=vehicle.guard,
                 databases=vehicle.databases,
                 simulated=vehicle.simulated,
                 listen_s=args.listen,
