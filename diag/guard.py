@@ -210,7 +210,8 @@ class TransmitGuard:
     """Decides what may be sent, and remembers what it decided.
 
     Args:
-        granted: classes that may be sent; reading alone unless more is given.
+        granted: classes that may be sent; reading alone unless more is given. Class B is asked for each time: besides
+            the grant, every single request needs a :meth:`confirm`.
         state: of the vehicle; anything beyond reading needs it known.
         capacity: decisions kept, the oldest go first.
         clock: UTC nanoseconds, for the log.
@@ -231,6 +232,7 @@ class TransmitGuard:
         self._log: deque[LogEntry] = deque(maxlen=capacity)
         self._clock = clock
         self._open: list[Exchange] = []
+        self._confirmed: set[tuple[bytes, Target]] = set()
 
     @property
     def log(self) -> tuple[LogEntry, ...]:
@@ -248,9 +250,15 @@ class TransmitGuard:
             complaint = what
         if complaint is None and risk is not Risk.READ and (unmet := self.state.unmet()) is not None:
             complaint = Text(f"{what.en} ({unmet.en})", f"{what.zh}({unmet.zh})")
+        if complaint is None and risk is Risk.ASK_EACH_TIME and (payload, target) not in self._confirmed:
+            complaint = Text(f"{what.en} (not confirmed this time)", f"{what.zh}(本次未确认)")
         if complaint is not None:
             self._refuse("request", target.address, payload, risk, complaint)
         return risk
+
+    def confirm(self, payload: bytes, target: Target) -> None:
+        """A person said yes to this very request; it holds for one :meth:`open`, and only for class B."""
+        self._confirmed.add((bytes(payload), target))
 
     def open(self, payload: bytes, target: Target) -> Exchange:
         """Allows one request to be sent once, and its answer to be taken; :meth:`close` it afterwards.
@@ -259,6 +267,7 @@ class TransmitGuard:
             RefusedByPolicy: see :meth:`check_request`.
         """
         risk = self.check_request(payload, target)
+        self._confirmed.discard((bytes(payload), target))
         exchange = Exchange(target, bytes(payload))
         self._open.append(exchange)
         self._note("request", target.address, payload, risk, RULES[payload[0]].name, is_allowed=True)
