@@ -387,6 +387,7 @@ _BY_ERRNO: Final[dict[int, Text]] = {
         "接口未启用;请执行 ip link set can0 up type can bitrate 500000",
     ),
     errno.EAFNOSUPPORT: Text("this system has no SocketCAN", "本系统不支持 SocketCAN"),
+    errno.EINVAL: Text("this interface has no such channel", "该接口没有这个通道"),
     errno.EIO: Text("it was unplugged", "设备已拔出"),
     errno.ENXIO: Text("it was unplugged", "设备已拔出"),
     errno.ENOBUFS: Text(
@@ -410,7 +411,7 @@ def _reason(exc: BaseException) -> Text:
         return Text(f"the driver is not installed: {words}", f"驱动未安装:{words}")
     if "buffer full" in words:
         return _BY_ERRNO[errno.ENOBUFS]
-    return Text(words, words)
+    return Text(words, f"驱动报告:{words}")
 
 
 def _is_simulation(interface: str, channel: str) -> bool:
