@@ -84,6 +84,7 @@ class Broadcast:
 
     def encode(self, values: Values) -> bytes:
         """One frame's data; values outside of their range and those that are None become "not available"."""
+        # Ranges are held here, so cantools need not look again: half of the time of an encoding.
         physical: dict[str, Any] = {}
         for name, value in values.items():
             low, high = self._range[name]
@@ -92,12 +93,12 @@ class Broadcast:
             else:
                 physical[name] = value
         if self._data_id is None:
-            return bytes(self._message.encode(physical))
+            return bytes(self._message.encode(physical, strict=False))
         physical[self._counter_name] = self._counter
         physical[self._checksum_name] = 0
         self._counter = (self._counter + 1) % _COUNTER_VALUES
         # The checksum stands in the last byte of every protected message, whatever its byte order.
-        data = bytes(self._message.encode(physical))
+        data = bytes(self._message.encode(physical, strict=False))
         return data[:-1] + bytes([crc8(self._data_id + data[:-1])])
 
     def _not_available(self, name: str, value: float | None) -> Any:

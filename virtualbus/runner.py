@@ -2,6 +2,7 @@
 
 The thread sleeps until the next tick, the next diagnostic frame or the next frame from outside. After a stall (a
 slow machine, a suspended laptop) the car goes on from where it was: missed ticks are dropped, never sent in a burst.
+On a machine that is too slow the car moves slower rather than take the whole processor.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ class CarRunner:
                 if now - next_tick > _MAX_LATE_TICKS * TICK_NS:
                     next_tick = now + TICK_NS
             self._answer()
-            self._listen(next_tick)
+            worked_ns = time.monotonic_ns() - now
+            self._listen(max(next_tick, now + worked_ns + worked_ns // 2))
 
     def _answer(self) -> None:
         for frame in self.car.answers(time.monotonic_ns()):
