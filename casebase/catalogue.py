@@ -12,6 +12,7 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,7 @@ __all__ = [
     "Usual",
     "content_hash",
     "load_catalogue",
+    "load_safety",
 ]
 
 CONTENT: Final = Path(__file__).parent / "content"
@@ -208,18 +210,28 @@ def load_catalogue(folder: Path = CONTENT) -> Catalogue:
     tests = tuple(_test(n) for n in _nodes(folder / "tests.toml", "test"))
     known_tests = _once("tests.toml", (t.test_id for t in tests))
     words = Vocabulary.load(folder / "words.toml")
-    safety_file = _toml(folder / "safety.toml")
-    safety = {Safety.NONE: ()} | {
-        kind: _safety(_Node("safety.toml", kind.value, safety_file.get(kind.value, {})))
-        for kind in (Safety.HV_NEARBY, Safety.HV_WORK)
-    }
     fixes: list[Fix] = []
     for path in sorted(folder.glob("*.toml")):
         if path.name not in ("features.toml", "tests.toml", "words.toml", "safety.toml"):
             fixes.extend(_fix(node, scales, known_tests, words) for node in _nodes(path, "fix"))
     _once("fix", (fix.slug for fix in fixes))
     _once("fix", (fix.fix_id for fix in fixes))
-    return Catalogue(tuple(sorted(fixes, key=lambda f: f.slug)), tests, scales, safety)
+    return Catalogue(tuple(sorted(fixes, key=lambda f: f.slug)), tests, scales, load_safety(folder))
+
+
+@cache
+def load_safety(folder: Path = CONTENT) -> Mapping[Safety, tuple[Text, ...]]:
+    """The steps before work near or at high voltage.
+
+    Raises:
+        ContentBroken: the file is missing or a class has no steps.
+    """
+    data = _toml(folder / "safety.toml")
+    steps: dict[Safety, tuple[Text, ...]] = {Safety.NONE: ()}
+    for kind in (Safety.HV_NEARBY, Safety.HV_WORK):
+        table = data.get(kind.value)
+        steps[kind] = _safety(_Node("safety.toml", kind.value, table if isinstance(table, dict) else {}))
+    return steps
 
 
 def _toml(path: Path) -> dict[str, Any]:

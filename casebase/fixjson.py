@@ -13,12 +13,19 @@ from diag.facts import Text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["body_from", "fix_from_body", "scale_from_body", "test_from_body"]
+    from diag.facts import Json
+
+__all__ = ["body_from", "fix_from_body", "json_from_fix", "scale_from_body", "test_from_body"]
 
 
 def body_from(thing: Fix | TellingTest | FeatureScale) -> str:
     """The JSON of one of them; an open upper end of a bin is null."""
     return json.dumps(_finite(asdict(thing)), ensure_ascii=False, sort_keys=True)
+
+
+def json_from_fix(fix: Fix) -> Json:
+    """A fix with both of its names, for people's programs."""
+    return {"case_id": fix.fix_id, "source_id": fix.slug, **_finite(asdict(fix))}
 
 
 def _finite(value: Any) -> Any:

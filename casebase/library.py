@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from casebase.catalogue import CASES_OF, CONTENT, Catalogue, Fix, Scope, content_hash, load_catalogue
-from casebase.errors import BadEvidence, LibraryReadOnly, LibraryUnreadable
+from casebase.catalogue import CASES_OF, CONTENT, Catalogue, Fix, Scope, content_hash, load_catalogue, load_safety
+from casebase.errors import BadEvidence, FixUnknown, LibraryReadOnly, LibraryUnreadable
 from casebase.fixjson import body_from, fix_from_body, scale_from_body, test_from_body
 from casebase.postings import Postings, terms_from_fix
 from casebase.ranking import answer
@@ -21,7 +21,7 @@ from diag.facts import Text
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from casebase.cases import Cases
+    from casebase.cases import Cases, Safety
     from casebase.catalogue import FeatureScale, TellingTest
     from casebase.query import Query
 
@@ -137,6 +137,21 @@ class Library:
             FixUnknown: there is none.
         """
         return fix_from_body(self._store.find_fix(name).body)
+
+    def get_test(self, name: str) -> TellingTest:
+        """A test that a fix's check names.
+
+        Raises:
+            FixUnknown: there is none.
+        """
+        for test in self._tests:
+            if test.test_id == name:
+                return test
+        raise FixUnknown(name)
+
+    def safety_steps(self, safety: Safety) -> tuple[Text, ...]:
+        """What to read out before work of this class; none where no high voltage is near."""
+        return load_safety()[safety]
 
     def fixes(self) -> tuple[Fix, ...]:
         """All fixes, by name."""

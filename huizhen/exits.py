@@ -31,6 +31,7 @@ _BY_CODE: tuple[tuple[str, Exit], ...] = (
     ("diag.bad-input", Exit.USAGE),
     ("diag", Exit.PROTOCOL),
     ("dbc", Exit.USAGE),
+    ("casebase.bad-evidence", Exit.USAGE),
     ("casebase", Exit.CASE_LIBRARY),
     ("consult", Exit.REMOTE),
     ("virtualbus.refused", Exit.REFUSED),
