@@ -1,0 +1,130 @@
+"""``huizhen scan`` as a technician runs it: over a serial adapter, over multicast, in process; its JSON as promised."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from huizhen.cli import main
+from huizhen.exits import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCAN_KEYS = {
+    "schema", "started", "duration_s", "complete", "simulated", "link", "vehicle", "ecus", "dtcs", "freeze_frames",
+    "readiness", "battery", "findings", "cases", "unanswered",
+}  # fmt: skip
+DTC_KEYS = {
+    "code", "failure_type", "display", "ecu", "status", "kind", "spn", "fmi", "occurrences", "text", "text_source",
+    "severity", "raw",
+}  # fmt: skip
+STATUS_KEYS = {
+    "mask", "testFailed", "testFailedThisOperationCycle", "pendingDTC", "confirmedDTC",
+    "testNotCompletedSinceLastClear", "testFailedSinceLastClear", "testNotCompletedThisOperationCycle",
+    "warningIndicatorRequested",
+}  # fmt: skip
+
+
+@contextmanager
+def simulator(front: str, scenario: str) -> Iterator[dict[str, Any]]:
+    """The simulated car in a process of its own, as other programs meet it; yields its JSON line."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "huizhen", "sim", "run", "--front", front, "--scenario", scenario, "--duration", "90"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+def scan_json(capfd: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert main(["scan", "--json", *words]) == Exit.DONE
+    out, err = capfd.readouterr()
+    assert err == ""
+    return json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("front", "link"),
+    [("slcan", ["-i", "slcan"]), ("can:udp_multicast:239.74.163.7", ["-i", "udp_multicast"])],
+)
+def test_scan_over_a_front_of_the_simulated_car(front: str, link: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    with simulator(front, "isolation") as line:
+        assert line["front"] == front.split(":", maxsplit=1)[0]
+        report = scan_json(capfd, *link, "-c", line["channel"])
+    assert report["simulated"] is True
+    assert report["link"]["interface"] == link[1]
+    assert [ecu["address"] for ecu in report["ecus"]] == ["0x7E8", "0x7E9", "0x7EC", "0x7ED"]
+    assert [finding["code"] for finding in report["findings"]] == ["insulation.low"]
+    assert report["battery"]["cells"] == 96
+    assert report["battery"]["insulation_kohm"] < 100
+
+
+def test_the_json_keeps_its_promise(capfd: pytest.CaptureFixture[str]) -> None:
+    report = scan_json(capfd, "--demo", "--scenario", "weak-cell")
+    assert report["schema"] == "huizhen.scan/1"
+    assert set(report) >= SCAN_KEYS
+    assert report["started"].endswith("Z")
+    assert set(report["vehicle"]) >= {"vin", "vin_valid", "make", "model", "model_year"}
+    for ecu in report["ecus"]:
+        assert set(ecu) >= {"address", "name", "role", "protocol", "identification", "answered"}
+    for dtc in report["dtcs"]:
+        assert set(dtc) == DTC_KEYS
+        assert set(dtc["status"]) == STATUS_KEYS
+        assert bytes.fromhex(dtc["raw"])[-1] == int(dtc["status"]["mask"], 16)
+    for finding in report["findings"]:
+        assert set(finding) >= {"code", "severity", "title", "evidence"}
+    assert set(report["battery"]) >= {
+        "schema", "cells", "weakest", "spread_mv", "soc", "soh", "insulation_kohm", "rejected",
+    }  # fmt: skip
+    cases = report["cases"]
+    assert cases["schema"] == "huizhen.cases/1"
+    assert cases["verdict"] in {"direct", "test", "expert", "unknown", "none"}
+    for match in cases["matches"]:
+        assert set(match) >= {"case_id", "source_id", "title", "p", "interval", "because", "against", "fix"}
+
+
+def test_fail_on_tells_scripts_of_findings(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["scan", "--demo", "--scenario", "isolation", "--json", "--fail-on", "stop"]) == Exit.FINDINGS
+    assert main(["scan", "--demo", "--scenario", "weak-cell", "--json", "--fail-on", "stop"]) == Exit.DONE
+    capfd.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        ("en", ["SIMULATED CAR", "What is wrong", "[STOP]", "P0AA6-1A", "HIGH VOLTAGE", "Known fixes", "consult open"]),
+        ("zh", ["模拟车辆", "诊断结论", "[立即停用]", "P0AA6-1A", "高压危险", "已知解决办法", "consult open"]),
+    ],
+)
+def test_what_a_technician_reads(lang: str, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["scan", "--demo", "--scenario", "isolation", "--lang", lang]) == Exit.DONE
+    out, _ = capfd.readouterr()
+    at = -1
+    for word in words:
+        assert word in out
+        assert out.index(word) > at or word == "P0AA6-1A", f"{word} comes too early"
+        at = out.index(word)
+
+
+def test_a_saved_scan_is_whole_and_a_bad_place_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "scan.json"
+    assert main(["scan", "--demo", "--scenario", "healthy", "-q", "-o", str(target)]) == Exit.DONE
+    assert json.loads(target.read_text(encoding="utf-8"))["findings"] == []
+    assert (
+        main(["scan", "--demo", "--scenario", "healthy", "-q", "-o", str(tmp_path / "no" / "scan.json")]) == Exit.USAGE
+    )
+    _, err = capfd.readouterr()
+    assert "cannot write" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.json"]

@@ -1,0 +1,47 @@
+"""The scan over a real kernel's SocketCAN, with can-utils' candump as an independent witness."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("scan.sh")
+READING_SERVICES = {"01", "02", "03", "06", "07", "09", "0A", "10", "19", "22", "24", "3E"}
+
+
+def test_scan_over_socketcan_reads_and_only_reads(shared: Path) -> None:
+    machine = shared / "tools" / "vcan-vm"
+    if os.geteuid() != 0 or not machine.exists():
+        pytest.skip("needs root and the vcan-vm tool")
+    if shutil.which("candump") is None:
+        pytest.skip("needs can-utils")
+    result = subprocess.run(
+        [str(machine), "bash", str(SCRIPT), sys.executable, "isolation"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "VCAN_VM_TIMEOUT": "500"},
+        cwd=SCRIPT.parents[2],
+    )
+    if result.returncode == 125:
+        pytest.skip(f"the guest machine could not be started: {result.stderr[-300:]}")
+    text, _, witness = result.stdout.partition("SCAN-END ")
+    report = json.loads(text.partition("SCAN-BEGIN")[2])
+    assert witness.startswith("0"), result.stdout[-2000:]
+    assert {ecu["address"] for ecu in report["ecus"]} == {"0x7E8", "0x7E9", "0x7EC", "0x7ED"}
+    assert "P0AA6-1A" in {dtc["display"] for dtc in report["dtcs"]}
+    assert report["findings"][0]["code"] == "insulation.low"
+    assert len(report["battery"]["cell_v"]) == 96
+    assert report["link"]["interface"] == "socketcan"
+    assert report["simulated"] is True
+    counts = dict(line.split(" ", 1) for line in witness.splitlines()[1:] if " " in line)
+    assert int(counts["WITNESS-FRAMES"]) > 500
+    assert int(counts["WITNESS-ANSWERS"]) > 20
+    assert set(counts["WITNESS-SERVICES"].split()) <= READING_SERVICES
