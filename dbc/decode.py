@@ -69,13 +69,22 @@ class SignalColumn:
         return len(self.valid) - int(np.count_nonzero(self.valid))
 
     @property
-    def latest(self) -> tuple[int, float] | None:
-        """Time and value of the newest valid sample."""
+    def earliest(self) -> tuple[int, float] | None:
+        """Time and value of the oldest valid sample."""
         found = np.flatnonzero(self.valid)
         if not len(found):
             return None
-        last = found[-1]
-        return int(self.t_ns[last]), float(self.values[last])
+        row = found[np.argmin(self.t_ns[found])]
+        return int(self.t_ns[row]), float(self.values[row])
+
+    @property
+    def latest(self) -> tuple[int, float] | None:
+        """Time and value of the newest valid sample; of several at one time the one recorded last."""
+        found = np.flatnonzero(self.valid)[::-1]
+        if not len(found):
+            return None
+        row = found[np.argmax(self.t_ns[found])]
+        return int(self.t_ns[row]), float(self.values[row])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -221,13 +221,14 @@ def write_decoded(decoded: Decoded, path: str | Path) -> None:
 def _statistics(column: SignalColumn) -> dict[str, Any]:
     values = column.values if column.valid.all() else column.values[column.valid]
     n = len(values)
+    first, last = column.earliest, column.latest
     return {
         "n": n,
         "min": float(values.min()) if n else None,
         "max": float(values.max()) if n else None,
         "mean": float(values.mean()) if n else None,
-        "first": float(values[0]) if n else None,
-        "last": float(values[-1]) if n else None,
+        "first": first[1] if first else None,
+        "last": last[1] if last else None,
         "unit": column.signal.unit,
         "invalid": column.not_available,
     }

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.errors import LibraryMissing, NotARecording, Phrase
+from dbc.errors import NotARecording, Phrase
+from dbc.recording import asam
 from dbc.recording.lines import BadLine, Read
 from dbc.recording.mdf import Beyond, File
 from dbc.table import (
@@ -82,17 +83,26 @@ class _Values:
 
 def _values_from_stream(stream: bytes) -> _Values:
     """Values of an SD block: each with its length in four bytes before it."""
-    starts: list[int] = []
+    content = np.frombuffer(stream, np.uint8)
+    # Most often all values are equally long.
+    size = int.from_bytes(stream[:4], "little")
+    step = size + 4
+    if len(stream) >= 4 and len(stream) % step == 0:
+        heads = np.ascontiguousarray(content.reshape(-1, step)[:, :4]).view(np.dtype("<u4"))[:, 0]
+        if (heads == size).all():
+            starts = np.arange(4, len(stream) + 4, step, dtype=np.int64)[: len(heads)]
+            return _Values(content, starts, np.full(len(heads), size, np.int64))
+    places: list[int] = []
     sizes: list[int] = []
     at = 0
     while at + 4 <= len(stream):
         size = int.from_bytes(stream[at : at + 4], "little")
         if at + 4 + size > len(stream):
             break
-        starts.append(at + 4)
+        places.append(at + 4)
         sizes.append(size)
         at += 4 + size
-    return _Values(np.frombuffer(stream, np.uint8), np.array(starts, np.int64), np.array(sizes, np.int64))
+    return _Values(content, np.array(places, np.int64), np.array(sizes, np.int64))
 
 
 class _Records:
@@ -227,7 +237,9 @@ def _frames(file: File, records: _Records, group: Group, name: str, flag: int) -
     data, stored, known = _payload(file, records, matrix, channels.get(f"{name}.DataBytes"))
     length = optional("DataLength")
     dlc = optional("DLC")
-    if length is not None:
+    if flag & REMOTE and dlc is not None:
+        wanted = np.minimum(dlc, np.uint64(CLASSIC_WIDTH)).astype(np.int64)
+    elif length is not None:
         wanted = np.minimum(length, np.uint64(FD_WIDTH)).astype(np.int64)
     elif dlc is not None:
         classic = np.minimum(dlc, np.uint64(8)).astype(np.int64)
@@ -330,4 +342,4 @@ def read(content: bytes, path: str) -> Read:
     try:
         return _read(File(content, path))
     except Beyond as exc:
-        raise LibraryMissing(path, f"asammdf ({exc})", 'pip install "huizhen[mf4]"') from exc
+        return asam.read(content, path, str(exc))
