@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from huizhen.errors import BadUsage
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from huizhen.language import Translator
 
 __all__ = ["OpenVehicle", "add_link_options", "open_vehicle"]
+
+_USUAL_CHANNELS: Final = {"udp_multicast": "239.74.163.2"}
+"""Channels that need not be named: python-can's IPv4 group."""
 
 
 def add_link_options(parser: argparse.ArgumentParser, tr: Translator) -> None:
@@ -73,6 +76,7 @@ def _can_settings(args: argparse.Namespace, console: Console) -> tuple[str, str,
             interface = interface or config.get("interface")
             channel = channel or config.get("channel")
             bitrate_text = bitrate_text or config.get("bitrate")
+    channel = channel or _USUAL_CHANNELS.get(interface or "")
     if not interface or channel is None:
         raise BadUsage(console.tr("link.none_given"))
     try:

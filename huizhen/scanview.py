@@ -102,8 +102,9 @@ def show_cases(cases: dict[str, Any], console: Console) -> None:
     }
     console.wrapped(verdicts[cases["verdict"]], indent="  ")
     for rank, match in enumerate(cases["matches"][: None if console.verbose else 3], start=1):
-        odds = f"{match['p'] * 100:.0f} %"
-        console.line(f"  {rank}. {odds:>5}  {console.style(match['title'][tr.lang], 'title')}  ({match['case_id']})")
+        console.line(
+            f"  {rank}. {_odds(match):>5}  {console.style(match['title'][tr.lang], 'title')}  ({match['source_id']})"
+        )
         for reason in match["because"][:4]:
             console.wrapped(reason[tr.lang], indent="           ", first="         + ")
         for reason in match["against"][:2]:
@@ -112,6 +113,12 @@ def show_cases(cases: dict[str, Any], console: Console) -> None:
             console.wrapped(match["fix"][tr.lang], indent="           ", first="         → ")
     if test := cases.get("next_test"):
         console.wrapped(tr("scan.next_test", test=test["title"][tr.lang]), indent="  ")
+
+
+def _odds(match: dict[str, Any]) -> str:
+    """A probability as people may trust it: never a round 0 or 100."""
+    percent = match["p"] * 100
+    return "< 1 %" if percent < 1 else "> 99 %" if percent > 99 else f"{percent:.0f} %"
 
 
 def _status(dtc: Dtc, console: Console) -> str:
@@ -186,6 +193,53 @@ def _reading(item: Reading) -> str:
 def _show_rejected(battery: BatteryState, console: Console) -> None:
     """What was not believed, one line per reason."""
     groups: dict[str, list[Rejected]] = {}
+    for item in battery.rejected:
+        groups.setdefault(item.why.in_language(console.tr.lang), []).append(item)
+    for why, items in groups.items():
+        signal = items[0].signal if len(items) == 1 else f"{items[0].signal} … {items[-1].signal} ({len(items)})"
+        n = sum(item.n for item in items)
+        console.wrapped(console.tr("scan.rejected", signal=signal, n=n, why=why), indent="  ", first="  ")
+
+
+def _show_battery(battery: BatteryState | None, console: Console) -> None:
+    tr = console.tr
+    if battery is None:
+        return
+    _title(tr("scan.battery"), console)
+
+    def shown(value: float | None, digits: int, unit: str) -> str:
+        return tr("scan.unseen") if value is None else f"{value:.{digits}f} {unit}"
+
+    console.table(
+        [
+            [tr("scan.soc"), shown(battery.soc_percent, 1, "%"), tr("scan.pack"), shown(battery.pack_v, 1, "V")],
+            [
+                tr("scan.current"),
+                shown(battery.current_a, 1, "A"),
+                tr("scan.spread"),
+                shown(battery.spread_mv, 0, "mV"),
+            ],
+            [
+                tr("scan.insulation"),
+                shown(battery.insulation_kohm, 0, "kΩ"),
+                tr("scan.temperature"),
+                shown(battery.features.get("temp_max_c"), 1, "°C"),
+            ],
+        ]
+    )
+    seen = [volts for volts in battery.cell_v if volts is not None]
+    if seen:
+        low, high = min(seen), max(seen)
+        console.line(f"  {tr('scan.cells', n=len(battery.cell_v), low=f'{low:.3f}', high=f'{high:.3f}')}")
+        floor = min(low, high - 0.02)
+        for start in range(0, len(battery.cell_v), 32):
+            cells = battery.cell_v[start : start + 32]
+            bars = "".join(
+                "·" if v is None else _SHADES[min(7, int((v - floor) / (high - floor) * 7.999))] for v in cells
+            )
+            console.line(f"  {start + 1:>4}  {bars}")
+    if battery.weakest_cell and battery.weakest_why and (battery.features.get("cell_low_z") or 0) >= 4:
+        console.line("  " + tr("scan.weakest", cell=battery.weakest_cell, why=battery.weakest_why.in_language(tr.lang)))
     _show_rejected(battery, console)
 
 
@@ -216,5 +270,5 @@ def _show_next(report: VehicleReport, cases: dict[str, Any], console: Console) -
     options = "--demo" if report.simulated else f"-i {report.link.interface} -c {report.link.channel}"
     _title(tr("scan.next"), console)
     if cases["verdict"] in ("direct", "test") and cases["matches"]:
-        console.line("  " + tr("scan.show_fix", command=f"huizhen case show {cases['matches'][0]['case_id']}"))
+        console.line("  " + tr("scan.show_fix", command=f"huizhen case show {cases['matches'][0]['source_id']}"))
     console.line("  " + tr("scan.call_expert", command=f"huizhen consult open {options}"))
