@@ -270,7 +270,8 @@ class Agent:
                     sender.cancel()
                     watchdog.cancel()
                 finally:
-                    self._on_link(False)
+                    if not self._ended:
+                        self._on_link(False)
         except ExceptionGroup as group:
             first = _first_of(group)
             if not isinstance(first, (_ConnectionLost, aiohttp.ClientError, ConnectionError)):

@@ -1,0 +1,123 @@
+"""The expert room in a terminal: the link as a QR code, what is said, and lines typed by the technician."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from consult.messages import Event
+    from huizhen.console import Console
+
+__all__ = ["event_json", "qr_lines", "show_event", "typed_lines"]
+
+_QUIET_ZONE = 2
+
+
+def qr_lines(text: str, *, coloured: bool) -> list[str]:
+    """A QR code in half-block characters, two rows of it per line.
+
+    Args:
+        text: what a phone shall read.
+        coloured: black on white by terminal colours; else the characters draw the light parts, as on a dark terminal.
+    """
+    import segno
+
+    rows = [list(row) for row in segno.make(text, error="l").matrix_iter(border=_QUIET_ZONE)]
+    if len(rows) % 2:
+        rows.append([0] * len(rows[0]))
+    drawn = 1 if coloured else 0
+    signs = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
+    lines = [
+        "".join(
+            signs[(bool(top) == bool(drawn), bool(bottom) == bool(drawn))] for top, bottom in zip(*pair, strict=True)
+        )
+        for pair in zip(rows[::2], rows[1::2], strict=True)
+    ]
+    return [f"\x1b[30;107m{line}\x1b[0m" for line in lines] if coloured else lines
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """One event of the room for scripts."""
+    from diag.facts import iso_from_ns
+
+    return {
+        "schema": "huizhen.room-event/1",
+        "n": event.n,
+        "time": iso_from_ns(event.t_us * 1000),
+        "kind": event.kind,
+        "who": {"role": event.who.get("role"), "name": event.who.get("name")},
+        "text": event.text,
+    }
+
+
+def show_event(event: Event, console: Console) -> None:
+    """One event as a line: what others say, who comes and goes. The technician's own words are on the screen already."""
+    role, name = event.who.get("role"), str(event.who.get("name") or "")
+    roles = {
+        "technician": console.tr("consult.role.technician"),
+        "lead": console.tr("consult.role.lead"),
+        "expert": console.tr("consult.role.expert"),
+        "observer": console.tr("consult.role.observer"),
+    }
+    who = name or roles.get(str(role), str(role))
+    if event.kind == "chat" and role != "technician":
+        console.line(f"{console.style(who, 'title')}: {printable(event.text)}")
+    elif event.kind == "join":
+        console.note(console.tr("consult.event.join", who=who))
+    elif event.kind == "leave":
+        console.note(console.tr("consult.event.leave", who=who))
+    console.out.flush()
+
+
+def printable(text: str) -> str:
+    """Words from the network without anything that a terminal would obey."""
+    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+
+
+async def typed_lines() -> AsyncIterator[str]:
+    """Lines from standard input, from a terminal, a pipe or a file alike, until it ends.
+
+    A thread reads the bare file descriptor: not every input can be polled, and a lock of Python's own stream held by a
+    waiting thread would break the program's end.
+    """
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    try:
+        descriptor = sys.stdin.fileno()
+    except (OSError, ValueError, AttributeError):
+        return  # no standard input at all: nothing will be typed
+
+    def put(line: str | None) -> bool:
+        try:
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+        except RuntimeError:
+            return False  # the loop has ended: nobody listens any more
+        return True
+
+    def read() -> None:
+        decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""
+        while True:
+            try:
+                data = os.read(descriptor, 65_536)
+            except OSError:
+                data = b""
+            rest += decoder.decode(data, final=not data)
+            *whole, rest = rest.split("\n")
+            if not all(put(line) for line in whole):
+                return
+            if not data:
+                if rest:
+                    put(rest)
+                put(None)
+                return
+
+    threading.Thread(target=read, name="standard input", daemon=True).start()
+    while (line := await lines.get()) is not None:
+        yield line.rstrip("\r")
