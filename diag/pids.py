@@ -172,13 +172,13 @@ def _narrow_oxygen(number: int, place: str) -> Pid:
 def _wide_oxygen(number: int, place: str, unit: str, scale: Fraction, offset: int) -> Pid:
     ratio = Text(f"O2 sensor {place} lambda", f"氧传感器 {place} 过量空气系数")
     other = Text(f"O2 sensor {place}", f"氧传感器 {place}")
-    name = "Voltage" if unit == "V" else "Current"
+    kind = "Voltage" if unit == "V" else "Current"
     return Pid(
         number,
         4,
         (
-            Field(f"oxygenSensor{place}Lambda", ratio, "", 0, 2, _LAMBDA),
-            Field(f"oxygenSensor{place}{name}", other, unit, 2, 2, scale, offset),
+            Field(f"wideOxygenSensor{place}LambdaWith{kind}", ratio, "", 0, 2, _LAMBDA),
+            Field(f"wideOxygenSensor{place}{kind}", other, unit, 2, 2, scale, offset),
         ),
     )
 
