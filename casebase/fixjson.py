@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from diag.facts import Json
 
-__all__ = ["body_from", "fix_from_body", "json_from_fix", "scale_from_body", "test_from_body"]
+__all__ = ["body_from", "fix_from_body", "json_from_fix", "scale_from_body", "telling_from_body"]
 
 
 def body_from(thing: Fix | TellingTest | FeatureScale) -> str:
@@ -65,7 +65,7 @@ def fix_from_body(body: str) -> Fix:
     )
 
 
-def test_from_body(body: str) -> TellingTest:
+def telling_from_body(body: str) -> TellingTest:
     """The test of a body."""
     data = json.loads(body)
     texts = {key: _text(data[key]) for key in ("title", "how", "yes")}

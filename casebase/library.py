@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from casebase.catalogue import CASES_OF, CONTENT, Catalogue, Fix, Scope, content_hash, load_catalogue, load_safety
 from casebase.errors import BadEvidence, FixUnknown, LibraryReadOnly, LibraryUnreadable
-from casebase.fixjson import body_from, fix_from_body, scale_from_body, test_from_body
+from casebase.fixjson import body_from, fix_from_body, scale_from_body, telling_from_body
 from casebase.postings import Postings, terms_from_fix
 from casebase.ranking import answer
 from casebase.store import OUTCOMES, FixRow, ShownRow, Store
@@ -115,7 +115,7 @@ class Library:
 
     @cached_property
     def _tests(self) -> tuple[TellingTest, ...]:
-        return tuple(test_from_body(body) for _, body in self._store.bodies("tests"))
+        return tuple(telling_from_body(body) for _, body in self._store.bodies("tests"))
 
     @cached_property
     def _fixes(self) -> dict[str, Fix]:

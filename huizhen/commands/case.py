@@ -283,7 +283,8 @@ def _show_fix(fix: Fix, console: Console, library: Library) -> None:
     console.line(console.style(tr("case.show.tests"), "title"))
     for check in fix.checks:
         test = library.get_test(check.test)
-        console.wrapped(f"{test.title.in_language(lang)} ({test.minutes:g} min)", indent="    ", first="  · ")
+        title = tr("case.show.test", title=test.title.in_language(lang), minutes=f"{test.minutes:g}")
+        console.wrapped(title, indent="    ", first="  · ")
         console.wrapped(check.expect.in_language(lang), indent="      ", first="    → ")
     console.line(console.style(tr("case.show.steps"), "title"))
     for number, step in enumerate(fix.steps, start=1):
