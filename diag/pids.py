@@ -191,6 +191,13 @@ _HYBRID: Final = Pid(
             "hybridChargingState", Text("charging state", "充电状态"), "", 1, 1, support=0, bits=1,
             states={0: Text("charge sustaining", "电量维持"), 1: Text("charge depleting", "电量消耗")},
         ),
+        Field(
+            "hybridChargingStateEnhanced", Text("charging state, enhanced", "充电状态(增强)"), "", 1, 1, support=3,
+            shift=1, bits=2, states={
+                0: Text("charge sustaining", "电量维持"), 1: Text("charge depleting", "电量消耗"),
+                2: Text("charge increasing", "电量增加"),
+            },
+        ),
         Field("tractionBatteryVoltage", Text("traction battery voltage", "动力电池电压"), "V", 2, 2, Fraction(1, 64),
               support=1),
         Field("tractionBatteryCurrent", Text("traction battery current", "动力电池电流"), "A", 4, 2, Fraction(1, 10),
