@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from huizhen.language.system import chinese_from_system_words
+
 __all__ = ["AREAS", "LANGUAGES", "MissingSentence", "Translator", "pick_language", "sentences"]
 
 LANGUAGES: Final = ("en", "zh")
@@ -97,4 +99,6 @@ class Translator:
         """A field of an error in this language: nested errors and bilingual texts are said, the rest stays."""
         if isinstance(value, BaseException):
             return self.error(value)
-        return getattr(value, self.lang) if hasattr(value, "en") and hasattr(value, "zh") else value
+        if hasattr(value, "en") and hasattr(value, "zh"):
+            return getattr(value, self.lang)
+        return chinese_from_system_words(value) if isinstance(value, str) else value
