@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import re
 import sys
@@ -101,8 +100,6 @@ def build_parser(tr: Translator) -> argparse.ArgumentParser:
         dest="command", metavar=tr("cli.command"), title=tr("cli.commands"), parser_class=Parser
     )
     for name in COMMANDS:
-        if importlib.util.find_spec(f"huizhen.commands.{name}") is None:
-            continue
         command_module(name).add_parser(commands, common, tr)
     for action in _all_help_actions(parser):
         action.help = tr("cli.help.help")
@@ -129,6 +126,17 @@ def _asked_language(argv: Sequence[str]) -> str | None:
     return None
 
 
+def _configure_logging(*, debug: bool) -> None:
+    """Libraries keep their remarks to themselves unless ``--debug`` asks for them."""
+    import logging
+
+    root = logging.getLogger()
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    elif not root.handlers:
+        root.addHandler(logging.NullHandler())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -144,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.command:
         parser.print_help()
         return Exit.DONE
+    _configure_logging(debug=console.debug)
     try:
         return command_module(args.command).run(args, console)
     except BrokenPipeError:
