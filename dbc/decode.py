@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from dbc.bits import Payloads, raw_from_bits, values_from_bits
+from dbc.bits import Arena, Payloads, raw_from_bits, read_values
 from dbc.reassembly import reassemble
 from dbc.table import CLASSIC_WIDTH, EXTENDED, FD, NO_MESSAGE, FrameTable
 
@@ -33,6 +33,7 @@ length byte in front, or as a frame by its parameter group."""
 
 _STANDARD_IDS: Final = 2048
 _SLOT_BITS: Final = 16
+_SORTED_SELECTOR: Final = 16
 _MULTIPLIERS: Final = (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F)
 
 
@@ -178,12 +179,14 @@ def _slots(keys: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int
     return inverse.astype(np.uint32), np.arange(len(unique)), unique
 
 
-def _find(databases: Sequence[Database], key: int) -> tuple[Message, tuple[int, int]] | None:
+def _find(
+    databases: Sequence[Database], places: Sequence[Mapping[int, int]], key: int
+) -> tuple[Message, tuple[int, int]] | None:
     """The message of a key in the first database that knows it, with its place."""
     for number, database in enumerate(databases):
         message = database.find_message(key & 0x1FFF_FFFF, extended=bool(key >> 31))
         if message is not None:
-            return message, (number, database.messages.index(message))
+            return message, (number, places[number][id(message)])
     return None
 
 
@@ -197,9 +200,10 @@ class _Matches:
         group_of = np.zeros(_STANDARD_IDS if owner is None else len(owner), np.uint16)
         numbers: dict[tuple[int, int], int] = {}
         names: set[str] = set()
+        places = [{id(m): at for at, m in enumerate(database.messages)} for database in databases]
         for slot in used.tolist():
             key = slot if owner is None else int(owner[slot])
-            hit = _find(databases, key)
+            hit = _find(databases, places, key)
             if hit is None:
                 self.unknown.append(key)
                 continue
@@ -214,63 +218,142 @@ class _Matches:
         self.groups = narrow[slots]
 
 
+class _Part:
+    """Some frames of a message, in which the same signals are there."""
+
+    __slots__ = ("all_valid", "payloads", "rows", "t_ns")
+
+    def __init__(self, rows: NDArray[np.intp], t_ns: NDArray[np.int64], payloads: Payloads) -> None:
+        self.rows = rows
+        self.t_ns = t_ns
+        self.payloads = payloads
+        self.all_valid = np.ones(len(rows), np.bool_)
+        self.all_valid.setflags(write=False)
+
+
+class _Branches:
+    """The frames of a message sorted by one selector, so that each of its values is a stretch of them."""
+
+    def __init__(self, selector: Signal, whole: _Part) -> None:
+        bits = whole.payloads.bits(selector).astype(np.uint16)
+        there = np.flatnonzero(whole.payloads.length >= selector.needs_bytes)
+        self.order = there[np.argsort(bits[there], kind="stable")]
+        counts = np.bincount(bits[there], minlength=1 << selector.length)
+        self.starts = np.concatenate([np.zeros(1, np.intp), np.cumsum(counts)])
+        self.t_ns = whole.t_ns.take(self.order)
+        self.payloads = whole.payloads.take(self.order)
+
+    def part(self, low: int, high: int) -> _Part:
+        """The frames whose selector lies in a range."""
+        top = len(self.starts) - 1
+        begin, end = int(self.starts[min(low, top)]), int(self.starts[min(high + 1, top)])
+        rows, t_ns, payloads = self.order[begin:end], self.t_ns[begin:end], self.payloads.part(begin, end)
+        if low != high:
+            back = np.argsort(rows, kind="stable")
+            rows, t_ns, payloads = rows[back], t_ns[back], payloads.take(back)
+        return _Part(rows, t_ns, payloads)
+
+
+_Key = tuple[tuple["Condition", ...], int]
+
+
 class _Reader:
     """Reads the signals of one message from its payloads, each only where it is there."""
 
-    def __init__(self, message: Message, payloads: Payloads, t_ns: NDArray[np.int64]) -> None:
+    def __init__(
+        self, message: Message, payloads: Payloads, t_ns: NDArray[np.int64], rows: NDArray[np.intp] | None = None
+    ) -> None:
         needed = max((signal.needs_bytes for signal in message.signals), default=0)
         self.message = message
         self.payloads = payloads.widened(max(needed, message.length))
-        self.t_ns = t_ns
         self.shortest = int(payloads.length.min()) if len(payloads) else 0
-        self._all = np.arange(len(payloads))
-        self._parts: dict[tuple[tuple[Condition, ...], int], tuple[NDArray[np.intp], NDArray[np.int64], Payloads]] = {}
+        self._whole = _Part(np.arange(len(payloads)) if rows is None else rows, t_ns, self.payloads)
+        self._parts: dict[_Key, _Part] = {}
         self._chosen: dict[Condition, NDArray[np.bool_]] = {}
+        self._branches: dict[str, _Branches] = {}
 
     def _holds(self, condition: Condition) -> NDArray[np.bool_]:
+        """bool (n,): frames in which a condition holds."""
         mask = self._chosen.get(condition)
         if mask is None:
+            mask = np.zeros(len(self.payloads), np.bool_)
             selector = self.message.by_name.get(condition.selector)
-            if selector is None:
-                mask = np.zeros(len(self.payloads), np.bool_)
-            else:
+            if selector is not None:
                 bits = self.payloads.bits(selector)
-                mask = self.payloads.length >= selector.needs_bytes
-                chosen = np.zeros(len(self.payloads), np.bool_)
                 for low, high in condition.ranges:
-                    if low == high:
-                        chosen |= bits == np.uint64(low)
-                    else:
-                        chosen |= (bits >= np.uint64(low)) & (bits <= np.uint64(high))
-                mask &= chosen
+                    mask |= (bits >= np.uint64(low)) & (bits <= np.uint64(high))
+                mask &= self.payloads.length >= selector.needs_bytes
             self._chosen[condition] = mask
         return mask
 
-    def part(self, signal: Signal) -> tuple[NDArray[np.intp], NDArray[np.int64], Payloads]:
-        """Rows in which a signal is there, their times and payloads."""
-        needs = signal.needs_bytes if signal.needs_bytes > self.shortest else 0
-        if not signal.conditions and not needs:
-            return self._all, self.t_ns, self.payloads
-        part = self._parts.get((signal.conditions, needs))
+    def _branch(self, condition: Condition) -> _Part | None:
+        """The frames of one simple condition; None where that takes more than a stretch of sorted frames."""
+        selector = self.message.by_name.get(condition.selector)
+        if selector is None or selector.length > _SORTED_SELECTOR or len(condition.ranges) != 1:
+            return None
+        branches = self._branches.get(selector.name)
+        if branches is None:
+            branches = self._branches[selector.name] = _Branches(selector, self._whole)
+        return branches.part(*condition.ranges[0])
+
+    def _key(self, signal: Signal) -> _Key:
+        return signal.conditions, signal.needs_bytes if signal.needs_bytes > self.shortest else 0
+
+    def _part(self, key: _Key) -> _Part:
+        conditions, needs = key
+        if not conditions and not needs:
+            return self._whole
+        part = self._parts.get(key)
         if part is None:
-            present = self.payloads.length >= needs
-            for condition in signal.conditions:
-                present &= self._holds(condition)
-            rows = np.flatnonzero(present)
-            part = self._parts[signal.conditions, needs] = (rows, self.t_ns[rows], self.payloads.take(rows))
+            part = self._branch(conditions[0]) if len(conditions) == 1 and not needs else None
+            if part is None:
+                present = self.payloads.length >= needs
+                for condition in conditions:
+                    present &= self._holds(condition)
+                rows = np.flatnonzero(present)
+                part = _Part(rows, self._whole.t_ns[rows], self.payloads.take(rows))
+            self._parts[key] = part
         return part
 
-    def column(self, signal: Signal) -> SignalColumn:
-        """All samples of a signal."""
-        rows, t_ns, payloads = self.part(signal)
-        values, valid = values_from_bits(signal, payloads.bits(signal))
-        if valid is None:
-            valid = np.broadcast_to(np.True_, len(values))
-        return SignalColumn(signal, rows, t_ns, values, valid, payloads)
+    def columns(self, signals: Sequence[Signal], arena: Arena) -> dict[str, SignalColumn]:
+        """All samples of some signals, by name."""
+        by_part: dict[_Key, list[Signal]] = {}
+        for signal in signals:
+            by_part.setdefault(self._key(signal), []).append(signal)
+        found: dict[str, SignalColumn] = {}
+        for key, members in by_part.items():
+            part = self._part(key)
+            for signal, (values, valid) in zip(members, read_values(members, part.payloads, arena), strict=True):
+                mask = part.all_valid if valid is None else valid
+                found[signal.name] = SignalColumn(signal, part.rows, part.t_ns, values, mask, part.payloads)
+        return {signal.name: found[signal.name] for signal in signals}
 
     def chosen_samples(self) -> int:
         """Multiplexed samples that are there: how well the payloads fit a multiplexed message."""
-        return sum(len(self.part(signal)[0]) for signal in self.message.signals if signal.conditions)
+        return sum(len(self._part(self._key(signal)).rows) for signal in self.message.signals if signal.conditions)
+
+
+class _Ordered:
+    """The frames that belong to messages, sorted by message; columns that are all the same are not copied."""
+
+    def __init__(self, table: FrameTable, order: NDArray[np.intp], most: int) -> None:
+        self.table = table
+        self.order = order
+        self.t_ns = table.t_ns.take(order)
+        self.length = self._gathered(table.length)
+        self.channel = self._gathered(table.channel)
+        if table.width == CLASSIC_WIDTH and table.data.flags.c_contiguous:
+            words: NDArray[np.uint64] = table.data.view(np.uint64)[:, 0].take(order)
+            self.data: NDArray[np.uint8] = words.view(np.uint8).reshape(-1, CLASSIC_WIDTH)
+        else:
+            self.data = table.data[order]
+
+        self.counted = np.arange(most)
+
+    def _gathered(self, column: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if len(column) and (column == column[0]).all():
+            return np.broadcast_to(column[0], len(self.order))
+        return column.take(self.order)
 
 
 def _wanted(message: Message, name: str, signals: Collection[str] | None) -> list[Signal]:
@@ -279,28 +362,27 @@ def _wanted(message: Message, name: str, signals: Collection[str] | None) -> lis
     return [signal for signal in message.signals if signal.name in signals or f"{name}.{signal.name}" in signals]
 
 
-def _frames_of(match: _Match, table: FrameTable, rows: NDArray[np.intp], wanted: Sequence[Signal]) -> MessageColumns:
+def _frames_of(
+    match: _Match, frames: _Ordered, rows: slice | NDArray[np.intp], wanted: Sequence[Signal], arena: Arena
+) -> MessageColumns:
     """Columns of a message whose every frame carries all of it."""
     message = match.message
-    t_ns = table.t_ns[rows]
-    length = table.length[rows]
-    data: NDArray[np.uint8]
-    if table.width == CLASSIC_WIDTH and table.data.flags.c_contiguous:
-        data = table.data.view(np.uint64)[:, 0][rows].view(np.uint8).reshape(-1, CLASSIC_WIDTH)
-    else:
-        data = table.data[rows]
-    reader = _Reader(message, Payloads(data, length), t_ns)
+    t_ns, length = frames.t_ns[rows], frames.length[rows]
+    reader = _Reader(message, Payloads(frames.data[rows], length), t_ns, frames.counted[: len(t_ns)])
+    source_address: NDArray[np.uint8] | None = None
+    if message.is_j1939:
+        source_address = (frames.table.can_id[frames.order[rows]] & np.uint32(0xFF)).astype(np.uint8)
     return MessageColumns(
         match.name,
         message,
         "j1939" if message.is_j1939 else "frame",
         t_ns,
-        table.channel[rows],
-        (table.can_id[rows] & np.uint32(0xFF)).astype(np.uint8) if message.is_j1939 else None,
+        frames.channel[rows],
+        source_address,
         reader.payloads,
-        int(np.count_nonzero(length < message.length)),
-        {signal.name: reader.column(signal) for signal in wanted},
-        len(rows),
+        0 if reader.shortest >= message.length else int(np.count_nonzero(length < message.length)),
+        reader.columns(wanted, arena),
+        len(t_ns),
     )
 
 
@@ -316,7 +398,7 @@ def _matrix(payloads: Sequence[Payload], *, length_byte: bool) -> Payloads:
     return Payloads(np.frombuffer(joined, np.uint8).reshape(len(parts), width), lengths)
 
 
-def _payloads_of(match: _Match, table: FrameTable, wanted: Sequence[Signal]) -> MessageColumns | None:
+def _payloads_of(match: _Match, table: FrameTable, wanted: Sequence[Signal], arena: Arena) -> MessageColumns | None:
     """Columns of a message that is longer than its frames: from the ISO-TP payloads that they carry.
 
     Databases describe such a message as it is sent, or with a length byte in front. Which of the two is asked of the
@@ -344,18 +426,18 @@ def _payloads_of(match: _Match, table: FrameTable, wanted: Sequence[Signal]) -> 
         None,
         reader.payloads,
         int(np.count_nonzero(reader.payloads.length < message.length)),
-        {signal.name: reader.column(signal) for signal in wanted},
+        reader.columns(wanted, arena),
         sum(payload.frames for payload in payloads),
     )
 
 
-def _split(match: _Match, table: FrameTable, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _split(match: _Match, frames: _Ordered, begin: int, end: int) -> tuple[slice | NDArray[np.intp], NDArray[np.intp]]:
     """Frames that carry the whole message, and frames that carry parts of it."""
     message = match.message
     if message.length <= CLASSIC_WIDTH or message.is_j1939:
-        return rows, rows[:0]
-    whole = (table.flags[rows] & np.uint8(FD)) != 0
-    return rows[whole], rows[~whole]
+        return slice(begin, end), np.empty(0, np.intp)
+    whole = (frames.table.flags[frames.order[begin:end]] & np.uint8(FD)) != 0
+    return begin + np.flatnonzero(whole), begin + np.flatnonzero(~whole)
 
 
 def decode_table(
@@ -376,17 +458,20 @@ def decode_table(
     matches = _Matches(table.key if has_extended else table.can_id, databases)
     order = np.argsort(matches.groups, kind="stable")
     ends = np.cumsum(np.bincount(matches.groups, minlength=len(matches.found) + 1))
+    known = _Ordered(table, order[ends[0] :], int(np.diff(ends).max(initial=0)))
+    ends -= ends[0]
+    arena = Arena()
     messages: dict[str, MessageColumns] = {}
     decoded_frames = 0
-    numbered = sorted(enumerate(matches.found), key=lambda item: item[1].position)
-    for number, match in numbered:
-        whole, parts = _split(match, table, order[ends[number] : ends[number + 1]])
+    for number, match in sorted(enumerate(matches.found), key=lambda item: item[1].position):
+        whole, parts = _split(match, known, int(ends[number]), int(ends[number + 1]))
         wanted = _wanted(match.message, match.name, signals)
-        decoded_frames += len(whole)
-        if len(whole) and (wanted or signals is None):
-            messages[match.name] = _frames_of(match, table, whole, wanted)
+        count = int(ends[number + 1] - ends[number]) - len(parts)
+        decoded_frames += count
+        if count and (wanted or signals is None):
+            messages[match.name] = _frames_of(match, known, whole, wanted, arena)
         if len(parts):
-            columns = _payloads_of(match, table[parts], wanted)
+            columns = _payloads_of(match, table[known.order[parts]], wanted, arena)
             if columns is None:
                 continue
             decoded_frames += columns.can_frames
