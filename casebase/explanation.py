@@ -117,7 +117,7 @@ def _missing(
     """What usually goes with the fix, was really read, and is not there."""
     read = {group.group: group for group in result.absent}
     out: list[Reason] = []
-    for term in postings.terms:
+    for term in postings.terms_of(row):
         group = read.get(group_of_term(term) or "")
         if group is None or term in group.seen:
             continue

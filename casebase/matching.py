@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from casebase.words import Vocabulary
 
 __all__ = [
+    "MOST_CAUSES",
     "NEUTRAL_FINDINGS",
     "Absent",
     "Posterior",
@@ -38,6 +39,9 @@ __all__ = [
 
 NEUTRAL_FINDINGS: Final = frozenset({"dtc.confirmed", "data.vin-mismatch"})
 """Findings that only repeat a code, or speak of the car's papers."""
+
+MOST_CAUSES: Final = 3
+"""How many faults at once are told apart."""
 
 _MEASURED_BY: Final = {
     "battery.cell-weak": "cell_low_mv",
@@ -194,7 +198,11 @@ def posterior(
     words: Vocabulary,
     weights: Weights | None = None,
 ) -> Posterior:
-    """Scores every fix and normalises with "none of these"."""
+    """Scores every fix and normalises with "none of these".
+
+    Where the best fix leaves confirmed codes over that another one explains, the car has two faults: the probability is
+    shared between the causes by how much evidence speaks for each, so that the second is not lost beside the first.
+    """
     weights = weights or Weights()
     seen, absent = evidence_of(query, scales, words, weights)
     fixes = len(postings)
@@ -210,8 +218,33 @@ def posterior(
     score = np.where(allowed, prior + parts.sum(axis=0) + missing, -np.inf)
     support = np.where(allowed, np.maximum(parts, 0.0).sum(axis=0), 0.0)
     score[support < weights.least_support] = -np.inf
-    p, p_unknown = _normalise(score, np.where(allowed, prior, -np.inf), weights.unknown)
+    prior = np.where(allowed, prior, -np.inf)
+    p, p_unknown = _normalise(score, prior, postings.n, weights.unknown)
+    causes = [int(p.argmax())] if fixes else []
+    while causes and len(causes) < MOST_CAUSES:
+        left = _left_over(parts, seen, causes)
+        rest = np.where(allowed, np.maximum(parts[left], 0.0).sum(axis=0), 0.0)
+        rest[causes] = 0.0
+        if not left or rest.max() < weights.least_support:
+            break
+        further = np.where(rest < weights.least_support, -np.inf, prior + parts[left].sum(axis=0) + missing)
+        p_further, unknown_further = _normalise(further, prior, postings.n, weights.unknown)
+        causes.append(int(p_further.argmax()))
+        share = float(rest[causes[-1]] / (support[causes[:-1]].sum() + rest[causes[-1]]))
+        p = (1.0 - share) * p + share * p_further
+        p_unknown = (1.0 - share) * p_unknown + share * unknown_further
     return Posterior(p, p_unknown, score, support, seen, absent, parts)
+
+
+def _left_over(parts: NDArray[np.float64], seen: Sequence[Seen], causes: list[int]) -> list[int]:
+    """Confirmed codes that the causes found so far do not explain and another fix does."""
+    return [
+        i
+        for i, item in enumerate(seen)
+        if item.dtc is not None
+        and item.dtc.state in ("active", "confirmed")
+        and parts[i, causes].max() <= 0.0 < parts[i].max()
+    ]
 
 
 def _contribution(postings: Postings, item: Seen) -> NDArray[np.float64]:
@@ -223,10 +256,10 @@ def _contribution(postings: Postings, item: Seen) -> NDArray[np.float64]:
         if rows.size == 0:
             continue
         known = True
-        gain = np.maximum(np.log(chance / rate), 0.0) * share * item.weight
-        listed = np.isin(rows, postings.seen(term), assume_unique=True)
-        out[rows[listed]] = np.maximum(out[rows[listed]], gain[listed])
-        out[rows[~listed]] = np.log(chance[~listed] / rate)
+        ratio = np.log(chance / rate)
+        listed = postings.counts_of(term) > 0
+        gain = np.maximum(np.maximum(ratio, 0.0) * share * item.weight, out[rows])
+        out[rows] = np.where(listed, gain, ratio)
     return out if known or item.kind in ("dtc", "silence") else np.zeros(len(postings))
 
 
@@ -259,9 +292,13 @@ def absence(postings: Postings, group: Absent) -> NDArray[np.float64]:
 
 
 def _normalise(
-    score: NDArray[np.float64], prior: NDArray[np.float64], unknown: float
+    score: NDArray[np.float64], prior: NDArray[np.float64], cases: NDArray[np.float64], unknown: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Posterior of the fixes and of "none of these", which evidence neither favours nor penalises."""
+    """Posterior of the fixes and of "none of these", which evidence neither favours nor penalises.
+
+    However well the evidence fits, a fix with n cases behind it is not surer than (n + 1) / (n + 2), the rule of
+    succession; what it loses goes to "none of these".
+    """
     if not np.isfinite(score).any():
         return np.zeros_like(score), 1.0
     top = float(prior[np.isfinite(prior)].max())
@@ -269,5 +306,5 @@ def _normalise(
     peak = max(float(score.max()), none)
     mass = np.exp(score - peak)
     rest = float(np.exp(none - peak))
-    total = float(mass.sum()) + rest
-    return mass / total, rest / total
+    p = mass / (float(mass.sum()) + rest) * (cases + 1.0) / (cases + 2.0)
+    return p, max(0.0, 1.0 - float(p.sum()))

@@ -77,13 +77,14 @@ def group_of_term(term: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """All fixes by term (CSR): the fixes of term ``i`` stand at ``indptr[i]:indptr[i + 1]``.
+    """All fixes by term (CSR): the fixes of term ``i`` stand at ``indptr[i]:indptr[i + 1]``, and terms by fix.
 
     Args:
         n: float64, shape ``(fixes,)``: cases behind each fix.
         rows: int32, shape ``(entries,)``: which fix.
         counts: float64, same shape: in how many of its cases.
         absent: group -> float64 ``(fixes,)``: the sum of ``ln(1 - P(t|p))`` over the group's terms.
+        fix_indptr, fix_terms: the same the other way round: numbers of the terms of fix ``i``.
         make, model: int32 ``(fixes,)``: number of the name in ``names``, -1 for any.
         years: int32 ``(fixes, 2)``: first and last year.
     """
@@ -91,6 +92,9 @@ class Postings:
     fix_ids: tuple[str, ...]
     n: NDArray[np.float64]
     terms: dict[str, int]
+    term_names: tuple[str, ...]
+    fix_indptr: NDArray[np.int64]
+    fix_terms: NDArray[np.int32]
     indptr: NDArray[np.int64]
     rows: NDArray[np.int32]
     counts: NDArray[np.float64]
@@ -118,13 +122,16 @@ class Postings:
             rows_of.append(row)
             term_of.append(names_of.setdefault(term, len(names_of)))
             count_of.append(count)
-        order = np.argsort(np.asarray(term_of, dtype=np.int64), kind="stable")
-        rows = np.asarray(rows_of, dtype=np.int32)[order]
+        term_number = np.asarray(term_of, dtype=np.int64)
+        row_number = np.asarray(rows_of, dtype=np.int64)
+        order = np.argsort(term_number, kind="stable")
+        rows = row_number[order].astype(np.int32)
         counts = np.asarray(count_of, dtype=np.float64)[order]
-        sizes = np.bincount(np.asarray(term_of, dtype=np.int64), minlength=len(names_of))
-        indptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        indptr = _starts(term_number, len(names_of))
+        fix_terms = term_number[np.lexsort((term_number, row_number))].astype(np.int32)
+        fix_indptr = _starts(row_number, len(fixes))
         n = np.asarray([size for _, size, _ in fixes], dtype=np.float64)
-        totals = np.bincount(np.asarray(term_of, dtype=np.int64), weights=np.asarray(count_of), minlength=len(names_of))
+        totals = np.bincount(term_number, weights=np.asarray(count_of, dtype=np.float64), minlength=len(names_of))
         rate = np.clip((totals + 0.5) / (n.sum() + 1.0), 1e-6, 0.999)
         places: dict[str, int] = {}
 
@@ -135,7 +142,10 @@ class Postings:
         model = np.asarray([number(scope.model) for _, _, scope in fixes], dtype=np.int32)
         years = np.asarray([(s.year_from or 0, s.year_to or 9999) for _, _, s in fixes], dtype=np.int32).reshape(-1, 2)
         ids = tuple(fix_id for fix_id, _, _ in fixes)
-        made = cls(ids, n, names_of, indptr, rows, counts, rate, {}, places, make, model, years, smoothing)
+        made = cls(
+            ids, n, names_of, tuple(names_of), fix_indptr, fix_terms, indptr, rows, counts, rate, {}, places, make,
+            model, years, smoothing,
+        )  # fmt: skip
         for term in names_of:
             if group := group_of_term(term):
                 where, lost = made.absence(term)
@@ -154,6 +164,15 @@ class Postings:
         rows = self.rows[part]
         rate = float(self.base_rate[i])
         return rows, (self.counts[part] + self.smoothing * rate) / (self.n[rows] + self.smoothing), rate
+
+    def counts_of(self, term: str) -> NDArray[np.float64]:
+        """In how many of its cases each fix of :meth:`posting` shows the term."""
+        i = self.terms.get(term)
+        return np.empty(0) if i is None else self.counts[self.indptr[i] : self.indptr[i + 1]]
+
+    def terms_of(self, row: int) -> list[str]:
+        """The terms of one fix, in the order of the term numbers."""
+        return [self.term_names[i] for i in self.fix_terms[self.fix_indptr[row] : self.fix_indptr[row + 1]]]
 
     def seen(self, term: str) -> NDArray[np.int32]:
         """Rows of the fixes that show the term at least sometimes."""
@@ -178,3 +197,8 @@ class Postings:
         if year is not None:
             mask &= (self.years[:, 0] <= year) & (year <= self.years[:, 1])
         return mask
+
+
+def _starts(numbers: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Where each number's entries begin once they are sorted; one more at the end."""
+    return np.concatenate(([0], np.cumsum(np.bincount(numbers, minlength=size)))).astype(np.int64)

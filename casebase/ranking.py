@@ -52,9 +52,9 @@ def answer(
     if not faulty and not query.dtcs:
         return Cases(Verdict.NONE, simulated=query.simulated)
     result = posterior(postings, query, scales, words, weights)
-    order = np.lexsort((np.arange(len(postings)), -result.score))
-    rows = [int(row) for row in order if np.isfinite(result.score[row])]
-    leading = [(fix_of(postings.fix_ids[row]), row) for row in rows[:LEADING]]
+    found = np.flatnonzero(np.isfinite(result.score))
+    best = found[np.lexsort((found, -result.score[found], -result.p[found]))][:LEADING]
+    leading = [(fix_of(postings.fix_ids[row]), int(row)) for row in best]
     shown = _one_per_source(leading)
     matches = tuple(_match(fix, row, result, postings, scales, query) for fix, row in shown)
     unexplained = _unexplained(query, postings, [row for _, row in shown])
