@@ -5,11 +5,8 @@ import csv
 import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from consult.journal import Journal
-from consult.service import ServiceConfig, running_service
 from consult.wire import parse_samples
 
 pytestmark = pytest.mark.browser
