@@ -51,23 +51,22 @@ _CLOCK_TOLERANCE_S: Final = 3600.0
 
 
 class _WakingQueue(queue.Queue[can.Message]):
-    """The receive queue of python-can's in-process bus, which tells the event loop when something is in it."""
+    """The receive queue of python-can's in-process bus, which tells the event loop when something is in it.
+
+    Putting takes no lock and never waits: the oldest message goes when nobody takes.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]) -> None:
-        super().__init__(CAPACITY)
+        super().__init__()
         self._loop, self._on_ready, self._home = loop, on_ready, threading.get_ident()
+        self._waiting: deque[can.Message] = deque(maxlen=CAPACITY)
         self._is_woken = False
         self.dropped = 0
 
     def put(self, item: can.Message, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002 - as queue.Queue
-        """Takes a message from any thread; never waits, the oldest goes when the queue is full."""
-        try:
-            super().put(item, block=False)
-        except queue.Full:
-            with contextlib.suppress(queue.Empty):
-                self.get_nowait()
-                self.dropped += 1
-            super().put(item, block=False)
+        """Takes a message from any thread."""
+        self.dropped += len(self._waiting) == CAPACITY
+        self._waiting.append(item)
         if self._is_woken or self._loop.is_closed():
             return
         self._is_woken = True
@@ -80,9 +79,9 @@ class _WakingQueue(queue.Queue[can.Message]):
         """Everything that is here. What comes later wakes the loop again."""
         self._is_woken = False
         messages = []
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(IndexError):
             while True:
-                messages.append(self.get_nowait())
+                messages.append(self._waiting.popleft())
         return messages
 
 

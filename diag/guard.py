@@ -12,7 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from dbc.errors import BadPci
 from dbc.pci import FirstFrame, FlowControl, FlowStatus, SingleFrame, parse_pci
@@ -148,6 +148,9 @@ _ANSWERS_PER_EXCHANGE: Final = 16
 
 _WAITS_PER_ANSWER: Final = 10
 
+_PART: Final = Text("part of a request", "请求的一部分")
+_STRAY: Final = Text("a frame outside of any request", "不属于任何请求的帧")
+
 
 @dataclass(frozen=True, slots=True)
 class VehicleState:
@@ -199,6 +202,7 @@ class Exchange:
 
     target: Target
     payload: bytes
+    risk: Risk
     sent: int = 0
     sequence: int = 1
     is_cleared: bool = False
@@ -268,7 +272,7 @@ class TransmitGuard:
         """
         risk = self.check_request(payload, target)
         self._confirmed.discard((bytes(payload), target))
-        exchange = Exchange(target, bytes(payload))
+        exchange = Exchange(target, bytes(payload), risk)
         self._open.append(exchange)
         self._note("request", target.address, payload, risk, RULES[payload[0]].name, is_allowed=True)
         return exchange
@@ -312,18 +316,24 @@ class TransmitGuard:
             RefusedByPolicy: it is no part of an open exchange.
         """
         frame = _parse(data) if is_plain else None
-        risk, is_mine = Risk.REFUSED, False
-        for exchange in self._open:
-            if exchange.target.extended == extended and frame is not None and _advance(exchange, can_id, frame, data):
-                is_mine, risk = True, _judge(exchange.payload, exchange.target)[0]
-                break
-        if not is_mine:
-            what = Text("a frame outside of any request", "不属于任何请求的帧")
-            self._refuse("frame", hex_from_id(can_id), data, Risk.REFUSED, what)
+        exchange = None if frame is None else self._advance(can_id, frame, data, extended=extended)
+        if exchange is None:
+            self._refuse("frame", hex_from_id(can_id), data, Risk.REFUSED, _STRAY)
         self.sent += 1
-        self._note("frame", hex_from_id(can_id), data, risk, Text("part of a request", "请求的一部分"), is_allowed=True)
+        self._note("frame", hex_from_id(can_id), data, exchange.risk, _PART, is_allowed=True)
 
-    def _refuse(self, stage: str, address: str, data: bytes, risk: Risk, what: Text) -> None:
+    def _advance(self, can_id: int, frame: IsoTpFrame, data: bytes, *, extended: bool) -> Exchange | None:
+        """The open exchange of which this frame is the next one, moved on by it; None when there is none."""
+        return next(
+            (
+                exchange
+                for exchange in self._open
+                if exchange.target.extended == extended and _advance(exchange, can_id, frame, data)
+            ),
+            None,
+        )
+
+    def _refuse(self, stage: str, address: str, data: bytes, risk: Risk, what: Text) -> NoReturn:
         self.refused += 1
         self._note(stage, address, data, risk, what, is_allowed=False)
         shown = hex_from_bytes(data[:8]) + ("…" if len(data) > 8 else "")
