@@ -49,7 +49,7 @@ FLAGS = (
 
 
 class SyntheticCar:
-    """Cell voltages that follow the current through open-circuit voltage and resistance; one cell has triple resistance."""
+    """Cell voltages that follow the current through their resistance; one cell has three times the others'."""
 
     def __init__(self, *, period_s=0.05, count=None):
         self.period_s = period_s
@@ -262,7 +262,7 @@ def in_room():
 async def wait_until(condition, timeout_s=10.0):
     """Waits in real time for something that real parts bring about."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in another process or object
             await asyncio.sleep(0.02)
 
 

@@ -101,7 +101,7 @@ async def test_nothing_is_lost_or_doubled_when_the_line_hangs_up(service, car, r
         async with in_room(service, car, report, server=server, on_event=events.append) as agent:
             room = service.room(agent.room)
             for cut in range(1, 4):
-                await eventually(lambda: room.agent is not None and room.rings and room.rings[1].next > 30 * cut)
+                await eventually(lambda cut=cut: room.agent and room.rings and room.rings[1].next > 30 * cut)
                 agent.say(f"before cut {cut}")
                 relay.hang_up()
                 agent.say(f"after cut {cut}")
@@ -118,24 +118,26 @@ async def test_nothing_is_lost_or_doubled_when_the_line_hangs_up(service, car, r
 
 async def test_a_silent_line_is_noticed_within_two_seconds_and_replaced(service, car, report, in_room, eventually):
     car.period_s = 0.02
-    async with Relay(port_of(service)) as relay:
-        async with in_room(service, car, report, server=f"http://127.0.0.1:{relay.port}") as agent:
-            room = service.room(agent.room)
-            await eventually(lambda: room.rings and room.rings[1].next > 20)
-            loop = asyncio.get_running_loop()
-            relay.silent = True
-            began = loop.time()
-            before = room.rings[1].next
-            await asyncio.sleep(2.6)
-            assert room.rings[1].next <= before + 2, "nothing got through"
-            relay.silent = False
-            await eventually(lambda: agent.connections == 2)
-            assert loop.time() - began < 6
-            await eventually(lambda: room.rings[1].next > before + 100)
-            car.count = 0
-            await eventually(lambda: not len(agent.spool))
-            assert_whole(room, car)
-            assert room.rings[1].next == len(car.sent)
+    async with (
+        Relay(port_of(service)) as relay,
+        in_room(service, car, report, server=f"http://127.0.0.1:{relay.port}") as agent,
+    ):
+        room = service.room(agent.room)
+        await eventually(lambda: room.rings and room.rings[1].next > 20)
+        loop = asyncio.get_running_loop()
+        relay.silent = True
+        began = loop.time()
+        before = room.rings[1].next
+        await asyncio.sleep(2.6)
+        assert room.rings[1].next <= before + 2, "nothing got through"
+        relay.silent = False
+        await eventually(lambda: agent.connections == 2)
+        assert loop.time() - began < 6
+        await eventually(lambda: room.rings[1].next > before + 100)
+        car.count = 0
+        await eventually(lambda: not len(agent.spool))
+        assert_whole(room, car)
+        assert room.rings[1].next == len(car.sent)
 
 
 async def test_the_service_refuses_in_words(service):

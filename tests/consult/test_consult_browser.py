@@ -1,12 +1,15 @@
 """The whole room with real parts: agent, service, and Chromium with its own WebRTC."""
 
 import asyncio
+import contextlib
 import csv
+import dataclasses
 import io
 from pathlib import Path
 
 import pytest
 
+from consult.service import running_service
 from consult.wire import parse_samples
 
 pytestmark = pytest.mark.browser
@@ -30,7 +33,7 @@ async def exported(page):
     """The samples that the page gives out as CSV: (epoch, seq) -> values by signal name."""
     async with page.expect_download() as download:
         await page.locator("#save-csv").click()
-    text = Path(await (await download.value).path()).read_text(encoding="utf-8-sig")
+    text = await asyncio.to_thread(Path(await (await download.value).path()).read_text, encoding="utf-8-sig")
     rows = list(csv.reader(io.StringIO(text)))
     return rows[0][3:], {(int(row[0]), int(row[1])): [float(v) if v else None for v in row[3:]] for row in rows[1:]}
 
@@ -78,6 +81,142 @@ async def test_expert_sees_the_car_and_its_curves_over_the_data_channel(service,
         if shots:
             await pictures(page, shots)
         assert complaints == []
+
+
+async def wait_count(page, name, least, timeout_s=10.0):
+    """Waits until a figure is at least so high."""
+    async with asyncio.timeout(timeout_s):
+        while await count(page, name) < least:  # noqa: ASYNC110 - it happens in the browser
+            await asyncio.sleep(0.1)
+
+
+@contextlib.asynccontextmanager
+async def page_of(browser, url):
+    """A page of an expert who has joined; its complaints are the test's."""
+    page, complaints = await browser.new_page(), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await enter(page, url)
+    yield page
+    assert complaints == []
+    await page.close()
+
+
+async def test_where_the_service_has_no_live_edge_the_websocket_carries_everything(
+    config, car, report, in_room, browser
+):
+    async with (
+        running_service(dataclasses.replace(config, webrtc=False)) as service,
+        in_room(service, car, report) as agent,
+        page_of(browser, (await agent.invite()).url) as page,
+    ):
+        await page.wait_for_selector("#connection[data-carrier=wss][data-kind=fair]")
+        await wait_count(page, "wss", 40)
+        assert "WebSocket" in await page.locator("#connection").text_content()
+        assert await count(page, "rtc") == 0
+        assert await count(page, "missing") == 0
+
+
+async def test_where_the_browser_has_no_webrtc_the_websocket_carries_everything(service, car, report, in_room, browser):
+    await browser.add_init_script("delete window.RTCPeerConnection")
+    async with in_room(service, car, report) as agent, page_of(browser, (await agent.invite()).url) as page:
+        await page.wait_for_selector("#connection[data-carrier=wss][data-kind=fair]")
+        await wait_count(page, "wss", 40)
+        _, shown = await exported(page)
+        await asyncio.sleep(0.3)
+        kept = journaled(service.room(agent.room))
+        assert len(shown) > 30
+        for key, values in shown.items():
+            assert values[0] == pytest.approx(float(kept[key].values[0]))
+
+
+async def test_a_data_channel_that_dies_is_replaced_without_a_gap(service, car, report, in_room, browser):
+    async with in_room(service, car, report) as agent, page_of(browser, (await agent.invite()).url) as page:
+        await page.wait_for_selector("#connection[data-carrier=rtc]", timeout=10_000)
+        await wait_count(page, "rtc", 20)
+        [member] = service.room(agent.room).members.values()
+        await member.edge.close()
+        await page.wait_for_selector("#connection[data-carrier=wss]", timeout=5_000)
+        before = await count(page, "wss")
+        await wait_count(page, "wss", before + 3)
+        await page.wait_for_selector("#connection[data-carrier=rtc]", timeout=15_000)
+        assert await count(page, "attempts") >= 2
+        assert await count(page, "gone") == 0
+        await asyncio.sleep(1.5)
+        _, shown = await exported(page)
+        numbers = sorted(seq for _, seq in shown)
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "no block is missing"
+
+
+async def test_a_late_joiner_sees_what_was_before(service, car, report, in_room, browser, eventually):
+    car.period_s = 0.01
+    async with in_room(service, car, report) as agent:
+        room = service.room(agent.room)
+        await eventually(lambda: room.rings and room.rings[1].next > 400)
+        async with page_of(browser, (await agent.invite()).url) as page:
+            await wait_count(page, "filled", 400)
+            _, shown = await exported(page)
+            assert min(seq for _, seq in shown) == 0
+
+
+async def test_chat_goes_both_ways_and_presence_is_shown(service, car, report, in_room, browser, eventually):
+    heard = []
+    async with in_room(service, car, report, on_event=heard.append) as agent:
+        async with page_of(browser, (await agent.invite()).url) as page:
+            await page.wait_for_selector(".people li:has-text('王师傅')")
+            agent.say("请看 17 号单体")
+            await page.wait_for_selector(".said:has-text('请看 17 号单体')")
+            await page.locator(".say textarea").fill("请做 100 A 带载\n<b>测试</b>")
+            await page.keyboard.press("Enter")
+            await page.wait_for_selector(".said.own:has-text('<b>测试</b>')")
+            await eventually(lambda: any("<b>测试</b>" in event.text for event in heard))
+            said = [event for event in heard if event.kind == "chat"]
+            assert [(event.who["name"], event.who["role"]) for event in said] == [
+                ("王师傅", "technician"),
+                ("李工", "expert"),
+            ]
+            assert await page.locator(".said b").count() == 0, "words are never markup"
+        await eventually(lambda: any(event.kind == "leave" for event in heard))
+
+
+async def test_a_used_invite_is_refused_in_the_visitor_s_language(service, car, report, in_room, browser):
+    async with in_room(service, car, report) as agent:
+        invite = await agent.invite()
+        async with page_of(browser, invite.url):
+            late = await browser.new_page()
+            await late.goto(invite.url)
+            await late.get_by_role("button", name="加入会诊").click()
+            assert "已被使用" in await late.locator("[role=alert]").text_content(timeout=5000)
+            await late.get_by_role("button", name="Switch to English").click()
+            await late.get_by_role("button", name="Join the room").click()
+            await late.wait_for_selector("[role=alert]:has-text('used before')")
+            await late.goto(f"{service.url}/r/{agent.room[::-1]}")
+            await late.wait_for_selector("[role=alert]:has-text('session has ended')", timeout=8000)
+
+
+async def test_the_technician_ends_the_room(service, car, report, in_room, browser):
+    page = await browser.new_page()
+    async with in_room(service, car, report) as agent:
+        await enter(page, (await agent.invite()).url)
+        await page.wait_for_selector("#connection[data-carrier=rtc]", timeout=10_000)
+    await page.wait_for_selector("text=技师已关闭会诊室")
+    assert service.rooms == {} or next(iter(service.rooms.values())).closed_code
+
+
+async def test_signals_are_found_and_chosen_by_keyboard(service, car, report, in_room, browser):
+    async with in_room(service, car, report) as agent, page_of(browser, (await agent.invite()).url) as page:
+        await page.wait_for_selector("output[data-signal=PackCurrent]")
+        await page.locator("body").press("/")
+        await page.keyboard.type("vcu speed")
+        await page.wait_for_selector("#signal-list [data-name=VehicleSpeed]")
+        assert await page.locator("#signal-list [role=option]").count() == 1
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Escape")
+        await page.wait_for_selector("output[data-signal=VehicleSpeed]")
+        await page.locator("[data-cell='42']").click()
+        await page.wait_for_selector("output[data-signal=CellVoltage_042]")
+        assert await page.locator("[data-cell='17']").get_attribute("data-extreme") in ("low", "high")
+        await page.get_by_role("button", name="移除 VehicleSpeed").click()
+        await page.wait_for_selector("output[data-signal=VehicleSpeed]", state="detached")
 
 
 async def pictures(page, shots):

@@ -258,7 +258,7 @@ def test_a_journal_is_opened_again_as_it_was_left_and_is_private(tmp_path):
 def test_a_file_that_is_no_journal_says_so(tmp_path):
     path = tmp_path / "a.room"
     path.write_bytes(b"not a database, whatever its name says" * 50)
-    with pytest.raises(JournalBroken, match="a.room"):
+    with pytest.raises(JournalBroken, match=r"a\.room"):
         Journal(path)
     with pytest.raises(JournalBroken):
         Journal(tmp_path / "a.room" / "below-a-file")

@@ -291,11 +291,11 @@ async def test_a_service_that_cannot_run_says_why(tmp_path, config):
         with pytest.raises(CannotListen, match=str(port)):
             async with running_service(dataclasses.replace(config, port=port)):
                 pass
-    with pytest.raises(PageMissing, match="index.html"):
+    with pytest.raises(PageMissing, match=r"index\.html"):
         async with running_service(dataclasses.replace(config, static=tmp_path / "none")):
             pass
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
-    with pytest.raises(CertificateBroken, match="wrong.pem"):
+    with pytest.raises(CertificateBroken, match=r"wrong\.pem"):
         async with running_service(dataclasses.replace(config, tls_cert=wrong)):
             pass
