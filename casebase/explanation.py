@@ -45,20 +45,20 @@ _EXPECTED: Final = 0.5
 
 
 def reasons(
-    row: int, result: Posterior, postings: Postings, scales: Mapping[str, FeatureScale], query: Query
+    column: int, result: Posterior, postings: Postings, scales: Mapping[str, FeatureScale], query: Query
 ) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
-    """What speaks for one fix and what against it, strongest first."""
+    """What speaks for one candidate and what against it, strongest first."""
     because: list[Reason] = []
     against: list[Reason] = []
     for i, item in enumerate(result.seen):
-        value = float(result.parts[i, row])
+        value = float(result.parts[i, column])
         if value > _TELLING and item.ref:
             because.append(Reason(item.kind, item.ref, _there(item, scales, query), value))
         elif value < -_TELLING and item.kind != "symptom":
             text = _there(item, scales, query)
             sentence = Text(f"{text.en}: not explained by this", f"{text.zh}:不能由此解释")
             against.append(Reason(item.kind, item.ref, sentence, value))
-    against.extend(_missing(row, result, postings, scales, query))
+    against.extend(_missing(int(result.rows[column]), result, postings, scales, query))
     because.sort(key=lambda r: (-r.weight, r.kind, r.ref))
     against.sort(key=lambda r: (r.weight, r.kind, r.ref))
     return tuple(because[:_MOST_BECAUSE]), tuple(against[:_MOST_AGAINST])

@@ -9,6 +9,7 @@ it does not list costs a bounded amount, because a car may have two faults. Pure
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -114,20 +115,19 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """The result over all fixes.
+    """The result over the candidates: the fixes for this vehicle that something speaks for.
 
     Args:
-        p: float64 ``(fixes,)``; with ``p_unknown`` they sum to 1.
-        score: float64 ``(fixes,)``: log evidence with the prior; minus infinity where nothing speaks for the fix
-            or it is for other vehicles.
-        support: float64 ``(fixes,)``: the part that speaks for the fix.
-        parts: float64 ``(evidence, fixes)``: what each piece contributes.
+        rows: int32 ``(candidates,)``: their rows in the postings, rising.
+        p: float64 ``(candidates,)``; with ``p_unknown`` they sum to 1.
+        score: float64 ``(candidates,)``: log evidence with the prior; minus infinity where too little speaks for it.
+        parts: float64 ``(evidence, candidates)``: what each piece contributes.
     """
 
+    rows: NDArray[np.int32]
     p: NDArray[np.float64]
     p_unknown: float
     score: NDArray[np.float64]
-    support: NDArray[np.float64]
     seen: tuple[Seen, ...]
     absent: tuple[Absent, ...]
     parts: NDArray[np.float64]
@@ -205,35 +205,64 @@ def posterior(
     """
     weights = weights or Weights()
     seen, absent = evidence_of(query, scales, words, weights)
-    fixes = len(postings)
-    parts = np.zeros((len(seen), fixes))
-    for i, item in enumerate(seen):
-        parts[i] = _contribution(postings, item)
+    vehicle = query.vehicle
+    allowed = postings.allowed(vehicle.make, vehicle.model, vehicle.model_year)
+    some = _Candidates.of(postings, seen, allowed)
+    parts = np.array([_contribution(postings, some, item) for item in seen]).reshape(len(seen), some.rows.size)
     _discount_repeats(parts, seen, weights.repeat)
-    missing = np.zeros(fixes)
+    missing = np.zeros(some.rows.size)
     for group in absent:
-        missing += weights.absent * group.weight * absence(postings, group)
-    prior = 0.5 * np.log(np.maximum(postings.n, 1.0))
-    allowed = postings.allowed(query.vehicle.make, query.vehicle.model, query.vehicle.model_year)
-    score = np.where(allowed, prior + parts.sum(axis=0) + missing, -np.inf)
-    support = np.where(allowed, np.maximum(parts, 0.0).sum(axis=0), 0.0)
-    score[support < weights.least_support] = -np.inf
-    prior = np.where(allowed, prior, -np.inf)
-    p, p_unknown = _normalise(score, prior, postings.n, weights.unknown)
-    causes = [int(p.argmax())] if fixes else []
+        missing += weights.absent * group.weight * _absence(postings, some, group)
+    cases = postings.n[some.rows]
+    prior = 0.5 * np.log(np.maximum(cases, 1.0))
+    none = math.log(weights.unknown / (1.0 - weights.unknown) * max(1.0, float(np.sqrt(postings.n[allowed]).sum())))
+    support = np.maximum(parts, 0.0).sum(axis=0)
+    score = np.where(support < weights.least_support, -np.inf, prior + parts.sum(axis=0) + missing)
+    p, p_unknown = _normalise(score, none, cases)
+    causes = [int(p.argmax())] if p.size else []
     while causes and len(causes) < MOST_CAUSES:
         left = _left_over(parts, seen, causes)
-        rest = np.where(allowed, np.maximum(parts[left], 0.0).sum(axis=0), 0.0)
+        rest = np.maximum(parts[left], 0.0).sum(axis=0)
         rest[causes] = 0.0
         if not left or rest.max() < weights.least_support:
             break
         further = np.where(rest < weights.least_support, -np.inf, prior + parts[left].sum(axis=0) + missing)
-        p_further, unknown_further = _normalise(further, prior, postings.n, weights.unknown)
+        p_further, unknown_further = _normalise(further, none, cases)
         causes.append(int(p_further.argmax()))
         share = float(rest[causes[-1]] / (support[causes[:-1]].sum() + rest[causes[-1]]))
         p = (1.0 - share) * p + share * p_further
         p_unknown = (1.0 - share) * p_unknown + share * unknown_further
-    return Posterior(p, p_unknown, score, support, seen, absent, parts)
+    return Posterior(some.rows, p, p_unknown, score, seen, absent, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """The fixes that show at least one piece of the evidence: all others have nothing that speaks for them.
+
+    Args:
+        rows: int32 ``(candidates,)``, rising.
+        place: int32 ``(fixes,)``: column of each fix, -1 for those that are no candidate.
+    """
+
+    rows: NDArray[np.int32]
+    place: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, postings: Postings, seen: Sequence[Seen], allowed: NDArray[np.bool_]) -> _Candidates:
+        chosen = np.zeros(len(postings), dtype=np.bool_)
+        for item in seen:
+            for term, _ in item.levels:
+                chosen[postings.seen(term)] = True
+        rows = np.flatnonzero(chosen & allowed).astype(np.int32)
+        place = np.full(len(postings), -1, dtype=np.int32)
+        place[rows] = np.arange(rows.size, dtype=np.int32)
+        return cls(rows, place)
+
+    def columns(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Columns of those of ``rows`` that are candidates, and which of them are."""
+        at = self.place[rows]
+        there = at >= 0
+        return at[there], there
 
 
 def _left_over(parts: NDArray[np.float64], seen: Sequence[Seen], causes: list[int]) -> list[int]:
@@ -247,20 +276,20 @@ def _left_over(parts: NDArray[np.float64], seen: Sequence[Seen], causes: list[in
     ]
 
 
-def _contribution(postings: Postings, item: Seen) -> NDArray[np.float64]:
-    """What one piece of evidence does to every fix."""
-    out = np.full(len(postings), -item.miss * item.weight)
-    known = False
+def _contribution(postings: Postings, some: _Candidates, item: Seen) -> NDArray[np.float64]:
+    """What one piece of evidence does to every candidate."""
+    out = np.full(some.rows.size, -item.miss * item.weight)
+    known = item.kind in ("dtc", "silence")
     for term, share in reversed(item.levels):
         rows, chance, rate = postings.posting(term)
         if rows.size == 0:
             continue
         known = True
-        ratio = np.log(chance / rate)
-        listed = postings.counts_of(term) > 0
-        gain = np.maximum(np.maximum(ratio, 0.0) * share * item.weight, out[rows])
-        out[rows] = np.where(listed, gain, ratio)
-    return out if known or item.kind in ("dtc", "silence") else np.zeros(len(postings))
+        at, there = some.columns(rows)
+        ratio = np.log(chance[there] / rate)
+        gain = np.maximum(np.maximum(ratio, 0.0) * share * item.weight, out[at])
+        out[at] = np.where(postings.counts_of(term)[there] > 0, gain, ratio)
+    return out if known else np.zeros(some.rows.size)
 
 
 def _discount_repeats(parts: NDArray[np.float64], seen: Sequence[Seen], repeat: float) -> None:
@@ -277,34 +306,32 @@ def _discount_repeats(parts: NDArray[np.float64], seen: Sequence[Seen], repeat: 
             parts[group] = np.where(keep, block, block * repeat)
 
 
-def absence(postings: Postings, group: Absent) -> NDArray[np.float64]:
-    """The sum of ``ln(1 - P(t|p))`` over the group's terms that are not there, for every fix."""
+def _absence(postings: Postings, some: _Candidates, group: Absent) -> NDArray[np.float64]:
+    """The sum of ``ln(1 - P(t|p))`` over the group's terms that are not there, for every candidate."""
     total = postings.absent.get(group.group)
     if total is None:
-        return np.zeros(len(postings))
-    out = total.copy()
+        return np.zeros(some.rows.size)
+    out = total[some.rows]
     for term in group.seen:
         rows, lost = postings.absence(term)
-        out[rows] -= lost
+        at, there = some.columns(rows)
+        out[at] -= lost[there]
         if term.startswith("f|"):
-            out[postings.seen(term)] = 0.0
+            out[some.columns(postings.seen(term))[0]] = 0.0
     return np.minimum(out, 0.0)
 
 
 def _normalise(
-    score: NDArray[np.float64], prior: NDArray[np.float64], cases: NDArray[np.float64], unknown: float
+    score: NDArray[np.float64], none: float, cases: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """Posterior of the fixes and of "none of these", which evidence neither favours nor penalises.
+    """Posterior of the candidates and of "none of these", which evidence neither favours nor penalises.
 
     However well the evidence fits, a fix with n cases behind it is not surer than (n + 1) / (n + 2), the rule of
     succession; what it loses goes to "none of these".
     """
     if not np.isfinite(score).any():
         return np.zeros_like(score), 1.0
-    top = float(prior[np.isfinite(prior)].max())
-    none = float(np.log(unknown / (1 - unknown)) + top + np.log(np.exp(prior - top).sum()))
     peak = max(float(score.max()), none)
     mass = np.exp(score - peak)
-    rest = float(np.exp(none - peak))
-    p = mass / (float(mass.sum()) + rest) * (cases + 1.0) / (cases + 2.0)
+    p = mass / (float(mass.sum()) + math.exp(none - peak)) * (cases + 1.0) / (cases + 2.0)
     return p, max(0.0, 1.0 - float(p.sum()))

@@ -54,33 +54,33 @@ def answer(
     result = posterior(postings, query, scales, words, weights)
     found = np.flatnonzero(np.isfinite(result.score))
     best = found[np.lexsort((found, -result.score[found], -result.p[found]))][:LEADING]
-    leading = [(fix_of(postings.fix_ids[row]), int(row)) for row in best]
+    leading = [(fix_of(postings.fix_ids[result.rows[column]]), int(column)) for column in best]
     shown = _one_per_source(leading)
-    matches = tuple(_match(fix, row, result, postings, scales, query) for fix, row in shown)
-    unexplained = _unexplained(query, postings, [row for _, row in shown])
+    matches = tuple(_match(fix, column, result, postings, scales, query) for fix, column in shown)
+    unexplained = _unexplained(query, postings, [int(result.rows[column]) for _, column in shown])
     if not faulty:
         return Cases(Verdict.NONE, matches, None, result.p_unknown, (), query.simulated)
-    step = best_test([(fix, float(result.p[row])) for fix, row in leading], result.p_unknown, tests)
+    step = best_test([(fix, float(result.p[column])) for fix, column in leading], result.p_unknown, tests)
     verdict = _verdict(shown, matches, result, unexplained, query, postings, testable=step is not None)
     return Cases(verdict, matches, step, result.p_unknown, unexplained, query.simulated)
 
 
 def _one_per_source(leading: list[tuple[Fix, int]]) -> list[tuple[Fix, int]]:
     seen: dict[str, tuple[Fix, int]] = {}
-    for fix, row in leading:
-        seen.setdefault(fix.slug, (fix, row))
+    for fix, column in leading:
+        seen.setdefault(fix.slug, (fix, column))
     return list(seen.values())[:MOST_MATCHES]
 
 
 def _match(
-    fix: Fix, row: int, result: Posterior, postings: Postings, scales: Mapping[str, FeatureScale], query: Query
+    fix: Fix, column: int, result: Posterior, postings: Postings, scales: Mapping[str, FeatureScale], query: Query
 ) -> Match:
-    because, against = reasons(row, result, postings, scales, query)
-    p = float(result.p[row])
+    because, against = reasons(column, result, postings, scales, query)
+    p = float(result.p[column])
     interval = wilson(p, _CASES_OF_SOURCE[fix.source])
     return Match(
         fix.fix_id, fix.slug, fix.title, p, interval, because, against, fix.fix, fix.safety, fix.source,
-        float(result.score[row]),
+        float(result.score[column]),
     )  # fmt: skip
 
 
@@ -111,13 +111,13 @@ def _verdict(
     """One word for the whole answer. Codes left unexplained make it ``unknown``, whatever the probability."""
     if not matches or unexplained or result.p_unknown > max(0.5, matches[0].p):
         return Verdict.UNKNOWN
-    fix, row = shown[0]
+    fix, column = shown[0]
     measured = sum(
-        float(result.parts[i, row])
+        float(result.parts[i, column])
         for i, item in enumerate(result.seen)
-        if item.kind != "symptom" and result.parts[i, row] > 0 and item.weight > 0
+        if item.kind != "symptom" and result.parts[i, column] > 0 and item.weight > 0
     )
-    covers_all = not _unexplained(query, postings, [row])
+    covers_all = not _unexplained(query, postings, [int(result.rows[column])])
     only_judged = fix.source == "judgement" and fix.safety is Safety.HV_WORK
     if matches[0].p >= _DIRECT_P and measured >= _DIRECT_MEASURED and covers_all and not only_judged:
         return Verdict.DIRECT
