@@ -15,7 +15,7 @@ for _ in $(seq 120); do
     sleep 1
 done
 cat "$work/sim.json" "$work/sim.err" >&2
-"$python" -m huizhen scan -i socketcan -c vcan0 --json --timeout 4 --listen 6 --library "$work/cases.db" \
+"$python" -m huizhen scan -i socketcan -c vcan0 --json --timeout 4 --listen 6 \
     >"$work/scan.json" 2>"$work/scan.err"
 code=$?
 kill -INT "$sim"
