@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from huizhen.language import Translator
 
-__all__ = ["Console", "display_width", "pad"]
+__all__ = ["Console", "display_width", "pad", "program_name"]
 
 _STYLES: Final = {
     "stop": "\x1b[1;97;41m",
@@ -29,6 +31,17 @@ _STYLES: Final = {
     "title": "\x1b[1m",
     "dim": "\x1b[2m",
 }
+
+
+def program_name() -> str:
+    """How this program was called, so that a printed command can be typed again as it stands."""
+    called = sys.argv[0]
+    if Path(called).name != "huizhen":
+        return "huizhen"
+    on_path = shutil.which("huizhen")
+    if on_path and Path(on_path).resolve() == Path(called).resolve():
+        return "huizhen"
+    return os.path.relpath(called)
 
 
 def display_width(text: str) -> int:

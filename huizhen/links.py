@@ -7,6 +7,7 @@ simulated car in process; everything it says is marked as simulated.
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from huizhen.console import Console
     from huizhen.language import Translator
 
-__all__ = ["OpenVehicle", "add_link_options", "open_vehicle"]
+__all__ = ["OpenVehicle", "add_link_options", "link_words", "open_vehicle"]
 
 _USUAL_CHANNELS: Final = {"udp_multicast": "239.74.163.2"}
 """Channels that need not be named: python-can's IPv4 group."""
@@ -41,6 +42,23 @@ def add_link_options(parser: argparse.ArgumentParser, tr: Translator) -> None:
     group.add_argument("--scenario", metavar="NAME|FILE", help=tr("link.scenario"))
     group.add_argument("--dbc", action="append", default=[], metavar="FILE", help=tr("link.dbc"))
     group.add_argument("--timeout", type=float, metavar="S", help=tr("link.timeout"))
+
+
+def link_words(args: argparse.Namespace) -> str:
+    """The link options as they were given, to be typed again in another command."""
+    words: list[str] = []
+    for option, value in (
+        ("-i", args.interface),
+        ("-c", args.channel),
+        ("-b", args.bitrate),
+        ("--data-bitrate", args.data_bitrate),
+        ("--scenario", args.scenario),
+    ):
+        words += [option, shlex.quote(str(value))] if value is not None else []
+    words += [word for word, given in (("--demo", args.demo), ("--fd", args.fd)) if given]
+    for path in args.dbc:
+        words += ["--dbc", shlex.quote(path)]
+    return " ".join(words)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from diag.facts import Severity
+from huizhen.console import program_name
 
 if TYPE_CHECKING:
     from diag.facts import BatteryState, Dtc, Finding, Reading, Rejected, VehicleReport
@@ -15,8 +16,8 @@ __all__ = ["show_cases", "show_report"]
 _SHADES: Final = "▁▂▃▄▅▆▇█"
 
 
-def show_report(report: VehicleReport, cases: dict[str, Any], console: Console) -> None:
-    """Prints everything of a scan and its ranked cases."""
+def show_report(report: VehicleReport, cases: dict[str, Any], console: Console, *, link_words: str) -> None:
+    """Prints everything of a scan and its ranked cases; ``link_words`` are the options that reach the same car again."""
     _show_vehicle(report, console)
     _show_findings(report, console)
     show_cases(cases, console)
@@ -25,7 +26,7 @@ def show_report(report: VehicleReport, cases: dict[str, Any], console: Console) 
     _show_ecus(report, console)
     for note in report.notes:
         console.wrapped(note.in_language(console.tr.lang), indent="  ")
-    _show_next(report, cases, console)
+    _show_next(report, cases, console, link_words)
 
 
 def _title(text: str, console: Console) -> None:
@@ -262,13 +263,12 @@ def _show_ecus(report: VehicleReport, console: Console) -> None:
         console.line("  " + console.style(f"{item.address}  {item.why.in_language(tr.lang)}", "soon"))
 
 
-def _show_next(report: VehicleReport, cases: dict[str, Any], console: Console) -> None:
+def _show_next(report: VehicleReport, cases: dict[str, Any], console: Console, link_words: str) -> None:
     """What to do now; an expert's room is always one command away when something is wrong."""
-    tr = console.tr
+    tr, program = console.tr, program_name()
     if not report.findings and cases["verdict"] == "none":
         return
-    options = "--demo" if report.simulated else f"-i {report.link.interface} -c {report.link.channel}"
     _title(tr("scan.next"), console)
     if cases["verdict"] in ("direct", "test") and cases["matches"]:
-        console.line("  " + tr("scan.show_fix", command=f"huizhen case show {cases['matches'][0]['source_id']}"))
-    console.line("  " + tr("scan.call_expert", command=f"huizhen consult open {options}"))
+        console.line("  " + tr("scan.show_fix", command=f"{program} case show {cases['matches'][0]['source_id']}"))
+    console.line("  " + tr("scan.call_expert", command=f"{program} consult open {link_words}"))

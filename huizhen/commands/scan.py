@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from huizhen.exits import Exit
-from huizhen.links import add_link_options
+from huizhen.links import add_link_options, link_words
 
 if TYPE_CHECKING:
     import argparse
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
         console.json(value)
     else:
-        show_report(report, cases.to_json(), console)
+        show_report(report, cases.to_json(), console, link_words=link_words(args))
         if args.output:
             console.note(console.tr("scan.saved", path=args.output))
     if not report.complete:
