@@ -105,9 +105,7 @@ def test_cells_of_one_sample_add_up_to_the_pack(database, second):
     cells, pack = {}, []
     for _, frame in second[1]:
         values = database.decode_message(frame.can_id, frame.data, decode_choices=False)
-        for name, value in values.items():
-            if name.startswith("CellVoltage_"):
-                cells[name] = value
+        cells |= {name: value for name, value in values.items() if name.startswith("CellVoltage_")}
         if "PackVoltage" in values:
             pack.append(values["PackVoltage"])
     assert len(cells) == 96
