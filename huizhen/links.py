@@ -46,7 +46,7 @@ def add_link_options(parser: argparse.ArgumentParser, tr: Translator) -> None:
 
 def link_words(args: argparse.Namespace) -> str:
     """The link options as they were given, to be typed again in another command."""
-    words: list[str] = []
+    words = [word for word, given in (("--demo", args.demo), ("--fd", args.fd)) if given]
     for option, value in (
         ("-i", args.interface),
         ("-c", args.channel),
@@ -55,7 +55,6 @@ def link_words(args: argparse.Namespace) -> str:
         ("--scenario", args.scenario),
     ):
         words += [option, shlex.quote(str(value))] if value is not None else []
-    words += [word for word, given in (("--demo", args.demo), ("--fd", args.fd)) if given]
     for path in args.dbc:
         words += ["--dbc", shlex.quote(path)]
     return " ".join(words)

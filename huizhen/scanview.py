@@ -17,7 +17,7 @@ _SHADES: Final = "▁▂▃▄▅▆▇█"
 
 
 def show_report(report: VehicleReport, cases: dict[str, Any], console: Console, *, link_words: str) -> None:
-    """Prints everything of a scan and its ranked cases; ``link_words`` are the options that reach the same car again."""
+    """Prints a scan and its ranked cases; ``link_words`` are the options that reach the same car again."""
     _show_vehicle(report, console)
     _show_findings(report, console)
     show_cases(cases, console)
