@@ -164,11 +164,10 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
             elif not path.stat().st_size and not create:
                 raise NotALibrary(name)
-            new = not path.exists() or path.stat().st_size == 0
             writable = _can_write(path)
             store = cls(sqlite_utils.Database(_connect(path, writable=writable)), name, writable=writable)
             try:
-                store._check(new=new)
+                store._check(create=create)
             except BaseException:
                 store.close()
                 raise
@@ -181,35 +180,41 @@ class Store:
         conn.execute("PRAGMA foreign_keys = ON")
         store = cls(sqlite_utils.Database(conn), ":memory:", writable=True)
         with _translated(store.path):
-            store._check(new=True)
+            store._check(create=True)
         return store
 
     def close(self) -> None:
         """Lets the file go."""
         self._db.conn.close()
 
-    def _check(self, *, new: bool) -> None:
+    def _check(self, *, create: bool) -> None:
         kind = self._value("PRAGMA application_id")
-        if not new and kind != APPLICATION_ID:
+        empty = create and kind == 0 and not self._value("SELECT count(*) FROM sqlite_master")
+        if not empty and kind != APPLICATION_ID:
             raise NotALibrary(self.path)
         state = str(self._value("PRAGMA quick_check(1)"))
         if state != "ok":
             raise LibraryDamaged(self.path, state.splitlines()[0])
-        known = [name for name, _ in MIGRATIONS]
-        done = set() if new else {str(row[0]) for row in self._db.execute("SELECT name FROM migrations")}
-        if beyond := sorted(done - set(known)):
+        done = set() if empty else self._done()
+        if beyond := sorted(done - {name for name, _ in MIGRATIONS}):
             raise LibraryNewer(self.path, beyond[0])
-        missing = [migration for migration in MIGRATIONS if migration[0] not in done]
-        if missing and not self.writable:
-            raise LibraryReadOnly(self.path)
-        if new:
-            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY,"
-                " applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')))"
-            )
-        for name, change in missing:
-            with self._transaction():
+        for name, change in MIGRATIONS:
+            if name not in done:
+                self._migrate(name, change)
+
+    def _done(self) -> set[str]:
+        return {str(row[0]) for row in self._db.execute("SELECT name FROM migrations")}
+
+    def _migrate(self, name: str, change: Callable[[sqlite_utils.Database], None]) -> None:
+        """One change with its record; nothing, when another process made it meanwhile."""
+        with self._transaction():
+            if self._value("PRAGMA application_id") == 0:
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._db.execute(
+                    "CREATE TABLE migrations (name TEXT PRIMARY KEY,"
+                    " applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')))"
+                )
+            if name not in self._done():
                 change(self._db)
                 self._db.table("migrations").insert({"name": name})
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from case_reports import isolation, weak_cell
@@ -27,9 +29,7 @@ from casebase.query import Query
 from casebase.store import MIGRATIONS
 from huizhen.exits import Exit, exit_from_error
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
@@ -257,6 +257,20 @@ def test_a_simulated_job_never_counts(file: Path) -> None:
         assert library.counts()["simulated_jobs"] == 1
     with pytest.raises(sqlite3.IntegrityError):
         raw(file, "UPDATE outcome_log SET outcome = 'fixed'")
+
+
+def test_many_processes_may_open_a_new_library_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "shared.db"
+    script = (
+        f"from casebase.library import Library\nwith Library.open({str(path)!r}, create=True) as x: print(x.counts())"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    ends = [(*process.communicate(timeout=120), process.returncode) for process in running]
+    assert [code for _, _, code in ends] == [0] * 4, [err.decode()[-300:] for _, err, _ in ends]
+    assert len({out for out, _, _ in ends}) == 1
 
 
 def test_two_libraries_of_the_same_content_answer_the_same(tmp_path: Path) -> None:
