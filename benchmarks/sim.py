@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import TYPE_CHECKING
 
 from virtualbus.car import TICK_NS, Car
 from virtualbus.scenario import find_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REPEATS = 5
 LIVE_TICKS = 2000
 PAST_STEPS = 2000
 
 
-def seconds(work) -> float:
+def seconds(work: Callable[[], None]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -23,6 +27,9 @@ def main() -> None:
     scenario = find_scenario("healthy")
     car = Car(scenario, 1)
 
+    def make() -> None:
+        Car(scenario, 1)
+
     def live() -> None:
         for _ in range(LIVE_TICKS):
             car.tick()
@@ -31,7 +38,7 @@ def main() -> None:
         for _ in range(PAST_STEPS):
             car.plant.step(0.02)
 
-    made = [seconds(lambda: Car(scenario, 1)) for _ in range(REPEATS)]
+    made = [seconds(make) for _ in range(REPEATS)]
     lived = [seconds(live) for _ in range(REPEATS)]
     moved = [seconds(physics) for _ in range(REPEATS)]
     simulated_s = LIVE_TICKS * TICK_NS / 1e9
