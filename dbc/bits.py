@@ -147,12 +147,13 @@ def _missing_codes(signal: Signal) -> list[int]:
 
 def _read_floats(signal: Signal, payloads: Payloads) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     carrier: NDArray[np.unsignedinteger] = payloads.bits(signal).astype(_CARRIERS[signal.length])
-    raw: NDArray[np.float64] = carrier.view(_FLOATS[signal.length]).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaNs are what they are: no number
+        raw: NDArray[np.float64] = carrier.view(_FLOATS[signal.length]).astype(np.float64)
     valid = np.isfinite(raw)
     for missing in signal.not_available:
         valid &= np.trunc(raw) != missing
     with np.errstate(over="ignore", invalid="ignore"):
-        values = raw * signal.scale + signal.offset
+        values = raw * float(signal.scale) + float(signal.offset)
     valid &= np.isfinite(values)
     return values, valid
 
@@ -162,10 +163,9 @@ def _read_wide(signal: Signal, payloads: Payloads) -> tuple[NDArray[np.float64],
     bits = payloads.bits(signal)
     numbers = raw_from_bits(signal, bits)
     if signal.exact_integer:
-        scale, offset = int(signal.scale), int(signal.offset)
-        values = np.array([float(number * scale + offset) for number in numbers.tolist()], np.float64)
+        values = np.array([signal.exact_value(number) for number in numbers.tolist()], np.float64)
     else:
-        values = numbers.astype(np.float64) * signal.scale + signal.offset
+        values = numbers.astype(np.float64) * float(signal.scale) + float(signal.offset)
     valid = np.isfinite(values)
     for code in _missing_codes(signal):
         valid &= bits != np.uint64(code)

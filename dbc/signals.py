@@ -23,6 +23,8 @@ NOT_AVAILABLE_NAMES: Final = frozenset(
 
 _FLOAT_FORMATS: Final = {16: "<e", 32: "<f", 64: "<d"}
 _EXACT: Final = 1 << 53
+_LISTED: Final = 256
+"""A multiplexed signal with up to so many selector values is listed under each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,9 @@ class Signal:
     needs_bytes: int = field(init=False)
     not_available: tuple[int, ...] = field(init=False)
     exact_integer: bool = field(init=False)
+    mask: int = field(init=False, repr=False, compare=False)
+    sign: int = field(init=False, repr=False, compare=False)
+    is_linear: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Bits counted through the bytes in the order in which the signal runs: from the lowest bit of byte 0 when
@@ -93,32 +98,39 @@ class Signal:
         )
         # Out of float's range raises here, at load, and never while decoding.
         largest = float((1 << self.length) * abs(self.scale) + abs(self.offset))
-        integers = float(self.scale).is_integer() and float(self.offset).is_integer()
+        whole = float(self.scale).is_integer() and (isinstance(self.scale, int) or float(self.offset).is_integer())
         identity = self.scale == 1 and self.offset == 0
         object.__setattr__(self, "first_bit", first)
         object.__setattr__(self, "needs_bytes", (first + self.length + 7) // 8)
         object.__setattr__(self, "not_available", missing)
-        object.__setattr__(
-            self, "exact_integer", integers and not identity and not self.is_float and _EXACT < largest < math.inf
-        )
+        object.__setattr__(self, "mask", (1 << self.length) - 1)
+        object.__setattr__(self, "sign", 1 << self.length - 1 if self.signed and not self.is_float else 0)
+        long = whole and not identity and not self.is_float and _EXACT < largest < math.inf
+        object.__setattr__(self, "exact_integer", long)
+        # The short way from raw to physical: no float, no long integer, nothing that could leave the numbers.
+        linear = not self.is_float and not self.exact_integer and math.isfinite(largest)
+        object.__setattr__(self, "is_linear", linear)
 
     def bits_of(self, data: bytes) -> int:
         """The signal's bits as an unsigned number; ``data`` has at least :attr:`needs_bytes` bytes."""
         if self.little_endian:
-            shifted = int.from_bytes(data, "little") >> self.first_bit
-        else:
-            shifted = int.from_bytes(data, "big") >> 8 * len(data) - self.first_bit - self.length
-        return shifted & (1 << self.length) - 1
+            return int.from_bytes(data, "little") >> self.first_bit & self.mask
+        return int.from_bytes(data, "big") >> 8 * len(data) - self.first_bit - self.length & self.mask
 
     def raw_from_bits(self, bits: int) -> int:
         """The raw number: sign applied where there is one; the bit pattern of a float stays as it is."""
-        if self.signed and not self.is_float and bits >> self.length - 1:
-            return bits - (1 << self.length)
-        return bits
+        return (bits ^ self.sign) - self.sign
+
+    def exact_value(self, raw: int) -> float:
+        """The physical value by whole numbers as far as they go, for those that a float would round on the way."""
+        product = raw * int(self.scale)
+        return float(product + (int(self.offset) if float(self.offset).is_integer() else self.offset))
 
     def value_from_bits(self, bits: int) -> float | None:
         """The physical value; None for "not available" and for a float that is no number."""
-        raw: float = self.raw_from_bits(bits)
+        raw: float = (bits ^ self.sign) - self.sign
+        if self.is_linear:
+            return None if raw in self.not_available else float(raw * self.scale + self.offset)
         if self.is_float:
             raw = struct.unpack(_FLOAT_FORMATS[self.length], bits.to_bytes(self.length // 8, "little"))[0]
             if not math.isfinite(raw):
@@ -129,7 +141,7 @@ class Signal:
         if missing:
             return None
         if self.exact_integer:
-            return float(int(raw) * int(self.scale) + int(self.offset))
+            return self.exact_value(int(raw))
         value = raw * self.scale + self.offset
         return float(value) if math.isfinite(value) else None
 
@@ -200,9 +212,32 @@ class Message:
     comment: str = ""
     unreadable: tuple[str, ...] = ()
     by_name: Mapping[str, Signal] = field(init=False, repr=False, compare=False)
+    _fixed: tuple[Signal, ...] = field(init=False, repr=False, compare=False)
+    _branches: tuple[tuple[Signal, Mapping[int, tuple[Signal, ...]]], ...] = field(
+        init=False, repr=False, compare=False
+    )
+    _nested: tuple[Signal, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", {signal.name: signal for signal in self.signals})
+        by_name = {signal.name: signal for signal in self.signals}
+        branches: dict[str, dict[int, tuple[Signal, ...]]] = {}
+        nested: list[Signal] = []
+        for signal in self.signals:
+            if not signal.conditions:
+                continue
+            condition = signal.conditions[0]
+            count = sum(high - low + 1 for low, high in condition.ranges)
+            if len(signal.conditions) > 1 or condition.selector not in by_name or count > _LISTED:
+                nested.append(signal)
+                continue
+            branch = branches.setdefault(condition.selector, {})
+            for low, high in condition.ranges:
+                for value in range(low, high + 1):
+                    branch[value] = (*branch.get(value, ()), signal)
+        object.__setattr__(self, "by_name", by_name)
+        object.__setattr__(self, "_fixed", tuple(signal for signal in self.signals if not signal.conditions))
+        object.__setattr__(self, "_branches", tuple((by_name[name], branch) for name, branch in branches.items()))
+        object.__setattr__(self, "_nested", tuple(nested))
 
     @property
     def is_multiplexed(self) -> bool:
@@ -211,13 +246,30 @@ class Message:
 
     def decode(self, data: bytes) -> dict[str, SignalValue]:
         """Reads one payload: the signals that are there, by name."""
-        bits = {signal.name: signal.bits_of(data) for signal in self.signals if signal.needs_bytes <= len(data)}
+        little, big = int.from_bytes(data, "little"), int.from_bytes(data, "big")
+        size, end = len(data), 8 * len(data)
+        present = self._fixed
+        for selector, branch in self._branches:
+            if selector.needs_bytes <= size:
+                present += branch.get(selector.bits_of(data), ())
+        if self._nested:
+            present += tuple(signal for signal in self._nested if self._is_chosen(signal, data))
         out: dict[str, SignalValue] = {}
-        for signal in self.signals:
-            if signal.name in bits and all(
-                condition.selector in bits and condition.holds(bits[condition.selector])
-                for condition in signal.conditions
-            ):
-                own = bits[signal.name]
-                out[signal.name] = SignalValue(signal, signal.value_from_bits(own), signal.raw_from_bits(own))
+        for signal in present:
+            if signal.needs_bytes <= size:
+                whole = (
+                    little >> signal.first_bit
+                    if signal.little_endian
+                    else big >> end - signal.first_bit - signal.length
+                )
+                bits = whole & signal.mask
+                out[signal.name] = SignalValue(signal, signal.value_from_bits(bits), (bits ^ signal.sign) - signal.sign)
         return out
+
+    def _is_chosen(self, signal: Signal, data: bytes) -> bool:
+        """Whether all selectors of a signal choose it."""
+        for condition in signal.conditions:
+            selector = self.by_name.get(condition.selector)
+            if selector is None or selector.needs_bytes > len(data) or not condition.holds(selector.bits_of(data)):
+                return False
+        return True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cantools
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dbc.database import Database, load
@@ -177,7 +177,12 @@ def layouts(draw: st.DrawFn) -> tuple[str, int]:
     return f'VERSION ""\nBU_: X\nBO_ 256 M: {length} X\n{body}\n' + "\n".join(types) + "\n", length
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking a 64-byte layout takes minutes
+)
 @given(layouts(), st.data())
 def test_generated_layouts_equal_cantools(tmp_path: Path, layout: tuple[str, int], data: st.DataObject) -> None:
     text, length = layout
@@ -261,6 +266,27 @@ def test_wide_integers_keep_their_last_digit() -> None:
     table = FrameTable.from_rows([FrameRow(0, 1, data)])
     column = decode_table(table, [database_of(Message("M", 1, False, 8, (signal,)))]).messages["M"].columns["S"]
     assert column.values.tolist() == [float((2**63 + 1) * 3 + 7)]
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(3, 7), (1000000007, 0.5), (3.0, -40), (3.0, 0.5), (1, 10**17 + 7)])
+@pytest.mark.parametrize("bits", [2**61 - 1, 2**60 + 12345, 2**63 + 1])
+def test_long_integers_are_rounded_once(scale: float, offset: float, bits: int) -> None:
+    conversion = cantools.database.conversion.BaseConversion.factory(scale, offset)
+    signal = Signal("S", 0, 64, True, scale=scale, offset=offset)
+    assert signal.value_from_bits(bits) == float(conversion.raw_to_scaled(bits))
+    table = FrameTable.from_rows([FrameRow(0, 1, bits.to_bytes(8, "little"))])
+    column = decode_table(table, [database_of(Message("M", 1, False, 8, (signal,)))]).messages["M"].columns["S"]
+    assert column.values.tolist() == [signal.value_from_bits(bits)]
+
+
+def test_floats_that_are_no_numbers() -> None:
+    signal = Signal("S", 0, 32, True, is_float=True)
+    payloads = [bytes.fromhex(text) for text in ("0000c07f", "0100807f", "0000807f", "000080ff", "0000803f")]
+    rows = [FrameRow(n, 1, payload) for n, payload in enumerate(payloads)]
+    database = database_of(Message("M", 1, False, 4, (signal,)))
+    column = decode_table(FrameTable.from_rows(rows), [database]).messages["M"].columns["S"]
+    assert column.valid.tolist() == [False, False, False, False, True]
+    check_scalar(database, rows)
 
 
 def test_not_available_is_no_value() -> None:
