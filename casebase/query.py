@@ -33,6 +33,7 @@ MAX_TEXT: Final = 4000
 MAX_ITEMS: Final = 500
 
 _DTC: Final = re.compile(r"([PCBU][0-3][0-9A-F]{3})(?:[-:]?([0-9A-F]{2}))?(?:@(\S+))?", re.IGNORECASE)
+_STATUS_BYTE: Final = re.compile(r"0x[0-9a-f]{1,2}|[0-9][0-9a-f]|[a-f][0-9]|[0-9]")
 _J1939: Final = re.compile(r"SPN\s*(\d+)\s*FMI\s*(\d+)(?:@(\S+))?", re.IGNORECASE)
 _ROLES: Final = frozenset(role.value for role in EcuRole) - {"unknown"}
 _ALIASES: Final = {
@@ -47,7 +48,8 @@ _ALIASES: Final = {
     "esp": "brakes",
     "bcm": "body",
     "gw": "gateway",
-    "vcu": "vcu",
+    "motor": "inverter",
+    "battery": "bms",
     "hcu": "vcu",
     "becm": "bms",
     "bmu": "bms",
@@ -214,21 +216,36 @@ def _dtc_from_text(text: str) -> DtcSeen:
     raise BadEvidence("dtcs", Text(f"'{text[:40]}' is not a code", f"“{text[:40]}”不是故障码"))
 
 
+_WORDS: Final[Mapping[str, str | None]] = {
+    "active": "active",
+    "present": "active",
+    "current": "active",
+    "failing": "active",
+    "testfailed": "active",
+    "pending": "pending",
+    "pendingdtc": "pending",
+    "history": "history",
+    "historic": "history",
+    "past": "history",
+    "passed": None,
+    "untested": None,
+    "none": None,
+}
+"""Words for a code's state; every other word counts as confirmed."""
+
+
 def _state(status: object, kind: object) -> str | None:
     if isinstance(status, Mapping):
-        bits = {name for name in STATUS_BITS if status.get(name) is True}
-        if not bits & set(STATUS_BITS) and "mask" in status and not any(name in status for name in STATUS_BITS):
-            return _state(status["mask"], kind)
-        return _state_from_bits(bits)
+        if any(name in status for name in STATUS_BITS):
+            return _state_from_bits({name for name in STATUS_BITS if status.get(name) is True})
+        return _state(status.get("mask"), kind)
+    if isinstance(status, list):
+        return _state_from_bits({name for name in status if isinstance(name, str)}) if status else None
     if isinstance(status, str):
         word = status.strip().lower()
-        if re.fullmatch(r"(0x)?[0-9a-f]{1,2}", word) and not word.isalpha():
+        if _STATUS_BYTE.fullmatch(word):
             return _state(int(word, 16), kind)
-        return {
-            "active": "active", "present": "active", "current": "active", "failing": "active", "testfailed": "active",
-            "pending": "pending", "history": "history", "historic": "history", "past": "history",
-            "passed": None, "untested": None, "none": None,
-        }.get(word, "confirmed")  # fmt: skip
+        return _WORDS.get(word, "confirmed")
     if isinstance(status, int) and not isinstance(status, bool):
         return _state_from_bits({name for i, name in enumerate(STATUS_BITS) if status >> i & 1})
     kinds = set(kind) if isinstance(kind, list) and all(isinstance(word, str) for word in kind) else set()

@@ -129,7 +129,7 @@ def _scan(path: str, tr: Translator) -> dict[str, Any]:
         reason = tr("case.find.too_long", limit=_LARGEST_SCAN)
         raise BadUsage(tr("case.find.unreadable", path=path, reason=reason))
     try:
-        scan = json.loads(data)
+        scan = _parsed(data)
     except (ValueError, RecursionError) as error:
         raise BadUsage(tr("case.find.not_json", path=path)) from error
     if not isinstance(scan, dict):
@@ -148,6 +148,12 @@ def _lines() -> Iterator[bytes]:
         yield line
 
 
+def _parsed(data: bytes) -> Any:
+    """JSON whose strings can be written again: half a surrogate pair, which escapes can smuggle in, becomes ``?``."""
+    value = json.loads(data)
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
 def answer_line(line: bytes, number: int, library: Library, tr: Translator) -> dict[str, Any]:
     """CASES for one line of ``case find --jsonl``; a bad line gives an answer too, with its error."""
     from casebase.cases import SCHEMA
@@ -159,7 +165,7 @@ def answer_line(line: bytes, number: int, library: Library, tr: Translator) -> d
         problem = tr("case.find.too_long", limit=_LONGEST_LINE)
     else:
         try:
-            return {**library.find(Query.from_json(json.loads(line))).to_json(), "error": None}
+            return {**library.find(Query.from_json(_parsed(line))).to_json(), "error": None}
         except (ValueError, RecursionError):
             problem = tr("case.find.line_not_json")
         except CaseError as error:

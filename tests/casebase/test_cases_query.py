@@ -47,6 +47,9 @@ LIBRARY = Library._filled(Store.memory())
             None,
             "history",
         ),
+        ({"code": "P0AA6", "status": ["pendingDTC"]}, "P0AA6", None, None, "pending"),
+        ({"code": "P0AA6", "status": "2F"}, "P0AA6", None, None, "active"),
+        ({"code": "P0AA6", "status": "stored"}, "P0AA6", None, None, "confirmed"),
         ({"code": "P0AA6", "kind": ["pending"]}, "P0AA6", None, None, "pending"),
         ({"code": "P0AA6", "kind": ["stored", "pending"]}, "P0AA6", None, None, "confirmed"),
         ({"code": "P0AA6", "failure_type": 26}, "P0AA6", "1A", None, "confirmed"),
@@ -119,6 +122,17 @@ def test_a_report_says_what_was_read_and_who_was_silent() -> None:
     assert query.features == {}
 
 
+def test_an_ecu_that_stopped_half_way_was_not_read_and_is_not_silent() -> None:
+    from dataclasses import replace
+
+    from diag.facts import EcuRole, Text, Unanswered
+
+    half = Unanswered("0x7EC", Text("no answer to the codes", "未应答故障码请求"), EcuRole.BMS)
+    query = Query.from_report(replace(isolation(), unanswered=(half,)))
+    assert "bms" not in query.read
+    assert query.silent == ()
+
+
 def test_the_status_mask_of_the_ecu_counts_by_its_availability() -> None:
     from dataclasses import replace
 
@@ -157,7 +171,22 @@ def test_any_line_in_gives_a_line_out(line: bytes) -> None:
     out = answer_line(line, 3, LIBRARY, Translator("en"))
     assert out["schema"] == "huizhen.cases/1"
     assert (out["error"] is None) == (out["verdict"] is not None)
-    assert "\n" not in json.dumps(out, allow_nan=False)
+    text = json.dumps(out, allow_nan=False, ensure_ascii=False)
+    assert "\n" not in text
+    text.encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        rb'{"dtcs": ["\ud800"]}',
+        rb'{"findings": ["\udfff x"], "dtcs": ["P0AA6"]}',
+        rb'{"symptom": "\ud83d", "vehicle": {"make": "\ud800"}}',
+    ],
+)
+def test_half_a_surrogate_pair_does_no_harm(line: bytes) -> None:
+    out = answer_line(line, 1, LIBRARY, Translator("zh"))
+    json.dumps(out, ensure_ascii=False).encode()
 
 
 def test_a_line_that_is_too_long_is_answered_and_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
