@@ -25,7 +25,7 @@ def page(tmp_path):
     folder = tmp_path / "consult" / "page"
     (folder / "src").mkdir(parents=True)
     static = tmp_path / "consult" / "static"
-    write = f"const d='{static}',fs=require('fs');fs.mkdirSync(d,{{recursive:true}});fs.writeFileSync(d+'/index.html','')"
+    write = f"const d='{static}',fs=require('fs');fs.mkdirSync(d);fs.writeFileSync(d+'/index.html','')"
     script = f'node -e "{write}"'
     package = {"name": "p", "version": "0.0.0", "scripts": {"build": script}}
     (folder / "package.json").write_text(json.dumps(package))

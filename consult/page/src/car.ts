@@ -70,13 +70,13 @@ export function dtcCard(report: Report): HTMLElement {
           "summary",
           {},
           h("code", { class: "dtc-code" }, dtc.display),
-          h("span", { class: "dtc-ecu" }, ecuName(report, dtc.ecu)),
           h(
             "span",
             { class: "dtc-status" },
             ...statusOf(dtc).map(({ text, strong }) => h("span", { class: strong ? "tag strong" : "tag" }, text)),
           ),
           h("span", { class: "dtc-text" }, dtc.text ? pick(dtc.text) : say("noText")),
+          h("span", { class: "dtc-ecu" }, ecuName(report, dtc.ecu)),
         ),
         dtcDetails(dtc, report),
       ),
@@ -124,12 +124,16 @@ export function casesCard(report: Report): HTMLElement | string {
   if (!cases) return "";
   const verdict = VERDICTS[cases.verdict];
   const list = h("ol", { class: "cases" });
-  cases.matches.slice(0, 5).forEach((match, rank) => {
+  // What is less likely than one in two hundred only distracts; the best one is always shown.
+  const shown = cases.matches.filter((match, rank) => rank === 0 || match.p >= 0.005).slice(0, 5);
+  shown.forEach((match, rank) => {
     const percent = Math.round(match.p * 100);
     const bar = h("span", { class: "bar" });
     bar.style.setProperty("--p", `${percent}%`);
     const reasons = (label: string, texts: CaseMatch["because"]) =>
-      texts && texts.length > 0 ? h("p", {}, h("span", { class: "label" }, label), ` ${texts.map(pick).join(" · ")}`) : null;
+      texts && texts.length > 0
+        ? h("div", { class: "reasons" }, h("span", { class: "label" }, label), h("ul", {}, ...texts.map((text) => h("li", {}, pick(text)))))
+        : null;
     list.append(
       h(
         "li",
@@ -146,12 +150,12 @@ export function casesCard(report: Report): HTMLElement | string {
     );
   });
   const next = cases.next_test;
-  const nextText = next ? pick(next.title ?? next.text) : "";
+  const nextText = next ? [pick(next.title), pick(next.how)].filter(Boolean).join(" — ") : "";
   return card(
     say("cases"),
     "cases",
     verdict ? h("p", { class: "verdict", "data-verdict": cases.verdict }, h("span", { class: "tag" }, say(verdict))) : null,
-    cases.matches.length > 0 ? list : h("p", { class: "hint" }, say("noCases")),
+    shown.length > 0 ? list : h("p", { class: "hint" }, say("noCases")),
     nextText ? h("p", {}, h("span", { class: "label" }, say("nextTest")), ` ${nextText}`) : null,
   );
 }

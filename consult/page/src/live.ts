@@ -152,12 +152,14 @@ export class LivePanel {
 
   private firstChoice(): string[] {
     const names = this.all().map((signal) => signal.name);
+    const weakest = this.state.report.battery?.weakest?.cell;
+    const cell = names.filter((name) => weakest !== undefined && new RegExp(`cell_?voltage_?0*${weakest}$`, "i").test(name));
     const named = (this.state.report.findings ?? [])
       .flatMap((finding) => finding.evidence)
       .filter((evidence) => evidence.kind === "signal" && names.includes(evidence.ref))
       .map((evidence) => evidence.ref);
     const usual = FIRST.flatMap((pattern) => names.find((name) => pattern.test(name)) ?? []);
-    const choice = [...new Set([...named.slice(0, 3), ...usual])].slice(0, 5);
+    const choice = [...new Set([...cell, ...named.slice(0, 3), ...usual])].slice(0, 5);
     return choice.length > 0 ? choice : names.slice(0, 3);
   }
 
@@ -236,7 +238,7 @@ export class LivePanel {
         scales: { x: { time: true }, y: { range: (_, low, high) => padded(low, high) } },
         axes: [
           { ...axis, size: 24, space: 90, values: (_, splits) => splits.map(clock) },
-          { ...axis, size: 58, values: (_, splits) => splits.map((value) => ticks(value, splits)) },
+          { ...axis, size: 58, space: 22, values: (_, splits) => splits.map((value) => ticks(value, splits)) },
         ],
         series: [
           {},
@@ -403,8 +405,9 @@ function clock(seconds: number): string {
 }
 
 function ticks(value: number, splits: number[]): string {
-  const step = Math.abs((splits[1] ?? 1) - (splits[0] ?? 0));
-  const places = step > 0 ? Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9))) : 0;
+  const step = splits.length > 1 ? Math.abs((splits[1] ?? 0) - (splits[0] ?? 0)) : 0;
+  if (step === 0) return String(Number(value.toPrecision(5)));
+  const places = Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9)));
   return value.toFixed(places);
 }
 

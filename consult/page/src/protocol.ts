@@ -80,7 +80,7 @@ export interface Report {
   battery?: Battery | null;
   findings?: Finding[];
   notes?: Sentence[];
-  cases?: { verdict: string; matches: CaseMatch[]; next_test?: { title?: Sentence; text?: Sentence } | null } | null;
+  cases?: { verdict: string; matches: CaseMatch[]; next_test?: { title?: Sentence; how?: Sentence } | null } | null;
 }
 
 export interface Person {

@@ -183,12 +183,13 @@ class RoomView {
   private drawCar(): void {
     const { report, vin } = this.state;
     const vehicle = report.vehicle;
-    const name = [vehicle?.make, vehicle?.model, vehicle?.model_year].filter((part) => part !== null && part !== undefined);
     const known = Object.keys(report).length > 0;
-    const label = name.length > 0 ? name.join(" ") : known && !vin ? say("unnamedCar") : "";
+    const make = [vehicle?.make, vehicle?.model].filter(Boolean).join(" ");
+    const label = make || (known && !vin ? say("unnamedCar") : "");
     this.car.replaceChildren(
-      h("strong", {}, label),
-      vin ? h("code", { class: "vin" }, vin) : "",
+      label ? h("strong", {}, label) : "",
+      vin ? h(label ? "code" : "strong", { class: "vin" }, vin) : "",
+      vehicle?.model_year ? h("span", { class: "dim" }, String(vehicle.model_year)) : "",
       report.simulated ? h("span", { class: "simulated" }, say("simulated")) : "",
     );
     document.title = [label || vin, say("title")].filter(Boolean).join(" · ");

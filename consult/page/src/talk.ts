@@ -55,6 +55,7 @@ export class TalkPanel {
       this.input,
       h("button", { type: "submit", class: "primary" }, say("send")),
     );
+    new ResizeObserver(() => (this.log.scrollTop = this.log.scrollHeight)).observe(this.log);
     this.root = h("section", { class: "talk card", "aria-label": say("talk") }, h("h2", {}, say("talk")), this.people, this.log, this.problem, this.form);
   }
 
