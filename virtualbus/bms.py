@@ -15,6 +15,8 @@ from virtualbus.wiring import CellSampler, InsulationMeter, PackSensors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
     from virtualbus.design import Design
     from virtualbus.plant import Plant
 
@@ -93,8 +95,8 @@ class Bms(Ecu):
         self._slept_s: float | None = None
         self._counted_s = 0.0
         self._needs_ocv = True
-        self.latched_v = self.cells_v
-        self.latched_c = self.temperatures_c
+        self.latched_v: NDArray[np.float64] | None = None
+        self.latched_c: NDArray[np.float64] | None = None
 
     # -- the cycle ----------------------------------------------------------------------------------------------
 
@@ -219,7 +221,7 @@ class Bms(Ecu):
 
     def cell_group(self, group: int) -> Values:
         """Three cells of the sample that was latched at group 0, so that all 96 belong together."""
-        if group == 0:
+        if group == 0 or self.latched_v is None:
             self.latched_v = self.cells_v
         first = 3 * group
         out: Values = {"CellGroup": group}
@@ -229,7 +231,7 @@ class Bms(Ecu):
 
     def temp_group(self, group: int) -> Values:
         """Four probes of the sample latched at group 0."""
-        if group == 0:
+        if group == 0 or self.latched_c is None:
             self.latched_c = self.temperatures_c
         out: Values = {"TempGroup": group}
         for index in range(4 * group, 4 * group + 4):
