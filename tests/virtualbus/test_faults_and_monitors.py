@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from virtualbus.scenario import Scenario, find_scenario
 CONFIRMED_NOW = 0x2F
 
 
+@cache  # tests that change a car build their own
 def car(scenario: str | Scenario, seed: int = 1, seconds: float = 2.0) -> Car:
     made = Car(find_scenario(scenario) if isinstance(scenario, str) else scenario, seed)
     for _ in range(round(seconds * 100)):
@@ -56,7 +59,7 @@ def test_fault_sets_its_codes_confirmed_with_freeze_frame(scenario, expected, se
 
 def test_sound_cars_set_nothing():
     for seed in range(1, 21):
-        made = car("healthy", seed, seconds=3.0)
+        made = car.__wrapped__("healthy", seed, seconds=3.0)
         assert set_codes(made) == {}, f"seed {seed}"
         tested = [code for ecu in made.ecus.values() for code in ecu.memory.codes.values() if not code.status & 0x50]
         assert len(tested) >= 20, "most tests really ran"
