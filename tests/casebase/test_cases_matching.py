@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from hypothesis import strategies as st
 from casebase.cases import Verdict
 from casebase.library import Library
 from casebase.matching import posterior
+from casebase.nexttest import best_test, information_gain
 from casebase.query import Query
 from casebase.store import Store
 from diag.facts import Vehicle
@@ -220,8 +222,7 @@ def test_an_unlisted_failure_type_backs_off_to_the_code() -> None:
     exact, other = find({"dtcs": ["P0AA6-1A@bms"]}), find({"dtcs": ["P0AA6-11@bms"]})
     anywhere = find({"dtcs": ["P0AA6-11@brakes"]})
     values = [odds(cases, "isolation-coolant-water") for cases in (exact, other, anywhere)]
-    assert values == sorted(values, reverse=True)
-    assert values[-1] > 0
+    assert values[0] > values[1] > values[2] > 0
 
 
 def test_judgement_alone_is_never_direct_for_high_voltage_work() -> None:
@@ -245,6 +246,29 @@ def test_the_next_test_is_safe_before_it_is_quick() -> None:
     assert cases.next_test.safety.value == "none"
     assert cases.next_test.remote
     assert cases.next_test.gain_bits > 0.05
+
+
+def test_safety_goes_before_speed() -> None:
+    fixes = [(LIBRARY.get_fix(name), 0.5) for name in ("weak-cell", "sampling-line")]
+    step = best_test(fixes, 0.0, LIBRARY._tests)
+    assert step is not None
+    assert step.test_id == "neighbour-sum"
+    quick = replace(LIBRARY.get_test("cell-at-terminals"), minutes=0.1, remote=True)
+    slow = replace(LIBRARY.get_test("neighbour-sum"), minutes=300.0, remote=False)
+    step = best_test(fixes, 0.0, (quick, slow))
+    assert step is not None
+    assert step.test_id == "neighbour-sum"
+    step = best_test(fixes, 0.0, (quick,))
+    assert step is not None
+    assert step.safety.value == "hv-work"
+
+
+def test_a_test_that_tells_nothing_is_not_asked_for() -> None:
+    fix = LIBRARY.get_fix("resolver")
+    assert best_test([(fix, 1.0)], 0.0, LIBRARY._tests) is None
+    assert best_test([], 1.0, LIBRARY._tests) is None
+    assert information_gain(np.array([0.5, 0.5]), np.array([1.0, 0.0])) == pytest.approx(1.0)
+    assert information_gain(np.array([0.5, 0.5]), np.array([0.3, 0.3])) == pytest.approx(0.0)
 
 
 def test_the_json_is_the_contract() -> None:
@@ -293,6 +317,7 @@ QUESTIONS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)  # a shared machine may stall; time is measured in benchmarks/cases.py
 @given(QUESTIONS)
 def test_probabilities_are_probabilities(question: dict) -> None:
     cases = find(question)
@@ -305,12 +330,14 @@ def test_probabilities_are_probabilities(question: dict) -> None:
     assert all(match.because for match in cases.matches)
 
 
+@settings(deadline=None)  # a shared machine may stall; time is measured in benchmarks/cases.py
 @given(QUESTIONS)
 def test_everything_together_is_one(question: dict) -> None:
     result = posterior(LIBRARY.postings, Query.from_json(question), LIBRARY._scales, LIBRARY.words)
     assert float(result.p.sum()) + result.p_unknown == pytest.approx(1.0)
 
 
+@settings(deadline=None)  # a shared machine may stall; time is measured in benchmarks/cases.py
 @given(QUESTIONS, st.randoms(use_true_random=False))
 def test_order_does_not_matter(question: dict, random) -> None:
     shuffled = {key: list(value) if isinstance(value, list) else value for key, value in question.items()}
@@ -321,8 +348,8 @@ def test_order_does_not_matter(question: dict, random) -> None:
     assert find(shuffled).to_json() == find(question).to_json()
 
 
+@settings(deadline=None)  # a shared machine may stall; time is measured in benchmarks/cases.py
 @given(QUESTIONS, st.sampled_from(FIXES), st.data())
-@settings(max_examples=200)
 def test_more_matching_evidence_never_lowers_a_fix(question: dict, fix, data) -> None:
     kinds = []
     codes = [c for c in fix.codes if not any(c.code in dtc for dtc in question["dtcs"])]
