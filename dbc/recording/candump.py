@@ -1,7 +1,8 @@
 """The log format of can-utils: ``(1700000000.123456) can0 1DB#EEC0C3EA00F7619B``.
 
-Plain data frames are read in columns, many at once; whatever differs (CAN FD ``##``, remote ``#R``, error frames,
-raw DLC ``_9``, broken lines) goes line by line. Writers differ in the suffix: python-can adds `` R`` or `` T``.
+Plain data frames are read many at once (:mod:`dbc.recording.sheet`); whatever differs (CAN FD ``##``, remote ``#R``,
+error frames, raw DLC ``_9``, broken lines) goes line by line. Writers differ in the suffix: python-can adds `` R`` or
+`` T``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.recording.lines import DIGIT, HEX, KEPT_BAD_LINES, BadLine, Read, Unreadable
+from dbc.recording.lines import Read, Unreadable
+from dbc.recording.sheet import CLOSE, DOT, HASH, OPEN, Sheet, number_from_digits, read_lines
 from dbc.table import BITRATE_SWITCH, ERROR, ERROR_STATE, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["is_candump", "read"]
 
-_CHUNK: Final = 2 << 20
-_LONGEST_LINE: Final = 4096
 _RECOGNISE: Final = re.compile(rb"^\s*\(\d+(?:\.\d+)?\)\s+\S+\s+[0-9A-Fa-f]{1,8}#", re.MULTILINE)
 _LINE: Final = re.compile(
     r"\((?P<s>\d{1,11})(?:\.(?P<f>\d{1,9}))?\)\s+(?P<bus>\S{1,64})\s+(?P<id>[0-9A-Fa-f]{1,8})"
@@ -29,8 +29,8 @@ _LINE: Final = re.compile(
 )
 _ERROR_ID: Final = 0x2000_0000
 _LONGEST_BUS: Final = 64
-_PADDING: Final = 256
-_SHAPES_PER_CHUNK: Final = 64
+_MOST_BUSES: Final = 256
+_LARGEST_ID: Final = 0x1FFF_FFFF
 _LAST_SECOND: Final = 9_223_372_035
 _YEAR_2000_NS: Final = 946_684_800_000_000_000
 _MAX_SECONDS_DIGITS: Final = 10
@@ -87,88 +87,10 @@ def parse_line(line: str) -> tuple[FrameRow, str]:
     return FrameRow(t_ns, can_id, bytes.fromhex(text), flags), found["bus"]
 
 
-class _Buses:
-    """Names of buses in the order in which they appear."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def number(self, name: str) -> int:
-        try:
-            return self.names.index(name)
-        except ValueError:
-            if len(self.names) == 256:
-                raise Unreadable("more than 256 buses", "总线超过 256 条") from None
-            self.names.append(name)
-            return len(self.names) - 1
+_Shape = tuple[int, int, int, bytes]
 
 
-def _decimal(
-    buffer: NDArray[np.uint8], start: NDArray[np.int64], digits: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Numbers of a fixed count of digits, and whether they are."""
-    value = np.zeros(len(start), np.int64)
-    good = np.ones(len(start), np.bool_)
-    for k in range(digits):
-        digit = DIGIT[buffer[start + k]]
-        good &= digit != 255
-        value *= 10
-        value += digit
-    return value, good
-
-
-class _Columns:
-    """Regular lines of one shape in one chunk, as columns."""
-
-    def __init__(self, buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
-        self.buffer = buffer
-        self.starts = starts
-        self.ends = ends
-        self.good = np.ones(len(starts), np.bool_)
-
-    def expect(self, at: NDArray[np.int64], char: bytes) -> None:
-        self.good &= self.buffer[at] == char[0]
-
-    def times(self, digits: int, fraction: int) -> NDArray[np.int64]:
-        """int64 (n,): the stamps, all with the same number of digits."""
-        self.expect(self.starts, b"(")
-        seconds, good = _decimal(self.buffer, self.starts + 1, digits)
-        self.good &= good & (seconds <= _LAST_SECOND)
-        self.expect(self.starts + 1 + digits, b".")
-        part, good = _decimal(self.buffer, self.starts + 2 + digits, fraction)
-        self.good &= good
-        self.expect(self.starts + 2 + digits + fraction, b")")
-        stamps: NDArray[np.int64] = seconds * 1_000_000_000 + part * np.int64(10 ** (9 - fraction))
-        return stamps
-
-    def ids(self, at: NDArray[np.int64], digits: int) -> NDArray[np.uint32]:
-        """uint32 (n,): the hexadecimal identifiers."""
-        value = np.zeros(len(at), np.uint32)
-        for k in range(digits):
-            digit = HEX[self.buffer[at + k]]
-            self.good &= digit != 255
-            value = value << np.uint32(4) | digit
-        return value
-
-    def data(self, at: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """uint8 (n,) lengths and uint8 (n, 8) payloads of what stands from ``at`` to the end."""
-        size = self.ends - at
-        self.good &= (size <= 16) & (size % 2 == 0)
-        count = (np.clip(size, 0, 16) // 2).astype(np.uint8)
-        out = np.zeros((len(at), 8), np.uint8)
-        for k in range(8):
-            here = count > k
-            high = HEX[self.buffer[at + 2 * k]]
-            low = HEX[self.buffer[at + 2 * k + 1]]
-            self.good &= ~here | ((high < 16) & (low < 16))
-            out[:, k] = np.where(here, high << 4 | low & 15, 0)
-        return count, out
-
-
-_Key = tuple[int, int, int, bytes]
-
-
-def _shape(line: bytes) -> _Key | None:
+def _shape(line: bytes) -> _Shape | None:
     """Digits of the seconds, of the fraction and of the identifier, and the bus: what many lines share."""
     dot, close, mark = line.find(b"."), line.find(b")"), line.find(b"#")
     space = line.rfind(b" ", 0, mark)
@@ -176,129 +98,77 @@ def _shape(line: bytes) -> _Key | None:
     if not (1 <= digits <= _MAX_SECONDS_DIGITS and 1 <= fraction <= 9 and id_digits in {3, 8} and close + 2 <= space):
         return None
     bus = line[close + 1 : space + 1]
-    if not 1 <= len(bus.strip()) <= _LONGEST_BUS or len(bus.split()) != 1:
+    if not 1 <= len(bus.strip()) <= _LONGEST_BUS or len(bus) > _LONGEST_BUS + 2 or len(bus.split()) != 1:
         return None
     return digits, fraction, id_digits, bus
 
 
-def _regular(columns: _Columns, key: _Key) -> tuple[FrameTable, NDArray[np.bool_]]:
-    """Reads lines as if all had one shape; the mask says which really have."""
-    digits, fraction, id_digits, bus = key
-    t_ns = columns.times(digits, fraction)
-    after = columns.starts + 3 + digits + fraction
-    for k, char in enumerate(bus):
-        columns.good &= columns.buffer[after + k] == char
-    at = after + len(bus)
-    can_id = columns.ids(at, id_digits)
-    columns.expect(at + id_digits, b"#")
-    length, data = columns.data(at + id_digits + 1)
-    if id_digits == 8:
-        columns.good &= can_id <= 0x1FFF_FFFF
-    good = columns.good
-    n = int(np.count_nonzero(good))
-    return FrameTable(
-        t_ns[good],
-        can_id[good],
-        np.full(n, EXTENDED if id_digits == 8 else 0, np.uint8),
-        np.zeros(n, np.uint8),
-        length[good],
-        data[good],
-    ), good
-
-
-class _Reader:
-    """Reads one file chunk by chunk."""
+class _Candump:
+    """The lines of candump; collects the buses' names in the order in which they appear."""
 
     def __init__(self) -> None:
-        self.buses = _Buses()
-        self.bad: list[BadLine] = []
-        self.bad_count = 0
-        self.tables: list[FrameTable] = []
-        self.lines = 0
+        self.buses: list[str] = []
 
-    def chunk(self, content: bytes) -> None:
-        """Takes whole lines."""
-        buffer = np.frombuffer(content + b"\n" + bytes(_PADDING), np.uint8)
-        breaks = np.flatnonzero(buffer[: len(content) + 1] == 10)
-        starts = np.concatenate([np.zeros(1, np.int64), breaks[:-1] + 1])
-        ends = breaks.copy()
-        if content.endswith(b"\n"):
-            starts, ends = starts[:-1], ends[:-1]
-        for _ in range(2):
-            last = buffer[np.maximum(ends - 1, 0)]
-            ends = ends - ((ends > starts) & ((last == 13) | (last == 32)))
+    def _bus(self, name: str) -> int:
+        if name in self.buses:
+            return self.buses.index(name)
+        if len(self.buses) == _MOST_BUSES:
+            raise Unreadable("more than 256 buses", "总线超过 256 条")
+        self.buses.append(name)
+        return len(self.buses) - 1
+
+    def single(self, text: str) -> FrameRow:
+        """Reads one line of any kind."""
+        row, bus = parse_line(text)
+        return row._replace(channel=self._bus(bus))
+
+    def shaped(self, sheet: Sheet, left: NDArray[np.intp]) -> tuple[NDArray[np.intp], FrameTable] | None:
+        """Reads the plain data frames among some lines that look like the first of them."""
+        starts, ends = sheet.starts[left], sheet.ends[left]
         # python-can ends each line with " R" or " T".
-        letter = buffer[np.maximum(ends - 1, 0)]
-        marked = (ends - starts > 2) & (buffer[np.maximum(ends - 2, 0)] == 32) & ((letter == 82) | (letter == 84))
-        sent = np.where(marked & (letter == 84), np.uint8(TX), np.uint8(0))
-        bare = ends - 2 * marked
-        pieces: list[tuple[NDArray[np.intp], FrameTable]] = []
-        left = np.flatnonzero(ends > starts)
-        misses = 0
-        for _ in range(_SHAPES_PER_CHUNK):
-            if not len(left) or misses == _SHAPES_PER_CHUNK // 4:
-                break
-            first = left[0]
-            key = _shape(content[starts[first] : bare[first]])
-            read = 0
-            if key is not None:
-                table, good = _regular(_Columns(buffer, starts[left], bare[left]), key)
-                read = len(table)
-                if read:
-                    table.flags[:] |= sent[left[good]]
-                    pieces.append((left[good], self._on_bus(table, key[3])))
-                    left = left[~good]
-            if not read:
-                misses += 1
-                pieces += self._slow(content, starts, ends, left[:1])
-                left = left[1:]
-        pieces += self._slow(content, starts, ends, left)
-        if pieces:
-            rows = np.concatenate([where for where, _ in pieces])
-            self.tables.append(FrameTable.concat([table for _, table in pieces])[np.argsort(rows, kind="stable")])
-        self.lines += len(starts)
-
-    def _on_bus(self, table: FrameTable, bus: bytes) -> FrameTable:
-        number = self.buses.number(bus.decode("utf-8", "replace").strip())
-        table.channel[:] = number
-        return table
-
-    def _slow(
-        self, content: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], which: NDArray[np.intp]
-    ) -> list[tuple[NDArray[np.intp], FrameTable]]:
-        """Reads lines one by one; what cannot be read is noted."""
-        rows: list[FrameRow] = []
-        where: list[int] = []
-        for line in which.tolist():
-            raw = content[starts[line] : min(ends[line], starts[line] + _LONGEST_LINE)]
-            text = raw.replace(b"\0", b"").decode("utf-8", "replace").strip()
-            if not text:
-                continue
-            try:
-                row, bus = parse_line(text)
-                rows.append(row._replace(channel=self.buses.number(bus)))
-                where.append(line)
-            except Unreadable as exc:
-                self.bad_count += 1
-                if len(self.bad) < KEPT_BAD_LINES:
-                    self.bad.append(BadLine(self.lines + line + 1, exc.reason))
-        return [(np.array(where, np.intp), FrameTable.from_rows(rows))] if rows else []
+        letter = sheet.at(ends - 1)
+        marked = (ends - starts > 2) & (sheet.at(ends - 2) == ord(" ")) & ((letter == ord("R")) | (letter == ord("T")))
+        ends = ends - 2 * marked
+        shape = _shape(sheet.content[starts[0] : ends[0]])
+        if shape is None or len(self.buses) == _MOST_BUSES:
+            return None
+        digits, fraction, id_digits, bus = shape
+        after = 3 + digits + fraction
+        at = after + len(bus) + id_digits + 1
+        cells = sheet.cells(starts, at + 16)
+        size = ends - starts - at
+        good = (size >= 0) & (size <= 16) & (size & 1 == 0)
+        for place, code in ((0, OPEN), (1 + digits, DOT), (after - 1, CLOSE), (at - 1, HASH)):
+            good &= cells[place] == code
+        seconds, right = number_from_digits(cells[1 : 1 + digits], 10)
+        good &= right & (seconds <= _LAST_SECOND)
+        part, right = number_from_digits(cells[2 + digits : after - 1], 10)
+        good &= right
+        ids, right = number_from_digits(cells[at - 1 - id_digits : at - 1], 16)
+        good &= right & (ids <= _LARGEST_ID)
+        name = np.frombuffer(bus, np.uint8)[:, None]
+        good &= (sheet.characters(starts + after, len(bus)) == name).all(axis=0)
+        used = np.arange(16)[:, None] < size
+        good &= ((cells[at:] < 16) | ~used).all(axis=0)
+        count = int(np.count_nonzero(good))
+        if not count:
+            return None
+        data = np.where(used[::2], cells[at::2] << 4 | cells[at + 1 :: 2] & 15, 0).astype(np.uint8).T[good]
+        sent = np.where(marked & (letter == ord("T")), TX, 0)[good]
+        table = FrameTable(
+            seconds[good] * 1_000_000_000 + part[good] * 10 ** (9 - fraction),
+            ids[good].astype(np.uint32),
+            (sent | (EXTENDED if id_digits == 8 else 0)).astype(np.uint8),
+            np.full(count, self._bus(bus.strip().decode("utf-8", "replace")), np.uint8),
+            (size[good] // 2).astype(np.uint8),
+            np.ascontiguousarray(data),
+        )
+        return left[good], table
 
 
 def read(content: bytes, path: str) -> Read:  # noqa: ARG001 - every reader takes both; here no line ends the reading
     """Reads a whole file; lines that are no frames are noted and passed over."""
-    reader = _Reader()
-    at = 0
-    while at < len(content):
-        end = min(at + _CHUNK, len(content))
-        if end < len(content):
-            newline = content.rfind(b"\n", at, end)
-            if newline < 0:
-                newline = content.find(b"\n", end)
-            end = len(content) if newline < 0 else newline + 1
-        reader.chunk(content[at:end])
-        at = end
-    reader.bad.sort()
-    table = FrameTable.concat(reader.tables)
+    dialect = _Candump()
+    table, bad, count = read_lines(dialect, content)
     absolute = len(table) and int(table.t_ns[0]) >= _YEAR_2000_NS
-    return Read(table, tuple(reader.buses.names), reader.bad, reader.bad_count, start_ns=0 if absolute else None)
+    return Read(table, tuple(dialect.buses), bad, count, start_ns=0 if absolute else None)

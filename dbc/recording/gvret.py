@@ -10,18 +10,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from dbc.errors import Phrase, RecordingBroken
-from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read, Unreadable
-from dbc.table import ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
+from dbc.recording.lines import Read, Unreadable
+from dbc.recording.sheet import Sheet, number_from_digits, read_lines
+from dbc.table import CLASSIC_WIDTH, ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["is_gvret", "read"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _HEADER: Final = re.compile(
-    rb"^(?:\xef\xbb\xbf)?\s*\"?time ?stamp\"?\s*[,;]\s*\"?id\"?\s*[,;][^\n\r]*\"?(?:len|dlc)\"?\s*[,;]?",
+    rb"^(?:\xef\xbb\xbf)?\s*(?P<stamp>\"?time ?stamp\"?)\s*[,;]\s*\"?id\"?\s*[,;][^\n\r]*\"?(?:len|dlc)\"?\s*[,;]?",
     re.IGNORECASE | re.MULTILINE,
 )
 _TRUE: Final = frozenset({"true", "1", "yes"})
@@ -29,6 +34,11 @@ _FALSE: Final = frozenset({"false", "0", "no", ""})
 _MAX_T: Final = 1 << 63
 _DATA: Final = re.compile(r"d(?:ata)?(\d+)")
 _ERROR_ID: Final = 0x2000_0000
+_LARGEST_ID: Final = 0x1FFF_FFFF
+_LARGEST_STANDARD: Final = 0x7FF
+_TIME_DIGITS: Final = 16
+_LARGEST_US: Final = 9_223_372_036_854_775
+_LONGEST_SHAPE: Final = 200
 
 
 def is_gvret(head: bytes) -> bool:
@@ -72,7 +82,7 @@ class _Columns:
             can_id, flags = can_id & 0x1FFF_FFFF, ERROR
         if not 0 <= can_id <= 0x1FFF_FFFF:
             raise Unreadable("an identifier above 29 bits", "标识符超过 29 位")
-        if self._is_extended(fields, can_id):
+        if can_id > _LARGEST_STANDARD or self.says_extended(fields):
             flags |= EXTENDED
         if self.direction is not None and len(fields) > self.direction:
             flags |= TX if fields[self.direction].strip().strip('"').lower().startswith("t") else 0
@@ -94,9 +104,12 @@ class _Columns:
             raise Unreadable("a data byte above FF", "数据字节超过 FF")
         return FrameRow(t_us * 1000, can_id, bytes(data), flags | (FD if length > 8 else 0), bus)
 
-    def _is_extended(self, fields: Sequence[str], can_id: int) -> bool:
-        if can_id > 0x7FF:
-            return True
+    def says_extended(self, fields: Sequence[str]) -> bool:
+        """Whether the line calls its identifier extended.
+
+        Raises:
+            Unreadable: it says neither yes nor no.
+        """
         if self.extended is None or len(fields) <= self.extended:
             return False
         word = fields[self.extended].strip().strip('"').lower()
@@ -124,32 +137,97 @@ def _number(text: str, base: int, en: str, zh: str) -> int:
     raise Unreadable(f"the {en} is no number", f"{zh}不是数字")
 
 
+class _Gvret:
+    """The lines below a header line."""
+
+    def __init__(self, columns: _Columns, separator: str) -> None:
+        self.columns = columns
+        self.separator = separator
+
+    def single(self, text: str) -> FrameRow:
+        """Reads one line of any kind."""
+        return self.columns.row(text.split(self.separator))
+
+    def shaped(self, sheet: Sheet, left: NDArray[np.intp]) -> tuple[NDArray[np.intp], FrameTable] | None:
+        """Reads the lines that differ from the first of them only in time, identifier and data."""
+        line = sheet.line(int(left[0]))
+        try:
+            fields = line.decode("ascii").split(self.separator)
+            row = self.columns.row(fields)
+        except (UnicodeDecodeError, Unreadable):
+            return None
+        columns = self.columns
+        begins = [0]
+        for field in fields:
+            begins.append(begins[-1] + len(field) + 1)
+        signed = fields[columns.time].startswith("-")
+        time = slice(begins[columns.time] + signed, begins[columns.time + 1] - 1)
+        can_id = slice(begins[columns.can_id], begins[columns.can_id + 1] - 1)
+        bytes_at = begins[columns.data : columns.data + len(row.data)]
+        plain = (
+            row.flags & (REMOTE | ERROR | FD) == 0
+            and 1 <= time.stop - time.start <= _TIME_DIGITS
+            and 1 <= can_id.stop - can_id.start <= 8
+            and len(line) <= _LONGEST_SHAPE
+            and all(len(text) == 2 for text in fields[columns.data : columns.data + len(row.data)])
+        )
+        if not plain:
+            return None
+        rows = left[sheet.ends[left] - sheet.starts[left] == len(line)]
+        starts = sheet.starts[rows]
+        cells = sheet.cells(starts, len(line))
+        fixed = np.ones(len(line), np.bool_)
+        fixed[time] = fixed[can_id] = False
+        for at in bytes_at:
+            fixed[at : at + 2] = False
+        same = np.frombuffer(line, np.uint8)[fixed]
+        good = (sheet.characters(starts, len(line))[fixed] == same[:, None]).all(axis=0)
+        t_us, right = number_from_digits(cells[time], 10)
+        good &= right & (t_us <= _LARGEST_US)
+        ids, right = number_from_digits(cells[can_id], 16)
+        good &= right & (ids <= _LARGEST_ID)
+        data = np.zeros((len(rows), CLASSIC_WIDTH), np.uint8)
+        for number, at in enumerate(bytes_at):
+            good &= (cells[at] < 16) & (cells[at + 1] < 16)
+            data[:, number] = cells[at] << 4 | cells[at + 1] & 15
+        extended = columns.says_extended(fields) | (ids > _LARGEST_STANDARD)
+        flags = np.where(extended, EXTENDED, 0) | row.flags & ~EXTENDED
+        count = int(np.count_nonzero(good))
+        table = FrameTable(
+            t_us[good] * (-1000 if signed else 1000),
+            ids[good].astype(np.uint32),
+            flags[good].astype(np.uint8),
+            np.full(count, row.channel, np.uint8),
+            np.full(count, len(row.data), np.uint8),
+            data[good],
+        )
+        return rows[good], table
+
+
 def read(content: bytes, path: str) -> Read:
     """Reads a whole file; lines that are no frames are noted and passed over.
 
     Raises:
         RecordingBroken: the header line lacks a column that is needed.
     """
-    text = content.removeprefix(_BOM).replace(b"\0", b"").decode("utf-8", "replace")
-    lines = re.split(r"\r\n|\n|\r", text)
-    start = next(at for at, line in enumerate(lines) if _HEADER.match(line.encode()))
-    separator = ";" if lines[start].count(";") > lines[start].count(",") else ","
+    content = content.removeprefix(_BOM)
+    found = _HEADER.search(content)
+    if found is None:
+        raise RecordingBroken(path, Phrase("the header", "表头"), Phrase("no header line", "没有表头行"))
+    # Old Macs and some tools end lines with a lone CR.
+    if b"\n" not in content[found.start() :]:
+        content = content.replace(b"\r", b"\n")
+    begin = content.rfind(b"\n", 0, found.start("stamp")) + 1
+    end = content.find(b"\n", found.start("stamp"))
+    end = len(content) if end < 0 else end
+    header = content[begin:end].replace(b"\0", b"").decode("utf-8", "replace")
+    before = content.count(b"\n", 0, end) + 1
+    separator = ";" if header.count(";") > header.count(",") else ","
     try:
-        columns = _Columns(lines[start].split(separator))
+        columns = _Columns(header.split(separator))
     except KeyError as exc:
-        place = Phrase(f"line {start + 1}", f"第 {start + 1} 行")
+        place = Phrase(f"line {before}", f"第 {before} 行")
         raise RecordingBroken(path, place, Phrase(f"no column {exc.args[0]}", f"缺少列 {exc.args[0]}")) from exc
-    rows: list[FrameRow] = []
-    bad: list[BadLine] = []
-    count = 0
-    for number, line in enumerate(lines[start + 1 :], start=start + 2):
-        if not line.strip():
-            continue
-        try:
-            rows.append(columns.row(line.split(separator)))
-        except Unreadable as exc:
-            count += 1
-            if len(bad) < KEPT_BAD_LINES:
-                bad.append(BadLine(number, exc.reason))
-    names = tuple(str(bus) for bus in range(max((row.channel for row in rows), default=-1) + 1))
-    return Read(FrameTable.from_rows(rows), names, bad, count)
+    table, bad, count = read_lines(_Gvret(columns, separator), content[end + 1 :], before)
+    names = tuple(str(bus) for bus in range(int(table.channel.max()) + 1 if len(table) else 0))
+    return Read(table, names, bad, count)

@@ -5,26 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
-
 from dbc.errors import Phrase
 
 if TYPE_CHECKING:
     from dbc.table import FrameTable
 
-__all__ = ["DIGIT", "HEX", "KEPT_BAD_LINES", "BadLine", "Read", "Unreadable"]
+__all__ = ["KEPT_BAD_LINES", "BadLine", "Read", "Unreadable"]
 
 KEPT_BAD_LINES: Final = 100
 """So many bad lines are kept with their reasons; all are counted."""
-
-HEX: Final = np.full(256, 255, np.uint8)
-"""Value of a hexadecimal digit by its character, 255 for any other character."""
-HEX[np.frombuffer(b"0123456789", np.uint8)] = np.arange(10)
-HEX[np.frombuffer(b"abcdef", np.uint8)] = np.arange(10, 16)
-HEX[np.frombuffer(b"ABCDEF", np.uint8)] = np.arange(10, 16)
-
-DIGIT: Final = np.where(HEX < 10, HEX, 255).astype(np.uint8)
-"""Value of a decimal digit by its character, 255 for any other character."""
 
 
 class BadLine(NamedTuple):

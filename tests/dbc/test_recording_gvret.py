@@ -77,6 +77,35 @@ def test_bad_lines_are_located_with_their_reason(line: str, reason: str) -> None
     assert recording.table.can_id.tolist() == [1, 2]
 
 
+@st.composite
+def csv_lines(draw: st.DrawFn) -> str:
+    stamp = draw(st.sampled_from([str(draw(st.integers(-(10**16), 10**16))), "1700000000000000", "12", "x"]))
+    can_id = draw(st.sampled_from(["000007E8", "7E8", "18DAF110", "00000123", "20000001", "800", "XYZ"]))
+    extended = draw(st.sampled_from(["false", "false", "true", "TRUE", "1", "0", "maybe"]))
+    direction = draw(st.sampled_from(["Rx", "Rx", "Tx"]))
+    data = draw(st.binary(max_size=8))
+    length = draw(st.sampled_from([len(data), len(data), len(data), 8, 65]))
+    form = draw(st.sampled_from(["%02X", "%02x", "%X"]))
+    texts = [form % byte for byte in data]
+    tail = draw(st.sampled_from(["", ",", ",,,", " ", "\r", "\0"]))
+    return ",".join([stamp, can_id, extended, direction, draw(st.sampled_from("01")), str(length), *texts]) + tail
+
+
+@settings(deadline=None)
+@given(st.lists(csv_lines(), max_size=25))
+def test_columns_agree_with_single_lines(lines: list[str]) -> None:
+    together = recording_from_bytes((NEW + "\n".join(lines)).encode(), "x.csv")
+    wanted: list[FrameRow] = []
+    bad: list[int] = []
+    for number, line in enumerate(lines, start=2):
+        alone = recording_from_bytes((NEW + "noise\n" * 30 + line).encode(), "x.csv")
+        wanted += alone.table.rows()
+        if alone.bad_line_count == 31:
+            bad.append(number)
+    assert list(together.table.rows()) == wanted
+    assert [line.line for line in together.bad_lines] == bad
+
+
 def test_the_same_drive_in_two_dialects(shared: Path) -> None:
     log = open_recording(shared / "data/savvycan/candump.log")
     csv = open_recording(shared / "data/savvycan/GVRET_Log.csv")
