@@ -47,6 +47,10 @@ _LARGEST_RECORD: Final = 1 << 16
 _INTEGERS: Final = frozenset({0, 1, 2, 3})
 _FLOATS: Final = {(4, 32): "<f4", (4, 64): "<f8", (5, 32): ">f4", (5, 64): ">f8"}
 _LOCAL_TIME: Final = 0x01
+_FIRST_LOOK: Final = 64
+_RUN_WORTH_IT: Final = 16
+_RUN_PATIENCE: Final = 64
+"""Records to go one by one after a run that was not worth it."""
 
 
 def is_mf4(head: bytes) -> bool:
@@ -105,6 +109,107 @@ def _values_from_stream(stream: bytes) -> _Values:
     return _Values(content, np.array(places, np.int64), np.array(sizes, np.int64))
 
 
+class _Walk:
+    """Finds the records of an unsorted data group.
+
+    Where one record ends only the record itself says, so this goes record by record; but a bus that repeats itself
+    makes the same two records again and again, and a run of them is taken at once.
+    """
+
+    def __init__(self, stream: bytes, content: NDArray[np.uint8], id_size: int, groups: Sequence[Group]) -> None:
+        self.stream = stream
+        self.content = content
+        self.id_size = id_size
+        self.at = 0
+        self.sizes = {group.record_id: -1 if group.variable else group.size for group in groups}
+        self._found: dict[int, tuple[list[int], list[int]]] = {group.record_id: ([], []) for group in groups}
+        self._runs: dict[int, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {g.record_id: [] for g in groups}
+
+    def _record(self, at: int) -> tuple[int, int, int] | None:
+        """Number, beginning and size of the record at a place; None when it is not whole."""
+        begin = at + self.id_size
+        if begin > len(self.stream):
+            return None
+        number = int.from_bytes(self.stream[at:begin], "little")
+        size = self.sizes.get(number)
+        if size is None:
+            return number, begin, -1
+        if size < 0:
+            size = int.from_bytes(self.stream[begin : begin + 4], "little")
+            begin += 4
+        return (number, begin, size) if begin + size <= len(self.stream) else None
+
+    def run(self) -> int | None:
+        """Walks to the end, or to a record number that no group has, which is returned."""
+        wait = 0
+        while self.at < len(self.stream):
+            wait -= 1
+            if wait < 0:
+                taken = self._repeat()
+                wait = 0 if taken >= _RUN_WORTH_IT else _RUN_PATIENCE
+                if taken:
+                    continue
+            record = self._record(self.at)
+            if record is None:
+                break
+            number, begin, size = record
+            if size < 0:
+                return number
+            starts, sizes = self._found[number]
+            starts.append(begin)
+            sizes.append(size)
+            self.at = begin + size
+        return None
+
+    def _repeat(self) -> int:
+        """Takes all repetitions of the next two records; says how many there were."""
+        first = self._record(self.at)
+        if first is None or first[2] < 0:
+            return 0
+        second = self._record(first[1] + first[2])
+        if second is None or second[2] < 0:
+            return 0
+        period = second[1] + second[2] - self.at
+        if period <= 0:
+            return 0
+        middle = first[1] + first[2] - self.at
+        heads = [*range(first[1] - self.at), *range(middle, second[1] - self.at)]
+        most = (len(self.stream) - self.at) // period
+        rows = self.content[self.at : self.at + most * period].reshape(most, period)
+        count, step = 1, _FIRST_LOOK
+        while count < most:
+            ahead = rows[count : count + step, heads]
+            same = (ahead == rows[0, heads]).all(axis=1)
+            if not same.all():
+                count += int(np.argmin(same))
+                break
+            count += len(same)
+            step *= 2
+        steps = np.arange(count, dtype=np.int64) * period
+        for number, begin, size in (first, second):
+            self._flush(number)
+            self._runs[number].append((begin + steps, np.full(count, size, np.int64)))
+        self.at += count * period
+        return count
+
+    def _flush(self, number: int) -> None:
+        starts, sizes = self._found[number]
+        if starts:
+            self._runs[number].append((np.array(starts, np.int64), np.array(sizes, np.int64)))
+            starts.clear()
+            sizes.clear()
+
+    def records(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64 (n,) beginnings and int64 (n,) sizes of a group's records, in the file's order."""
+        self._flush(number)
+        runs = self._runs[number]
+        if not runs:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        starts = np.concatenate([part for part, _ in runs])
+        order = np.argsort(starts, kind="stable")
+        return starts[order], np.concatenate([part for _, part in runs])[order]
+
+
 class _Records:
     """The records of one data group, sorted out by their group."""
 
@@ -125,33 +230,15 @@ class _Records:
 
     def _sort_out(self, stream: bytes, id_size: int, groups: Sequence[Group]) -> None:
         """Walks through records that carry the number of their group."""
-        sizes = {group.record_id: -1 if group.variable else group.size for group in groups}
-        found: dict[int, list[int]] = {group.record_id: [] for group in groups}
-        lengths: dict[int, list[int]] = {group.record_id: [] for group in groups}
-        at, end = 0, len(stream)
-        while at + id_size <= end:
-            number = stream[at] if id_size == 1 else int.from_bytes(stream[at : at + id_size], "little")
-            size = sizes.get(number)
-            if size is None:
-                if not self.file.unfinished:
-                    raise self.file.broken(at, f"unknown record number {number}", f"未知的记录号 {number}")
-                break
-            begin = at + id_size
-            if size < 0:
-                size = int.from_bytes(stream[begin : begin + 4], "little")
-                begin += 4
-                lengths[number].append(size)
-            if begin + size > end:
-                del lengths[number][len(found[number]) :]
-                break
-            found[number].append(begin)
-            at = begin + size
-        self.rest = end - at
+        walk = _Walk(stream, self.content, id_size, groups)
+        unknown = walk.run()
+        if unknown is not None and not self.file.unfinished:
+            raise self.file.broken(walk.at, f"unknown record number {unknown}", f"未知的记录号 {unknown}")
+        self.rest = len(stream) - walk.at
         for group in groups:
-            starts = np.array(found[group.record_id], np.int64)
+            starts, sizes = walk.records(group.record_id)
             if group.variable:
-                sizes_of = np.array(lengths[group.record_id], np.int64)
-                self.values[group.address] = _Values(self.content, starts, sizes_of)
+                self.values[group.address] = _Values(self.content, starts, sizes)
             else:
                 self.fixed[group.address] = starts
 
