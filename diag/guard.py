@@ -139,7 +139,8 @@ end high voltage, and E200 to E2FF (safety system), never belong here."""
 _FORBIDDEN_ROUTINES: Final = range(0xE200, 0xE300)
 
 _DIAGNOSTIC_11: Final = range(0x700, 0x800)
-_DIAGNOSTIC_29: Final = range(0x18DA_0000, 0x18DC_0000)
+_TESTER_29: Final = 0x18DA_00F1
+_FUNCTIONAL_29: Final = 0x18DB_33F1
 _FILLS: Final = frozenset({0x00, 0x55, 0xAA, 0xCC, 0xFF})
 """What may follow the message in a frame: one of the usual padding bytes, and only one kind."""
 
@@ -373,8 +374,11 @@ def _routine(payload: bytes) -> Rule | None:
 
 def _place_complaint(target: Target, rule: Rule) -> Text | None:
     """Why nothing of this kind may go to this identifier; None when it may."""
-    allowed = _DIAGNOSTIC_29 if target.extended else _DIAGNOSTIC_11
-    if target.request_id not in allowed or target.request_id == target.response_id:
+    if target.extended:
+        is_known = target.request_id & ~0xFF00 == _TESTER_29 or target.request_id == _FUNCTIONAL_29
+    else:
+        is_known = target.request_id in _DIAGNOSTIC_11
+    if not is_known or target.request_id == target.response_id:
         return Text("an identifier that is not for diagnostics", "非诊断用标识符")
     if not target.extended and 0x7E8 <= target.request_id <= 0x7EF:
         return Text("an identifier on which ECUs answer", "ECU 应答用标识符")

@@ -382,7 +382,7 @@ class IsoTpLink:
             try:
                 await self._send(request_id, data, conversation.target)
             except RefusedByPolicy as refusal:
-                _LOG.warning("%s", refusal)
+                _LOG.debug("%s", refusal)
                 conversation.abort(request_id, Text("the guard refused flow control", "流控帧被拒绝发送"))
 
     @asynccontextmanager

@@ -84,7 +84,9 @@ def test_a_wrong_length_hides_nothing(text):
 @pytest.mark.parametrize(
     "target",
     [Target(0x123, 0x456), Target(0x7E8, 0x7E0), Target(0x7E4, 0x7E4), Target(0x1CECFF00, 0x18DAF110, extended=True),
-     Target(0x18FEF100, 0x18DAF110, extended=True), Target(0x7DF, None, extended=True), Target(0x6FF, None)],
+     Target(0x18FEF100, 0x18DAF110, extended=True), Target(0x7DF, None, extended=True), Target(0x6FF, None),
+     Target(0x18DAF110, 0x18DA10F1, extended=True), Target(0x18DA1033, 0x18DA3310, extended=True),
+     Target(0x18DBFFF1, None, extended=True)],
 )  # fmt: skip
 def test_nothing_goes_to_identifiers_that_are_not_for_diagnostics(target):
     with pytest.raises(RefusedByPolicy):
@@ -222,6 +224,13 @@ def test_a_long_request_goes_piece_by_piece_and_only_when_asked_for():
     refuse("2195F188CC2EF190")
     guard.check_frame(0x7E4, bytes.fromhex("2195F188CCCCCCCC"))
     refuse("2295F188CCCCCCCC")
+
+
+def test_a_request_to_all_ecus_fits_one_frame_or_does_not_go():
+    guard = TransmitGuard()
+    guard.open(bytes.fromhex("22F190F18CF195F188"), OBD_FUNCTIONAL)
+    with pytest.raises(RefusedByPolicy):
+        guard.check_frame(0x7DF, bytes.fromhex("100922F190F18CF1"))
 
 
 def test_the_log_keeps_what_left_and_what_did_not_and_is_bounded():

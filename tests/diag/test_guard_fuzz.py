@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import queue
+import random
 from collections import Counter
 
 import can
@@ -26,14 +27,37 @@ from diag.request import IsoTpLink, Timing
 CHANNELS = itertools.count()
 
 
+SUBS_19 = {
+    0x01: 3, 0x02: 3, 0x03: 2, 0x04: 6, 0x05: 3, 0x06: 6, 0x07: 4, 0x08: 4, 0x09: 5, 0x0A: 2, 0x0B: 2, 0x0C: 2,
+    0x0D: 2, 0x0E: 2, 0x0F: 3, 0x10: 6, 0x11: 3, 0x12: 3, 0x13: 3, 0x14: 2, 0x15: 2, 0x16: 3, 0x17: 4, 0x18: 7,
+    0x19: 7, 0x1A: 3, 0x42: 5, 0x55: 3, 0x56: 4,
+}  # fmt: skip
+
+
+def reading_fits(payload: bytes) -> bool:
+    """Whether a request of class A has a length that standards/uds.md and obd2.md give it."""
+    sid, size = payload[0], len(payload)
+    if sid in (0x01, 0x06, 0x09):
+        return 2 <= size <= 7
+    if sid == 0x02:
+        return size in (3, 5, 7)
+    if sid == 0x19:
+        return size > 1 and SUBS_19.get(payload[1] & 0x7F) == size
+    if sid == 0x22:
+        return size >= 3 and size % 2 == 1
+    if sid == 0x3E:
+        return size == 2 and payload[1] & 0x7F == 0
+    return size == {0x03: 1, 0x07: 1, 0x0A: 1, 0x10: 2, 0x24: 3}[sid]
+
+
 def design_class(payload: bytes) -> str:
     """Class of a request by DESIGN.md §2, written down a second time."""
     sid = payload[0] if payload else None
     sub = payload[1] & 0x7F if len(payload) > 1 else None
-    if sid in (0x01, 0x02, 0x03, 0x06, 0x07, 0x09, 0x0A, 0x19, 0x22, 0x24, 0x3E):
-        return "A"
+    if sid in (0x01, 0x02, 0x03, 0x06, 0x07, 0x09, 0x0A, 0x19, 0x22, 0x24, 0x3E) or (sid == 0x10 and sub == 1):
+        return "A" if reading_fits(payload) else "refused"
     if sid == 0x10:
-        return {1: "A", 3: "B", 2: "D"}.get(sub, "refused")
+        return {3: "B", 2: "D"}.get(sub, "refused")
     if sid in (0x14, 0x04, 0x85, 0x28, 0x23, 0x2A, 0x2C):
         return "B"
     if sid in (0x11, 0x2F):
@@ -43,6 +67,13 @@ def design_class(payload: bytes) -> str:
     if sid in (0x29, 0x2E, 0x34, 0x35, 0x36, 0x37, 0x38, 0x3D):
         return "D"
     return "refused"  # 31 too: no routine is named
+
+
+def is_for_diagnostics(can_id: int, extended: bool) -> bool:
+    """Identifiers of standards/obd2.md §1, and the makers' own from 0x700 on."""
+    if extended:
+        return can_id == 0x18DB33F1 or (can_id >> 16 == 0x18DA and can_id & 0xFF == 0xF1)
+    return 0x700 <= can_id <= 0x7FF and not 0x7E8 <= can_id <= 0x7EF
 
 
 def physical_id(response_id: int, extended: bool) -> int:
@@ -75,13 +106,14 @@ class Judge:
         getattr(self, f"on_{event[0]}")(*event[1:])
 
     def on_open(self, key: int, target: Target, payload: bytes) -> None:
-        self.live.append({"key": key, "target": target, "payload": payload, "sent": 0, "seq": 1, "earned": Counter()})
+        live = {"key": key, "target": target, "payload": payload, "sent": 0, "seq": 1, "earned": Counter()}
+        self.live.append({**live, "cleared": False})
 
     def on_close(self, key: int) -> None:
         self.live = [exchange for exchange in self.live if exchange["key"] != key]
 
     def on_ecu(self, can_id: int, extended: bool, data: bytes) -> None:
-        if not data or data[0] >> 4 != 1 or len(data) < 8:
+        if len(data) < 3:
             return
         for exchange in self.live:
             target = exchange["target"]
@@ -91,7 +123,10 @@ class Judge:
                 mine = can_id == target.response_id
             else:
                 mine = can_id >> 8 == 0x18DAF1 if extended else 0x7E8 <= can_id <= 0x7EF
-            if mine:
+            if mine and data[0] == 0x30:
+                exchange["cleared"] |= exchange["sent"] > 0
+            service = data[6:7] if data[:2] == b"\x10\x00" else data[2:3]
+            if mine and data[0] >> 4 == 1 and exchange["sent"] and service == bytes([exchange["payload"][0] | 0x40]):
                 physical = target.request_id if target.response_id is not None else physical_id(can_id, extended)
                 exchange["earned"][physical] += 700
 
@@ -100,85 +135,118 @@ class Judge:
         shown = f"{can_id:X} {data.hex()}"
         assert not remote, f"a remote frame left: {shown}"
         assert data, f"an empty frame left: {shown}"
+        assert is_for_diagnostics(can_id, extended), f"not for diagnostics: {shown}"
         assert any(self.explains(exchange, can_id, extended, data) for exchange in self.live), f"unexplained: {shown}"
 
     def explains(self, exchange: dict, can_id: int, extended: bool, data: bytes) -> bool:
-        target, payload = exchange["target"], exchange["payload"]
+        target, payload, sent = exchange["target"], exchange["payload"], exchange["sent"]
         if extended != target.extended or design_class(payload) not in self.granted:
             return False
         if data[0] >> 4 == 3:
-            exchange["earned"][can_id] -= 1
-            return exchange["earned"][can_id] >= 0
+            fits = exchange["earned"][can_id] > 0 and len(set(data[3:])) < 2
+            exchange["earned"][can_id] -= fits
+            return fits
         if can_id != target.request_id:
             return False
         if data[0] >> 4 == 0:
-            is_first = exchange["sent"] == 0
-            exchange["sent"] = len(payload)
-            return is_first and data[0] == len(payload) and data[1 : 1 + len(payload)] == payload
-        if data[0] >> 4 == 1:
-            is_first = exchange["sent"] == 0 and target.response_id is not None
-            exchange["sent"] = 6
-            return (
-                is_first
-                and data[:2] == bytes([0x10 | len(payload) >> 8, len(payload) & 0xFF])
-                and (data[2:] == payload[:6])
-            )
-        sent, seq = exchange["sent"], exchange["seq"]
-        part = payload[sent : sent + 7]
-        exchange["sent"], exchange["seq"] = sent + len(part), (seq + 1) & 15
-        return bool(part) and sent > 0 and data[0] == 0x20 | seq and data[1 : 1 + len(part)] == part
+            wanted, size = bytes([len(payload)]) + payload, len(payload)
+            fits = sent == 0
+        elif data[0] >> 4 == 1:
+            wanted, size = bytes([0x10 | len(payload) >> 8, len(payload) & 0xFF]) + payload[:6], 6
+            fits = sent == 0 and target.response_id is not None and len(payload) > 7
+        else:
+            wanted, size = bytes([0x20 | exchange["seq"]]) + payload[sent : sent + 7], len(payload[sent : sent + 7])
+            fits = exchange["cleared"] and sent > 0 and size > 0
+        fits = fits and data.startswith(wanted) and len(set(data[len(wanted) :])) < 2
+        if fits:
+            exchange["seq"] = (exchange["seq"] + (data[0] >> 4 == 2)) & 15
+            exchange["sent"] = sent + size
+        return fits
 
 
-TARGETS = st.sampled_from(
-    [
-        Target.physical(0x7E0), Target.physical(0x7E4), Target.physical(0x74C, 0x75C), Target.functional(),
-        Target.functional(0x18DB33F1), Target.physical(0x18DA10F1), Target(0x123, 0x7E8), Target(0x7E8, 0x7E0),
-    ]
-)  # fmt: skip
-LIKELY = [
-    "0100", "0902", "03", "04", "0800", "1001", "1002", "1003", "1081", "1101", "14FFFFFF", "1902AF", "19040AA61AFF",
-    "22F190", "22F190F18CF195F188", "2701", "275F", "2760", "2EF19000", "2FD00103", "3101E200", "3101FF00", "3E80",
-    "280301", "3400", "8502", "FF", "7F0000", "62F190",
+TARGETS = [
+    Target.physical(0x7E0), Target.physical(0x7E4), Target.physical(0x74C, 0x75C), Target.functional(),
+    Target.functional(0x18DB33F1), Target.physical(0x18DA10F1), Target(0x123, 0x7E8), Target(0x7E8, 0x7E0),
+    Target(0x18DAF110, 0x18DA10F1, extended=True),
 ]  # fmt: skip
-PAYLOADS = st.one_of(st.sampled_from([bytes.fromhex(text) for text in LIKELY]), st.binary(max_size=20))
-IDS = st.sampled_from([0x7DF, 0x7E0, 0x7E4, 0x7E8, 0x7EC, 0x74C, 0x75C, 0x100, 0x18DB33F1, 0x18DA10F1, 0x18DAF110])
-RAW = st.one_of(
-    st.builds(lambda body: (bytes([len(body)]) + body).ljust(8, b"\xcc"), PAYLOADS.filter(lambda body: len(body) < 8)),
-    st.sampled_from([bytes.fromhex(t) for t in ("300000CCCCCCCCCC", "3000", "310000", "2141424344454647", "1014")]),
-    st.binary(max_size=8),
-)
-FRAMES = st.builds(
-    lambda can_id, data, remote: Frame(can_id, data, extended=can_id > 0x7FF, remote=remote),
-    IDS, RAW, st.integers(0, 9).map(lambda n: n == 0),
-)  # fmt: skip
-ANSWERS = st.one_of(
-    RAW,
-    st.builds(
-        lambda sid, size, rest: bytes([0x10 | size >> 8, size & 0xFF, sid | 0x40]) + rest,
-        st.sampled_from([0x01, 0x09, 0x19, 0x22, 0x10]), st.integers(8, 4095), st.binary(min_size=5, max_size=5),
-    ),
-    st.builds(lambda seq, rest: bytes([0x20 | seq]) + rest, st.integers(0, 15), st.binary(min_size=7, max_size=7)),
-    st.builds(lambda fs, bs: bytes([0x30 | fs, bs, 0]), st.integers(0, 3), st.integers(0, 2)),
-    st.builds(lambda sid, nrc: bytes([3, 0x7F, sid, nrc]), st.integers(0, 255), st.sampled_from([0x78, 0x21, 0x31])),
-)  # fmt: skip
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("request"), TARGETS, PAYLOADS),
-        st.tuples(st.just("send"), FRAMES),
-        st.tuples(st.just("ecu"), IDS, ANSWERS, st.sampled_from([1, 1, 1, 40])),
-        st.tuples(st.just("wait")),
-    ),
-    min_size=1,
-    max_size=25,
-)
+PAYLOADS = [bytes.fromhex(text) for text in (
+    "0100", "010C0D05", "0902", "03", "04", "0800", "1001", "1002", "1003", "1081", "1082", "1101", "14FFFFFF",
+    "1902AF", "19040AA61AFF", "22F190", "22F190F18CF195F188", "22F1", "2701", "275F", "2760", "2EF19000", "2FD00103",
+    "3101E200", "3101FF00", "3103FF00", "3E80", "3E01", "280301", "3400", "8502", "FF", "7F0000", "62F190", "0A00",
+)]  # fmt: skip
+IDS = [0x7DF, 0x7E0, 0x7E4, 0x7E8, 0x7EC, 0x74C, 0x75C, 0x100, 0x18DB33F1, 0x18DA10F1, 0x18DAF110]
+NOISE = range(256)
+
+
+def some_bytes(dice: random.Random, most: int) -> bytes:
+    return bytes(dice.choice(NOISE) for _ in range(dice.randint(0, most)))
+
+
+def scene(dice: random.Random) -> list[tuple]:
+    """A few steps around one or two targets and payloads, so that what is sent and answered meets what is open."""
+    targets = [dice.choice([*TARGETS[:6], *TARGETS]) for _ in range(dice.randint(1, 2))]
+    reading = [payload for payload in PAYLOADS if design_class(payload) == "A"]
+    payloads = [dice.choice([*reading * 2, *PAYLOADS, some_bytes(dice, 12)]) for _ in range(dice.randint(1, 2))]
+    return [step(dice, dice.choice(targets), dice.choice(payloads)) for _ in range(dice.randint(4, 24))]
+
+
+def step(dice: random.Random, target: Target, payload: bytes) -> tuple:
+    kind = dice.choice(["request", "request", "send", "send", "send", "ecu", "ecu", "wait"])
+    if kind == "request":
+        return kind, target, payload
+    if kind == "wait":
+        return (kind,)
+    return say(dice, target, payload) if kind == "send" else answer(dice, target, payload)
+
+
+def say(dice: random.Random, target: Target, payload: bytes) -> tuple:
+    """A frame that a tester with a fault might send: right, nearly right, or noise."""
+    rest = some_bytes(dice, 8)
+    fill = dice.choice([b"\xcc", b"\x00", b"\xaa", b"\x12"])
+    if len(payload) > 7:
+        whole = bytes([0x10, len(payload)]) + payload[:6]
+        more = (b"\x21" + payload[6:13]).ljust(8, fill)
+    else:
+        whole = (bytes([len(payload)]) + payload).ljust(8, fill)
+        more = bytes([len(payload)]) + payload
+    flow = b"\x30\x00\x00"
+    data = dice.choice([whole, whole, more, more, flow, flow + rest[:5], whole[:-1] + rest[:1], more + rest, rest])[:8]
+    can_id = dice.choice([target.request_id] * 12 + IDS)
+    extended = can_id > 0x7FF or dice.randint(0, 19) == 0
+    return "send", Frame(can_id, data, extended=extended, remote=dice.randint(0, 19) == 0)
+
+
+def answer(dice: random.Random, target: Target, payload: bytes) -> tuple:
+    """A frame of a hostile ECU: an answer, another's answer, flow control at any time, storms, noise."""
+    can_id = dice.choice([target.response_id or (0x18DAF110 if target.extended else 0x7E8)] * 12 + IDS)
+    service = (payload[:1] or b"\0")[0] | 0x40
+    rest = some_bytes(dice, 8)
+    data = dice.choice(
+        [
+            bytes([0x10, 0x14, service]) + payload[1:6].ljust(5, b"\x01"), b"\x30\x00\x00", b"\x30\x00\x00",
+            bytes([0x10, 0x14, service]) + payload[1:6].ljust(5, b"\x01"), bytes([0x10, 0x14, 0x59, 1, 2, 3, 4, 5]),
+            bytes([2, service, 0]) + rest[:5], bytes([3, 0x7F, service & 0x3F, dice.choice([0x78, 0x21, 0x31])]),
+            bytes([0x20 | dice.randint(0, 15)]) + b"1234567", bytes([0x30 | dice.randint(0, 3), dice.randint(0, 2), 0]),
+            rest,
+        ]
+    )  # fmt: skip
+    return "ecu", can_id, data[:8], dice.choice([1, 1, 1, 30])
+
+
 FAST = Timing(answer_s=0.01, window_s=0.01, pending_s=0.02, pending_total_s=0.03, busy_pause_s=0.001, busy_repeats=2)
 
 
 class TellingGuard(TransmitGuard):
-    """The real guard, which also tells the story when an exchange begins and ends, so that the judge knows what the
-    request stage accepted; what it accepted is judged, not trusted."""
+    """The real guard, which also tells when an exchange begins and ends and when a frame was received.
+
+    The judge thus knows the order as the tester lived it; what was accepted is judged, not trusted.
+    """
 
     story: list[tuple]
+
+    def observe(self, can_id, data, *, extended):
+        self.story.append(("ecu", can_id, extended, data))
+        super().observe(can_id, data, extended=extended)
 
     def open(self, payload, target):
         exchange = super().open(payload, target)
@@ -196,7 +264,7 @@ async def play(steps: list[tuple], guard: TellingGuard) -> list[tuple]:
     ecu = can.Bus(interface="virtual", channel=channel)
     peers = ecu.channel
     peers[peers.index(ecu.queue)] = ecu.queue = Witness(story)
-    running = []
+    running, spoken = [], Counter()
 
     async def request(link, target, payload):
         try:
@@ -215,7 +283,7 @@ async def play(steps: list[tuple], guard: TellingGuard) -> list[tuple]:
                 elif step[0] == "ecu":
                     _, can_id, data, times = step
                     for _ in range(times):
-                        story.append(("ecu", can_id, can_id > 0x7FF, data))
+                        spoken[can_id, data] += 1
                         ecu.send(can.Message(arbitration_id=can_id, data=data, is_extended_id=can_id > 0x7FF))
                     await asyncio.sleep(0)
                 else:
@@ -223,6 +291,7 @@ async def play(steps: list[tuple], guard: TellingGuard) -> list[tuple]:
             await asyncio.gather(*running)
     finally:
         ecu.shutdown()
+    assert Counter((event[1], event[3]) for event in story if event[0] == "ecu") <= spoken
     return story
 
 
@@ -237,26 +306,69 @@ def drive(steps: list[tuple], guard: TellingGuard) -> list[tuple]:
     return asyncio.run(asyncio.wait_for(play(steps, guard), 30))
 
 
-SLOW = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def rehearse(steps: list[tuple], guard: TellingGuard) -> list[tuple]:
+    """The same steps against the guard alone, without bus and time; a wait ends the oldest exchange."""
+    guard.story, running = [], []
+    for step in steps:
+        with contextlib.suppress(RefusedByPolicy):
+            if step[0] == "request":
+                running.append(guard.open(step[2], step[1]))
+            elif step[0] == "send":
+                frame = step[1]
+                guard.check_frame(frame.can_id, frame.data, extended=frame.extended, is_plain=not frame.remote)
+                guard.story.append(("out", frame.can_id, frame.extended, frame.data, frame.remote))
+            elif step[0] == "ecu":
+                guard.observe(step[1], step[2], extended=step[1] > 0x7FF)
+            elif running:
+                guard.close(running.pop(0))
+    return guard.story
 
 
-@given(steps=STEPS)
-@SLOW
-def test_only_reading_leaves_without_a_grant(steps):
-    guard = TellingGuard()
-    story = drive(steps, guard)
-    assert judge(story, "A") == guard.sent
-
-
-@given(steps=STEPS)
-@settings(SLOW, max_examples=60)
-def test_with_every_grant_nothing_refused_always_leaves(steps):
+def everything_granted(steps: list[tuple]) -> TellingGuard:
     guard = TellingGuard(frozenset(Risk), state=VehicleState(0.0, False, 12.6))
     for step in steps:
         if step[0] == "request":
             guard.confirm(step[2], step[1])
-    story = drive(steps, guard)
-    assert judge(story, "ABCD") == guard.sent
+    return guard
+
+
+SEEDS = range(4000)
+DICE = st.randoms(use_true_random=False)
+ON_THE_BUS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def test_the_guard_alone_lets_only_reading_pass():
+    passed = 0
+    for seed in SEEDS:
+        steps, guard = scene(random.Random(seed)), TellingGuard()
+        assert judge(rehearse(steps, guard), "A") == guard.sent, f"seed {seed}"
+        passed += guard.sent
+    assert passed > len(SEEDS) // 8
+
+
+def test_the_guard_alone_never_passes_what_is_always_refused():
+    passed = 0
+    for seed in SEEDS:
+        steps = scene(random.Random(seed))
+        guard = everything_granted(steps)
+        assert judge(rehearse(steps, guard), "ABCD") == guard.sent, f"seed {seed}"
+        passed += guard.sent
+    assert passed > len(SEEDS) // 8
+
+
+@given(dice=DICE)
+@ON_THE_BUS
+def test_only_reading_leaves_without_a_grant(dice):
+    guard = TellingGuard()
+    assert judge(drive(scene(dice), guard), "A") == guard.sent
+
+
+@given(dice=DICE)
+@settings(ON_THE_BUS, max_examples=30)
+def test_with_every_grant_nothing_refused_always_leaves(dice):
+    steps = scene(dice)
+    guard = everything_granted(steps)
+    assert judge(drive(steps, guard), "ABCD") == guard.sent
 
 
 def test_the_judge_condemns_what_it_should():
