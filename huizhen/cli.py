@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from huizhen import __version__
-from huizhen.console import Console, standard
+from huizhen.console import Console, cut_to_width, standard
 from huizhen.exits import Exit, exit_from_error
 from huizhen.language import Translator, pick_language
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "Commands", "build_parser", "main"]
 
 COMMANDS: Final = ("scan", "log", "dtc", "case", "consult", "sim")
+
+_HELP_WIDTH: Final = 78
 
 Commands = Any  # argparse's private _SubParsersAction
 
@@ -52,14 +54,26 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        if kwargs.get("description"):
+            kwargs["description"] = "\n".join(cut_to_width(kwargs["description"], _HELP_WIDTH))
         super().__init__(*args, **kwargs)
         self._optionals.title = self.tr("cli.options")
         self._positionals.title = self.tr("cli.arguments")
 
+    def _short_usage(self) -> str:
+        """One line: the program, that there are options, and what stands by itself."""
+        words = [self.prog, f"[{self.tr('cli.options_word')}]"]
+        for action in self._actions:
+            if not action.option_strings:
+                name = action.metavar or action.dest
+                words.append(f"[{name}]" if action.nargs in ("?", "*") else str(name))
+        return " ".join(words)
+
     def format_usage(self) -> str:
-        return super().format_usage().replace("usage: ", self.tr("cli.usage"), 1)
+        return f"{self.tr('cli.usage')}{self._short_usage()}\n"
 
     def format_help(self) -> str:
+        self.usage = self._short_usage().replace("%", "%%")
         return super().format_help().replace("usage: ", self.tr("cli.usage"), 1)
 
     def error(self, message: str) -> NoReturn:

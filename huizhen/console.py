@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from huizhen.language import Translator
 
-__all__ = ["Console", "display_width", "pad", "program_name"]
+__all__ = ["Console", "cut_to_width", "display_width", "pad", "program_name"]
 
 _STYLES: Final = {
     "stop": "\x1b[1;97;41m",
@@ -56,7 +56,7 @@ def pad(text: str, width: int) -> str:
     return text + " " * max(0, width - display_width(text))
 
 
-def _cut(text: str, width: int) -> list[str]:
+def cut_to_width(text: str, width: int) -> list[str]:
     """``text`` in lines of at most ``width`` columns, broken at spaces or between wide characters."""
     lines: list[str] = []
     line, used, space = "", 0, -1
@@ -123,7 +123,7 @@ class Console:
     def wrapped(self, text: str, indent: str = "", first: str | None = None) -> None:
         """A sentence broken to the width, each line indented; the first one may begin otherwise."""
         start = indent if first is None else first
-        for number, part in enumerate(_cut(text, max(20, self.width - display_width(indent) - 1))):
+        for number, part in enumerate(cut_to_width(text, max(20, self.width - display_width(indent) - 1))):
             self.line((start if number == 0 else indent) + part)
 
     def json(self, value: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ class Console:
         last = max(20, self.width - before - 1)
         for number, row in enumerate(everything):
             lead = indent + "".join(pad(cell, widths[i]) + "  " for i, cell in enumerate(row[:-1]))
-            for part_number, part in enumerate(_cut(row[-1], last)):
+            for part_number, part in enumerate(cut_to_width(row[-1], last)):
                 text = (lead if part_number == 0 else " " * before) + part
                 self.line(self.style(text.rstrip(), "dim") if head and number == 0 else text.rstrip())
 
