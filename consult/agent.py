@@ -398,6 +398,8 @@ async def _post(
             raise ServerRefused(server, response.status)
     except aiohttp.ClientConnectorCertificateError as error:
         raise CertificateRefused(server, error.certificate_error.verify_message) from error  # type: ignore[attr-defined]  # ssl's error has it, its stub hides it
+    except aiohttp.ServerFingerprintMismatch as error:
+        raise CertificateRefused(server, "fingerprint") from error
     except aiohttp.InvalidURL as error:
         raise ServerUnreachable(server, Text("not an address", "不是有效地址")) from error
     except TimeoutError as error:
@@ -420,6 +422,7 @@ async def joined_room(
     *,
     name: str = "",
     ca: Path | None = None,
+    fingerprint: bytes | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
     on_link: Callable[[bool], None] = lambda _: None,
 ) -> AsyncIterator[Agent]:
@@ -431,13 +434,14 @@ async def joined_room(
         name: how the technician is called in the room.
         on_event: told every event of the room once, in order.
         on_link: told True when the service is reached, False when it is lost.
+        fingerprint: SHA-256 of the one certificate to trust, where it is known from elsewhere.
         ca: the certificate of the authority that signed the service's one, where the system does not know it.
 
     Raises:
         ConsultError: the invite is not good, or the service cannot be reached or trusted.
     """
     server = server.rstrip("/")
-    connector = aiohttp.TCPConnector(ssl=_tls(ca))
+    connector = aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(fingerprint) if fingerprint else _tls(ca))
     async with aiohttp.ClientSession(connector=connector) as http:
         answer = await _post(http, server, "/redeem", {"invite": invite, "name": name, "agent": True})
         room, token = answer.get("room"), answer.get("token")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import re
 import secrets
@@ -53,6 +54,7 @@ STATIC: Final = Path(__file__).with_name("static")
 COOKIE: Final = "huizhen_session"
 _FLUSH_S: Final = 0.1
 _BEAT_S: Final = 0.5
+_LAST_WORD_S: Final = 0.05
 _IDLE_ROOM_S: Final = 12 * 3600
 _MAX_ROOMS: Final = 200
 _TYPES: Final = {
@@ -110,6 +112,7 @@ class Service:
         self.invites = InviteBook()
         self.sessions = SessionBook()
         self.url = ""
+        self.fingerprint = _fingerprint(config.tls_cert) if config.tls_cert else None
         self.redeem_limit = RateLimit(burst=20, per_s=0.5)
         self.invite_limit = RateLimit(burst=20, per_s=0.2)
         self.context = PeerContext(
@@ -307,7 +310,7 @@ class Service:
     async def _say_goodbye(self, _: web.Application) -> None:
         for room in self.rooms.values():
             room.close("consult.room-closed")
-        await asyncio.sleep(0)
+        await asyncio.sleep(_LAST_WORD_S)
         closing = [socket_.close(code=WSCloseCode.GOING_AWAY) for socket_ in set(self._sockets)]
         await asyncio.gather(*closing, return_exceptions=True)
 
@@ -395,6 +398,15 @@ def _tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise CertificateBroken(str(cert), str(error)) from error
     return context
+
+
+def _fingerprint(cert: Path) -> bytes:
+    """SHA-256 of the service's own certificate, by which an agent in this process knows it."""
+    try:
+        first, found, _ = cert.read_text(encoding="ascii").partition("-----END CERTIFICATE-----")
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :] + found + "\n")).digest()
+    except (OSError, ValueError) as error:
+        raise CertificateBroken(str(cert), str(error)) from error
 
 
 def _outward_address() -> str:

@@ -58,7 +58,7 @@ def event_json(event: Event) -> dict[str, Any]:
 
 
 def show_event(event: Event, console: Console) -> None:
-    """One event as a line: what others say, who comes and goes. The technician's own words are on the screen already."""
+    """One event as a line: what others say, who comes and goes. Own words stand there already."""
     role, name = event.who.get("role"), str(event.who.get("name") or "")
     roles = {
         "technician": console.tr("consult.role.technician"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from consult.agent import Agent
     from consult.messages import Event
     from consult.service import IssuedInvite, ServiceConfig
-    from diag.facts import SampleBlock, StreamSchema
+    from diag.facts import SampleBlock
     from diag.live import LiveStream
     from huizhen.cli import Commands
     from huizhen.console import Console
@@ -181,6 +181,7 @@ async def _serve(args: argparse.Namespace, console: Console) -> None:
 
     async with running_service(_service_config(args)) as service:
         stopped = _until_stopped(args.duration)
+        _warn_if_open(args, console)
         if not _wants_json(args):
             console.line(console.tr("consult.serve.listening", url=service.url, data=str(service.config.data)))
         while not stopped.is_set():
@@ -234,20 +235,18 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
             report, stream = await _examine(vehicle, args, console)
         finally:
             console.stage_done()
-        server, invite = args.server, args.invite
+        server, invite, fingerprint = args.server, args.invite, None
         if server is None:
             service = await stack.enter_async_context(running_service(_service_config(args)))
-            server, invite = service.url, service.invite_technician().code
-            own_certificate = args.tls_cert
-        else:
-            own_certificate = None
-        authority = args.ca or own_certificate
+            server, invite, fingerprint = service.url, service.invite_technician().code, service.fingerprint
+            _warn_if_open(args, console)
         agent = await stack.enter_async_context(
             joined_room(
                 server,
                 invite,
                 name=args.name,
-                ca=Path(authority) if authority else None,
+                ca=Path(args.ca) if args.ca else None,
+                fingerprint=fingerprint,
                 on_event=lambda event: _tell(event, args, console),
                 on_link=_LinkTeller(console),
             )
@@ -302,7 +301,8 @@ async def _hold_room(
     import asyncio
 
     stopped = _until_stopped(args.duration)
-    running = asyncio.create_task(agent.run(report, stream.schema, _samples(stream.schema, stream)))
+    source = _Samples(stream, console)
+    running = asyncio.create_task(agent.run(report, stream.schema, source.blocks()))
     try:
         await _show_expert_invite(agent, args, console)
         typing = asyncio.create_task(_chat(agent, stopped, args, console))
@@ -322,13 +322,38 @@ async def _hold_room(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+    if source.error is not None:
+        raise source.error
 
 
-async def _samples(schema: StreamSchema, stream: LiveStream) -> AsyncIterator[SampleBlock]:
-    """The live blocks; none at all where no signal is known, instead of empty ones."""
-    if schema.signals:
-        async for block in stream.blocks():
-            yield block
+class _Samples:
+    """The live blocks. When the car goes away the room stays, for people still talk; the error is told at the end."""
+
+    def __init__(self, stream: LiveStream, console: Console) -> None:
+        self.error: Exception | None = None
+        self._stream = stream
+        self._console = console
+
+    async def blocks(self) -> AsyncIterator[SampleBlock]:
+        """Blocks until the link ends; none at all where no signal is known, instead of empty ones."""
+        from diag.errors import DiagError
+
+        if not self._stream.schema.signals:
+            self._console.note(self._console.tr("consult.open.no_signals"))
+            return
+        try:
+            async for block in self._stream.blocks():
+                yield block
+        except DiagError as error:
+            self.error = error
+            self._console.error(self._console.tr.error(error))
+            self._console.note(self._console.tr("consult.open.car_gone"))
+
+
+def _warn_if_open(args: argparse.Namespace, console: Console) -> None:
+    """Says when a service that others can reach is not encrypted."""
+    if args.host not in {"127.0.0.1", "::1", "localhost"} and not args.tls_cert and not args.public_url:
+        console.note(console.tr("consult.unencrypted"))
 
 
 async def _show_expert_invite(agent: Agent, args: argparse.Namespace, console: Console) -> None:

@@ -51,9 +51,10 @@ FLAGS = (
 class SyntheticCar:
     """Cell voltages that follow the current through their resistance; one cell has three times the others'."""
 
-    def __init__(self, *, period_s=0.05, count=None):
+    def __init__(self, *, period_s=0.05, count=None, spare=0):
         self.period_s = period_s
         self.count = count
+        self.spare = spare
         cells = [SignalInfo(f"CellVoltage_{n:03d}", "V", "BMS_Cells", 2.0, 4.5) for n in range(1, CELLS + 1)]
         others = [
             SignalInfo("PackVoltage", "V", "BMS_Pack"),
@@ -63,7 +64,8 @@ class SyntheticCar:
             SignalInfo("VehicleSpeed", "km/h", "VCU_Drive"),
             SignalInfo("ChargerTemp", "degC", "OBC_State"),
         ]
-        self.schema = StreamSchema(1, (*cells, *others))
+        filling = [SignalInfo(f"Spare_{n}", "") for n in range(spare)]
+        self.schema = StreamSchema(1, (*cells, *others, *filling))
         self.sent = []
 
     def sample(self, tick):
@@ -83,9 +85,9 @@ class SyntheticCar:
             max(0.0, 42 + 10 * np.sin(t_s * 0.4)),
             0,
         ]
-        values = np.concatenate([cells, rest]).astype(np.float32)
+        values = np.concatenate([cells, rest, np.zeros(self.spare)]).astype(np.float32)
         valid = np.ones(len(values), dtype=np.bool_)
-        valid[-1] = False
+        valid[CELLS + 5] = False
         return values, valid
 
     async def blocks(self):
@@ -219,6 +221,12 @@ def make_report(*, simulated=True, vin=VIN):
 @pytest.fixture
 def car():
     return SyntheticCar()
+
+
+@pytest.fixture
+def wide_car():
+    """Fast and wide: 16 kB, five hundred times a second."""
+    return SyntheticCar(period_s=0.002, spare=3800)
 
 
 @pytest.fixture

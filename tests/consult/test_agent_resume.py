@@ -229,6 +229,11 @@ async def test_the_agent_over_tls_trusts_the_workshop_s_authority_only(config, a
         with pytest.raises(CertificateRefused, match="--ca"):
             async with joined_room(service.url, service.invite_technician().code):
                 pass
+        with pytest.raises(CertificateRefused, match="fingerprint"):
+            async with joined_room(service.url, service.invite_technician().code, fingerprint=bytes(32)):
+                pass
+        async with joined_room(service.url, service.invite_technician().code, fingerprint=service.fingerprint):
+            pass
         code = service.invite_technician().code
         async with joined_room(service.url, code, ca=authority["ca"]) as agent:
             run = asyncio.create_task(agent.run(report, car.schema, car.blocks()))

@@ -202,6 +202,19 @@ async def test_the_technician_ends_the_room(service, car, report, in_room, brows
     assert service.rooms == {} or next(iter(service.rooms.values())).closed_code
 
 
+async def test_a_workshop_s_network_without_https(config, car, report, in_room, browser):
+    """By an address that is no loopback the browser withholds what it keeps for secure pages."""
+    async with running_service(dataclasses.replace(config, host="0.0.0.0")) as service:
+        if service.url.startswith("http://127."):
+            pytest.skip("this machine has no address but loopback")
+        async with in_room(service, car, report) as agent, page_of(browser, (await agent.invite()).url) as page:
+            assert not await page.evaluate("isSecureContext")
+            await page.wait_for_selector("#connection[data-carrier=rtc][data-kind=good]", timeout=10_000)
+            await page.locator(".say textarea").fill("hello")
+            await page.keyboard.press("Enter")
+            await page.wait_for_selector(".said.own:has-text('hello')")
+
+
 async def test_signals_are_found_and_chosen_by_keyboard(service, car, report, in_room, browser):
     async with in_room(service, car, report) as agent, page_of(browser, (await agent.invite()).url) as page:
         await page.wait_for_selector("output[data-signal=PackCurrent]")

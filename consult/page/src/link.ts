@@ -55,7 +55,7 @@ export class Link {
 
   /** Says something in the room; after a cut it is said again until it was heard. */
   say(text: string): void {
-    const id = crypto.randomUUID();
+    const id = randomId();
     const message: ToService = { type: "chat", id, text };
     this.unsent.set(id, message);
     this.send(message);
@@ -223,6 +223,11 @@ export class Link {
     const sorted = [...this.delays].sort((a, b) => a - b);
     this.delayMs = Math.max(0, sorted[sorted.length >> 1] ?? 0);
   }
+}
+
+/** randomUUID exists only on https and on loopback; a workshop's own network may have neither. */
+function randomId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** UTC milliseconds with a fraction: finer than Date.now(). */

@@ -142,10 +142,15 @@ export class LivePanel {
 
   private all(): Found[] {
     const found: Found[] = [];
+    const taken = new Set<string>();
     for (const store of this.state.link.streams.values()) {
-      store.signals.forEach((signal, index) =>
-        found.push({ store, index, name: signal.name, unit: signal.unit, message: signal.message ?? "" }),
-      );
+      store.signals.forEach((signal, index) => {
+        const message = signal.message ?? "";
+        // Two messages may carry signals of one name; the second is told apart by its message.
+        const name = taken.has(signal.name) ? `${message}.${signal.name}` : signal.name;
+        taken.add(name);
+        found.push({ store, index, name, unit: signal.unit, message });
+      });
     }
     return found;
   }
