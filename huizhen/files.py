@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from huizhen.errors import CannotWrite
 
-__all__ = ["write_json"]
+__all__ = ["check_writable", "write_json"]
+
+
+def check_writable(path: str) -> None:
+    """Finds out before the work whether its result can be saved there.
+
+    Raises:
+        CannotWrite: the folder is missing or may not be written, or the path is a folder.
+    """
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise CannotWrite(path, error.strerror or str(error)) from error
 
 
 def write_json(path: str, value: dict[str, Any]) -> None:

@@ -16,11 +16,12 @@ __all__ = ["show_cases", "show_report"]
 _SHADES: Final = "▁▂▃▄▅▆▇█"
 
 
-def show_report(report: VehicleReport, cases: dict[str, Any], console: Console, *, link_words: str) -> None:
+def show_report(report: VehicleReport, cases: dict[str, Any] | None, console: Console, *, link_words: str) -> None:
     """Prints a scan and its ranked cases; ``link_words`` are the options that reach the same car again."""
     _show_vehicle(report, console)
     _show_findings(report, console)
-    show_cases(cases, console)
+    if cases is not None:
+        show_cases(cases, console)
     _show_dtcs(report, console)
     _show_battery(report.battery, console)
     _show_ecus(report, console)
@@ -263,12 +264,12 @@ def _show_ecus(report: VehicleReport, console: Console) -> None:
         console.line("  " + console.style(f"{item.address}  {item.why.in_language(tr.lang)}", "soon"))
 
 
-def _show_next(report: VehicleReport, cases: dict[str, Any], console: Console, link_words: str) -> None:
+def _show_next(report: VehicleReport, cases: dict[str, Any] | None, console: Console, link_words: str) -> None:
     """What to do now; an expert's room is always one command away when something is wrong."""
     tr, program = console.tr, program_name()
-    if not report.findings and cases["verdict"] == "none":
+    if not report.findings and (cases is None or cases["verdict"] == "none"):
         return
     _title(tr("scan.next"), console)
-    if cases["verdict"] in ("direct", "test") and cases["matches"]:
+    if cases is not None and cases["verdict"] in ("direct", "test") and cases["matches"]:
         console.line("  " + tr("scan.show_fix", command=f"{program} case show {cases['matches'][0]['source_id']}"))
     console.line("  " + tr("scan.call_expert", command=f"{program} consult open {link_words}"))

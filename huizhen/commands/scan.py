@@ -66,28 +66,45 @@ def rank_cases(report: VehicleReport, symptom: str, library: str | None) -> Case
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Scans, prints, saves; returns the exit code."""
+    """Scans, prints, saves; returns the exit code.
+
+    A case library or an output file that fails costs only itself: what was read is printed first.
+    """
     import asyncio
 
-    from huizhen.files import write_json
-    from huizhen.scanview import show_report
+    from casebase.errors import CaseError
+    from huizhen.files import check_writable, write_json
 
+    if args.output:
+        check_writable(args.output)
     report = asyncio.run(scan_vehicle(args, console))
     console.stage(console.tr("scan.stage.matching"))
-    cases = rank_cases(report, args.symptom, args.library)
+    trouble: CaseError | None = None
+    cases: dict[str, Any] | None = None
+    try:
+        cases = rank_cases(report, args.symptom, args.library).to_json()
+    except CaseError as error:
+        trouble = error
     console.stage_done()
-    value: dict[str, Any] = {**report.to_json(), "cases": cases.to_json()}
+    value: dict[str, Any] = {**report.to_json(), "cases": cases}
+    _print(report, value, args, console)
     if args.output:
         write_json(args.output, value)
-    if getattr(args, "json", False) or getattr(args, "jsonl", False):
-        console.json(value)
-    else:
-        show_report(report, cases.to_json(), console, link_words=link_words(args))
-        if args.output:
-            console.note(console.tr("scan.saved", path=args.output))
+        console.note(console.tr("scan.saved", path=args.output))
+    if trouble is not None:
+        raise trouble
     if not report.complete:
         return Exit.INTERRUPTED
     return _exit_for(report, args.fail_on)
+
+
+def _print(report: VehicleReport, value: dict[str, Any], args: argparse.Namespace, console: Console) -> None:
+    from huizhen.scanview import show_report
+
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(value)
+    else:
+        show_report(report, value["cases"], console, link_words=link_words(args))
 
 
 def _exit_for(report: VehicleReport, fail_on: str | None) -> int:

@@ -128,3 +128,20 @@ def test_a_saved_scan_is_whole_and_a_bad_place_is_said(tmp_path: Path, capfd: py
     _, err = capfd.readouterr()
     assert "cannot write" in err
     assert [path.name for path in tmp_path.iterdir()] == ["scan.json"]
+
+
+def test_a_broken_library_costs_only_the_cases(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    library = tmp_path / "cases.db"
+    library.write_bytes(b"this is no database" * 400)
+    target = tmp_path / "scan.json"
+    words = ["scan", "--demo", "--scenario", "isolation", "--library", str(library), "-o", str(target), "-q"]
+    assert main([*words, "--json"]) == Exit.CASE_LIBRARY
+    out, err = capfd.readouterr()
+    report = json.loads(out)
+    assert report["cases"] is None
+    assert report["findings"][0]["code"] == "insulation.low"
+    assert json.loads(target.read_text(encoding="utf-8")) == report
+    assert len(err.strip().splitlines()) == 1
+    assert main(words) == Exit.CASE_LIBRARY
+    out, _ = capfd.readouterr()
+    assert "[STOP]" in out or "立即停用" in out
