@@ -1,11 +1,14 @@
 """MDF files that our own reader leaves out, read through asammdf where it is installed.
 
-Slower, and it takes the whole library; only for what :mod:`dbc.recording.mf4` says is beyond it (newer compressions,
-column-oriented storage, version 3).
+Only for what :mod:`dbc.recording.mf4` says is beyond it (newer compressions, column-oriented storage, version 3).
+asammdf's compiled parts can crash on a damaged file, so it works in a process of its own: this module run as a
+program takes the file on its standard input and gives the columns on its standard output.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["read"]
 
 _FRAME: Final = "CAN_DataFrame"
+_COLUMN_NAMES: Final = ("t_ns", "can_id", "flags", "channel", "length", "data")
+_PATIENCE_S: Final = 600
+_REFUSED: Final = 3
 _BITS: Final = (("IDE", EXTENDED), ("EDL", FD), ("BRS", BITRATE_SWITCH), ("ESI", ERROR_STATE), ("Dir", TX))
 
 
@@ -59,6 +65,21 @@ def _frames(signal: Any) -> FrameTable:
     return FrameTable(t_ns, can_id, flags, channel, size.astype(np.uint8), data)
 
 
+def _columns(content: bytes) -> dict[str, Any]:
+    """What the child process gives: the columns, their number of groups, and the start in ns."""
+    library = import_module("asammdf")
+    with library.MDF(BytesIO(content)) as mdf:
+        groups = [
+            number
+            for number, group in enumerate(mdf.groups)
+            if any(channel.name == _FRAME for channel in group.channels)
+        ]
+        table = FrameTable.concat([_frames(mdf.get(_FRAME, group=number)) for number in groups]).by_time()
+        start_ns = round(mdf.start_time.timestamp() * 1e9)
+    out: dict[str, Any] = {name: getattr(table, name) for name in _COLUMN_NAMES}
+    return out | {"groups": np.int64(len(groups)), "start_ns": np.int64(start_ns)}
+
+
 def read(content: bytes, path: str, why: str) -> Read:
     """Reads a whole file; ``why`` says what our own reader lacks.
 
@@ -69,21 +90,35 @@ def read(content: bytes, path: str, why: str) -> Read:
     """
     if find_spec("asammdf") is None:
         raise LibraryMissing(path, f"asammdf ({why})", 'pip install "huizhen[mf4]"')
-    library = import_module("asammdf")
+    place = Phrase("as MDF", "MDF 文件")
+    command = [sys.executable, "-W", "ignore", "-m", __name__]
     try:
-        with library.MDF(BytesIO(content)) as mdf:
-            groups = [
-                number
-                for number, group in enumerate(mdf.groups)
-                if any(channel.name == _FRAME for channel in group.channels)
-            ]
-            tables = [_frames(mdf.get(_FRAME, group=number)) for number in groups]
-            start_ns = round(mdf.start_time.timestamp() * 1e9)
-    except Exception as exc:
-        reason = " ".join(str(exc).split()) or type(exc).__name__
-        raise RecordingBroken(path, Phrase("as MDF", "MDF 文件"), f"{why}; asammdf: {reason}") from exc
-    if not tables:
-        raise NotARecording(path, Phrase("an MDF file without CAN frames", "MDF 文件中没有 CAN 报文"))
-    table = FrameTable.concat(tables).by_time()
+        done = subprocess.run(command, input=content, capture_output=True, check=False, timeout=_PATIENCE_S)  # noqa: S603 - our own module, no shell
+    except subprocess.TimeoutExpired as exc:
+        raise RecordingBroken(path, place, Phrase(f"{why}; asammdf does not finish", f"{why};asammdf 超时")) from exc
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = said[-1][:200] if said and done.returncode == _REFUSED else "it crashed"
+        raise RecordingBroken(path, place, Phrase(f"{why}; asammdf: {reason}", f"{why};asammdf:{reason}"))
+    with np.load(BytesIO(done.stdout), allow_pickle=False) as columns:
+        if not int(columns["groups"]):
+            raise NotARecording(path, Phrase("an MDF file without CAN frames", "MDF 文件中没有 CAN 报文"))
+        table = FrameTable(*(columns[name] for name in _COLUMN_NAMES))
+        start_ns = int(columns["start_ns"])
     names = tuple(str(number) for number in range(int(table.channel.max()) + 1 if len(table) else 0))
     return Read(table, names, start_ns=start_ns)
+
+
+def _main() -> int:
+    """The child process."""
+    try:
+        columns = _columns(sys.stdin.buffer.read())
+    except Exception as exc:  # noqa: BLE001 - the top of a process: its one line goes to the parent
+        sys.stderr.write(f"{' '.join(str(exc).split()) or type(exc).__name__}\n")
+        return _REFUSED
+    np.savez(sys.stdout.buffer, **columns)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -82,7 +82,7 @@ class _Columns:
             can_id, flags = can_id & 0x1FFF_FFFF, ERROR
         if not 0 <= can_id <= 0x1FFF_FFFF:
             raise Unreadable("an identifier above 29 bits", "标识符超过 29 位")
-        if can_id > _LARGEST_STANDARD or self.says_extended(fields):
+        if self.says_extended(fields) or can_id > _LARGEST_STANDARD:
             flags |= EXTENDED
         if self.direction is not None and len(fields) > self.direction:
             flags |= TX if fields[self.direction].strip().strip('"').lower().startswith("t") else 0

@@ -19,7 +19,7 @@ from dbc.errors import Phrase, RecordingBroken
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Beyond", "Block", "Channel", "File", "Group"]
+__all__ = ["Beyond", "Block", "Channel", "Damaged", "File", "Group"]
 
 _HEADER: Final = struct.Struct("<4sIQQ")
 _CHANNEL: Final = struct.Struct("<BBBBIII")
@@ -28,10 +28,20 @@ _ZIPPED: Final = struct.Struct("<2sBBIQQ")
 _MAX_INFLATED: Final = 4 << 30
 _MAX_BLOCKS: Final = 1 << 20
 _UNFINISHED_LENGTH: Final = 24
+_METHODS: Final = 5
+_COLUMN_BLOCKS: Final = frozenset({"LD", "DV", "DI"})
 
 
 class Beyond(Exception):
     """A part of the standard that this reader leaves out."""
+
+
+class Damaged(Exception):
+    """A layout that contradicts itself."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(en)
+        self.reason = Phrase(en, zh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,9 @@ class File:
         if len(content) < 64:
             raise self.broken(0, "the file ends in its first block", "文件在第一个块内结束")
         version: int = struct.unpack_from("<H", content, 28)[0]
-        if not 400 <= version < 500:
+        if not 300 <= version < 500:
+            raise self.broken(28, f"an unknown MDF version {version}", f"未知的 MDF 版本 {version}")
+        if version < 400:
             raise Beyond(f"MDF version {version}")
 
     def broken(self, at: int, en: str, zh: str) -> RecordingBroken:
@@ -219,8 +231,10 @@ class File:
             for _, listed in self.chain(at, "DL"):
                 for link in listed.links[1:]:
                     self._collect(link, parts, 2)
-        else:
+        elif block.kind in _COLUMN_BLOCKS:
             raise Beyond(f"{block.kind} blocks")
+        else:
+            raise self.broken(at, f"{block.kind} is no data block", f"{block.kind} 不是数据块")
         if len(parts) > _MAX_BLOCKS or sum(map(len, parts[-64:])) > _MAX_INFLATED:
             raise self.broken(at, "too much data", "数据过多")
 
@@ -228,6 +242,8 @@ class File:
         if block.start + _ZIPPED.size > block.end:
             raise self.broken(block.start, "a block that is too short", "块过短")
         _, method, _, columns, size, zipped = _ZIPPED.unpack_from(self.content, block.start)
+        if method > _METHODS:
+            raise self.broken(block.start, f"an unknown compression {method}", f"未知的压缩方式 {method}")
         if method > 1:
             raise Beyond(f"compression method {method}")
         begin = block.start + _ZIPPED.size

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.errors import NotARecording, Phrase
+from dbc.errors import NotARecording, Phrase, RecordingBroken
 from dbc.recording import asam
 from dbc.recording.lines import BadLine, Read
-from dbc.recording.mdf import Beyond, File
+from dbc.recording.mdf import Beyond, Damaged, File
 from dbc.table import (
     BITRATE_SWITCH,
     CLASSIC_WIDTH,
@@ -47,6 +47,7 @@ _LARGEST_RECORD: Final = 1 << 16
 _INTEGERS: Final = frozenset({0, 1, 2, 3})
 _FLOATS: Final = {(4, 32): "<f4", (4, 64): "<f8", (5, 32): ">f4", (5, 64): ">f8"}
 _LOCAL_TIME: Final = 0x01
+_MAXIMUM_LENGTH: Final = 5
 _FIRST_LOOK: Final = 64
 _RUN_WORTH_IT: Final = 16
 _RUN_PATIENCE: Final = 64
@@ -244,7 +245,9 @@ class _Records:
 
     def matrix(self, group: Group) -> NDArray[np.uint8]:
         """uint8 (n, size + 8): the group's records, with room behind for reading words."""
-        starts = self.fixed[group.address]
+        starts = self.fixed.get(group.address)
+        if starts is None:
+            raise Damaged("a group of frames without records of fixed length", "报文组没有定长记录")
         out = np.zeros((len(starts), group.size + 8), np.uint8)
         if len(starts) and len(self.content) >= group.size:
             windows = np.lib.stride_tricks.sliding_window_view(self.content, group.size)
@@ -256,10 +259,10 @@ def _integers(records: NDArray[np.uint8], channel: Channel) -> NDArray[np.uint64
     """uint64 (n,): an integer channel of up to 57 bits and any offset, or of 64 at a byte's start."""
     at = channel.byte_offset
     if channel.data_type not in _INTEGERS or channel.bit_offset + channel.bit_count > 64 or channel.bit_offset > 7:
-        raise Beyond(f"channel {channel.name} of type {channel.data_type}")
+        raise Damaged(f"{channel.name[:40]} is no integer", f"{channel.name[:40]} 不是整数通道")
     size = (channel.bit_offset + channel.bit_count + 7) // 8
     if at + size > records.shape[1] - 8:
-        raise Beyond(f"channel {channel.name} outside its record")
+        raise Damaged(f"{channel.name[:40]} lies outside its record", f"{channel.name[:40]} 超出记录")
     if channel.data_type & 1:
         padded = np.zeros((len(records), 8), np.uint8)
         padded[:, 8 - size :] = records[:, at : at + size]
@@ -277,17 +280,18 @@ def _times(records: NDArray[np.uint8], channel: Channel) -> NDArray[np.int64]:
         raw = _integers(records, channel)
         if channel.factor == 1e-9 and channel.offset == 0:
             return raw.astype(np.int64)
-        seconds = raw.astype(np.float64) * channel.factor + channel.offset
+        number = raw.astype(np.float64)
     else:
         size = channel.bit_count // 8
         if channel.byte_offset + size > records.shape[1] - 8:
-            raise Beyond("a time outside its record")
+            raise Damaged("the time lies outside its record", "时间超出记录")
         part = np.ascontiguousarray(records[:, channel.byte_offset : channel.byte_offset + size])
         number = part.view(np.dtype(form))[:, 0].astype(np.float64)
         if channel.factor == 1e-9 and channel.offset == 0:
             return _whole(number)
-        seconds = number * channel.factor + channel.offset
-    return _whole(seconds * 1e9)
+    with np.errstate(over="ignore", invalid="ignore"):
+        nanoseconds = (number * channel.factor + channel.offset) * 1e9
+    return _whole(nanoseconds)
 
 
 def _whole(number: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -303,7 +307,7 @@ def _frames(file: File, records: _Records, group: Group, name: str, flag: int) -
     channels = group.channels
     time = next((channel for channel in channels.values() if channel.kind == 2), None)
     if time is None:
-        raise Beyond("a group without time")
+        raise Damaged("a group without time", "通道组没有时间")
 
     def optional(part: str) -> NDArray[np.uint64] | None:
         channel = channels.get(f"{name}.{part}")
@@ -359,16 +363,18 @@ def _payload(
             values = _values_from_stream(file.stream(channel.data))
         offset = np.ascontiguousarray(matrix[:, channel.byte_offset : channel.byte_offset + 8])
         if offset.shape[1] < 8 or channel.byte_offset + channel.bit_count // 8 > matrix.shape[1] - 8:
-            raise Beyond("a payload outside its record")
+            raise Damaged("the payload lies outside its record", "数据超出记录")
         places = offset.view(np.dtype("<u8"))[:, 0]
         if channel.bit_count < 64:
             places = places & np.uint64((1 << channel.bit_count) - 1)
         return values.rows(np.minimum(places, np.uint64(1 << 62)).astype(np.int64))
+    if channel.kind == _MAXIMUM_LENGTH:
+        raise Beyond("payloads of maximum length")
     if channel.kind != 0 or channel.bit_offset:
-        raise Beyond(f"payload channels of kind {channel.kind}")
+        raise Damaged(f"a payload of kind {channel.kind}", f"数据通道类型 {channel.kind}")
     size = min(channel.bit_count // 8, FD_WIDTH)
     if channel.byte_offset + size > matrix.shape[1] - 8:
-        raise Beyond("a payload outside its record")
+        raise Damaged("the payload lies outside its record", "数据超出记录")
     data = np.zeros((n, CLASSIC_WIDTH if size <= CLASSIC_WIDTH else FD_WIDTH), np.uint8)
     data[:, :size] = matrix[:, channel.byte_offset : channel.byte_offset + size]
     return data, np.full(n, size, np.int64), np.ones(n, np.bool_)
@@ -398,7 +404,7 @@ def _read(file: File) -> Read:
         can_groups += len(wanted)
         id_size = file.content[data_group.start] if data_group.start < data_group.end else 0
         if id_size not in {0, 1, 2, 4, 8} or any(group.size > _LARGEST_RECORD for group in groups):
-            raise Beyond("records of unusual size")
+            raise Damaged("records of an impossible size", "记录长度不可能")
         records = _Records(file, file.stream(file.link(data_group, 2)), id_size, groups)
         for group, name, flag in wanted:
             table, on, without = _frames(file, records, group, name, flag)
@@ -428,5 +434,7 @@ def read(content: bytes, path: str) -> Read:
     """
     try:
         return _read(File(content, path))
+    except Damaged as exc:
+        raise RecordingBroken(path, Phrase("in its layout", "记录布局"), exc.reason) from exc
     except Beyond as exc:
         return asam.read(content, path, str(exc))
