@@ -288,6 +288,9 @@ class _Viewer:
                 await edge.wait_closed()
         except MessageBroken as error:
             outbox.say(encode_message(Refused(code=error.code)))
+        except Exception:  # noqa: BLE001 - the top of this carrier; logged, and the viewer is told below
+            # The live edge is the dispensable carrier: whatever WebRTC does, the websocket goes on.
+            _log.exception("the live edge failed")
         finally:
             if self.member.edge is edge:
                 self.member.edge = None

@@ -34,6 +34,7 @@ from consult.errors import (
     PageMissing,
     RoleRefused,
     RoomClosed,
+    ServiceError,
     TooMuch,
 )
 from consult.gate import RateLimit, make_gate
@@ -315,6 +316,16 @@ class Service:
         await asyncio.gather(*closing, return_exceptions=True)
 
     async def _keep(self) -> None:
+        """Keeps the rooms until cancelled. Should that fail, no room may go on as if it were recorded."""
+        try:
+            await self._keep_rooms()
+        except Exception:
+            _log.exception("the rooms' keeper failed")
+            for room in self.rooms.values():
+                room.close(ServiceError.code)
+            raise
+
+    async def _keep_rooms(self) -> None:
         """Writes journals, sends beats, ends rooms that nobody uses."""
         beat_at_s = 0.0
         while True:

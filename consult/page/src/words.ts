@@ -123,6 +123,7 @@ const REFUSALS = {
   "consult.too-much": { en: "Too much at once. Wait a little and try again.", zh: "操作过于频繁,请稍候再试。" },
   "consult.room-closed": { en: "The technician has closed the room.", zh: "技师已关闭会诊室。" },
   "consult.journal-broken": { en: "The service cannot record any more, so the room was closed. Ask the technician to check the disk.", zh: "服务端无法继续记录,会诊室已关闭。请技师检查磁盘。" },
+  "consult.service": { en: "The service failed and closed the room. Ask the technician to open a new one.", zh: "服务端发生故障,会诊室已关闭。请技师重新开设。" },
   unreachable: { en: "The service does not answer. Check the network and try again.", zh: "服务无应答。请检查网络后重试。" },
   other: { en: "The service refused this.", zh: "服务拒绝了此请求。" },
 } satisfies Record<string, Sentence>;
