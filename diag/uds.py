@@ -261,6 +261,11 @@ class Identification:
         return self.texts.get("VIN")
 
 
+_LONG_P2_S: Final = 0.3
+_NETWORK_S: Final = 0.2
+"""Way through gateways and adapters, on top of an ECU's own P2."""
+
+
 _MOST_SILENCE: Final = 2
 """Unanswered requests after which the rest is not asked: that ECU does not know the service, or has gone."""
 
@@ -290,7 +295,13 @@ class UdsSession:
             NoAnswer: the ECU stayed silent.
             RefusedByPolicy: the guard let nothing out.
         """
-        return await ask(self._link, self.target, payload, timeout_s=self._timeout_s)
+        return await ask(self._link, self.target, payload, timeout_s=self._patience())
+
+    def _patience(self) -> float | None:
+        """The caller's time; else the link's own, or longer where the ECU says that it needs longer."""
+        if self._timeout_s is None and self.times is not None and self.times.p2_s > _LONG_P2_S:
+            return self.times.p2_s + _NETWORK_S
+        return self._timeout_s
 
     async def start_default_session(self) -> SessionTimes | None:
         """10 01. Keeps and returns the ECU's times; None where it gives none.

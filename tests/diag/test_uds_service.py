@@ -40,10 +40,11 @@ class Recorder:
     """A request link that answers by table and keeps what was asked."""
 
     def __init__(self, table: dict[str, str]) -> None:
-        self.table, self.asked = table, []
+        self.table, self.asked, self.patience = table, [], []
 
     async def request(self, target, payload, *, timeout_s=None):
         self.asked.append(payload)
+        self.patience.append(timeout_s)
         text = self.table.get(payload.hex().upper())
         if text is None:
             raise NoAnswer(target.address, timeout_s or 0)
@@ -268,3 +269,12 @@ async def test_a_cut_count_is_the_fault_of_the_ecu():
     with pytest.raises(RemoteProtocolError) as error:
         await session.count_codes()
     assert error.value.raw == b"\x59\x01\xff"
+
+
+@pytest.mark.parametrize(("p2", "given", "patience"), [("0032", None, None), ("01F4", None, 0.7), ("01F4", 0.1, 0.1)])
+async def test_an_ecu_that_needs_longer_gets_longer(p2, given, patience):
+    link = Recorder({"1001": f"5001{p2}01F4", "1902AF": "5902FF"})
+    session = UdsSession(link, BMS, timeout_s=given)
+    await session.start_default_session()
+    await session.read_codes()
+    assert link.patience == [given, patience]
