@@ -26,6 +26,7 @@ _CHANNEL: Final = struct.Struct("<BBBBIII")
 _GROUP: Final = struct.Struct("<QQHHIII")
 _ZIPPED: Final = struct.Struct("<2sBBIQQ")
 _MAX_INFLATED: Final = 4 << 30
+"""Bytes that one file may inflate to, all its blocks together."""
 _MAX_BLOCKS: Final = 1 << 20
 _UNFINISHED_LENGTH: Final = 24
 _METHODS: Final = 5
@@ -106,6 +107,7 @@ class File:
     def __init__(self, content: bytes, path: str) -> None:
         self.content = content
         self.path = path
+        self._inflated = 0
         self.unfinished = content.startswith(b"UnFinMF")
         if len(content) < 64:
             raise self.broken(0, "the file ends in its first block", "文件在第一个块内结束")
@@ -235,8 +237,8 @@ class File:
             raise Beyond(f"{block.kind} blocks")
         else:
             raise self.broken(at, f"{block.kind} is no data block", f"{block.kind} 不是数据块")
-        if len(parts) > _MAX_BLOCKS or sum(map(len, parts[-64:])) > _MAX_INFLATED:
-            raise self.broken(at, "too much data", "数据过多")
+        if len(parts) > _MAX_BLOCKS:
+            raise self.broken(at, "too many blocks", "数据块过多")
 
     def _inflate(self, block: Block) -> bytes:
         if block.start + _ZIPPED.size > block.end:
@@ -247,7 +249,8 @@ class File:
         if method > 1:
             raise Beyond(f"compression method {method}")
         begin = block.start + _ZIPPED.size
-        if size > _MAX_INFLATED or begin + zipped > len(self.content):
+        self._inflated += size
+        if self._inflated > _MAX_INFLATED or begin + zipped > len(self.content):
             raise self.broken(block.start, "an inflated size out of range", "解压长度超出范围")
         try:
             data = zlib.decompressobj().decompress(self.content[begin : begin + zipped], size)

@@ -147,6 +147,16 @@ def test_a_chain_that_goes_round_ends(shared: Path) -> None:
         recording_from_bytes(bytes(content), "x.mf4")
 
 
+def test_what_inflates_without_end_is_refused(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "copy.mf4"
+    with asammdf.MDF(shared / "data/css/kona_uds.mf4") as mdf:
+        mdf.save(copy, compression=1, overwrite=True)
+    assert len(open_recording(copy).table) == 2010
+    monkeypatch.setattr("dbc.recording.mdf._MAX_INFLATED", 10_000)
+    with pytest.raises(RecordingBroken, match="inflated size out of range"):
+        open_recording(copy)
+
+
 def test_measurements_without_can_frames_are_no_recording(tmp_path: Path) -> None:
     path = tmp_path / "plain.mf4"
     with asammdf.MDF() as mdf:
