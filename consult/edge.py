@@ -32,6 +32,7 @@ GATE_BYTES: Final = 8192
 """More than this waiting in the channel means that it does not keep up: blocks are skipped, not queued."""
 
 _CONNECT_TIMEOUT_S: Final = 8.0
+_CLOSE_TIMEOUT_S: Final = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class LiveEdge:
         self._extra = tuple(extra_addresses)
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._channel: RTCDataChannel | None = None
+        self._answering: asyncio.Task[str] | None = None
         self._opened = asyncio.Event()
         self._closed = asyncio.Event()
         self.sent = 0
@@ -94,6 +96,10 @@ class LiveEdge:
         Raises:
             MessageBroken: the offer is none, or offers no data channel.
         """
+        self._answering = asyncio.create_task(self._answer(offer_sdp))
+        return await asyncio.shield(self._answering)
+
+    async def _answer(self, offer_sdp: str) -> str:
         wrong = MessageBroken(Text("an offer without a data channel", "不含数据通道的连接请求"))
         if "m=application" not in offer_sdp or "m=audio" in offer_sdp or "m=video" in offer_sdp:
             raise wrong
@@ -158,5 +164,23 @@ class LiveEdge:
         await self._closed.wait()
 
     async def close(self) -> None:
-        """Ends the connection."""
-        await self._peer.close()
+        """Ends the connection, to the end even when cancelled meanwhile: half a close would leave sockets open."""
+        closing = asyncio.create_task(self._close())
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close(self) -> None:
+        if self._answering is not None:
+            # Gathering that is cut off forgets the sockets it has opened so far; it takes milliseconds, so wait for it.
+            await asyncio.gather(self._answering, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._peer.close()
+        except TimeoutError:
+            _log.warning("a peer connection did not close in time")

@@ -1,6 +1,7 @@
 """The live edge against an independent end of its own library, and against offers that are none."""
 
 import asyncio
+import gc
 
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -82,3 +83,17 @@ async def test_offers_that_are_none_are_refused_with_a_declared_error(caller):
         finally:
             await edge.close()
     assert refused > len(broken) // 4
+
+
+async def test_an_edge_that_is_given_up_while_it_answers_leaves_no_socket_open(caller):
+    _, sdp = await offer_of(caller)
+    for pause in (0, 0, 0.001, 0.002, 0.005):
+        edge = LiveEdge(["127.0.0.1"])
+        answering = asyncio.create_task(edge.answer(sdp))
+        await asyncio.sleep(pause)
+        answering.cancel()
+        closing = asyncio.create_task(edge.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(answering, closing, return_exceptions=True)
+        gc.collect()

@@ -161,8 +161,8 @@ export class LivePanel {
     const cell = names.filter((name) => weakest !== undefined && new RegExp(`cell_?voltage_?0*${weakest}$`, "i").test(name));
     const named = (this.state.report.findings ?? [])
       .flatMap((finding) => finding.evidence)
-      .filter((evidence) => evidence.kind === "signal" && names.includes(evidence.ref))
-      .map((evidence) => evidence.ref);
+      .filter((evidence) => evidence.kind === "signal")
+      .flatMap((evidence) => namedSignals(evidence.ref, names));
     const usual = FIRST.flatMap((pattern) => names.find((name) => pattern.test(name)) ?? []);
     const choice = [...new Set([...cell, ...named.slice(0, 3), ...usual])].slice(0, 5);
     return choice.length > 0 ? choice : names.slice(0, 3);
@@ -387,6 +387,18 @@ export class LivePanel {
       active.scrollIntoView({ block: "nearest" });
     }
   }
+}
+
+/** The signals that a finding's evidence means: "PackVoltage" itself, "CellVoltage 90/91" two of a family. */
+function namedSignals(ref: string, names: readonly string[]): string[] {
+  if (names.includes(ref)) return [ref];
+  const [, family, numbers] = /^(\D+?)[ _]*(\d+(?:\/\d+)*)$/.exec(ref) ?? [];
+  if (family === undefined || numbers === undefined) return [];
+  const wanted = numbers.split("/").map(Number);
+  return names.filter((name) => {
+    const [, stem, number] = /^(.*?)_?0*(\d+)$/.exec(name) ?? [];
+    return stem?.toLowerCase() === family.toLowerCase() && wanted.includes(Number(number));
+  });
 }
 
 /**
