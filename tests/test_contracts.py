@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,22 @@ def test_a_contract_bites(tmp_path: Path, module: str, line: str, contract: str)
     assert result.returncode != 0
     broken = result.stdout.partition("Broken contracts")[2] or result.stdout
     assert contract in broken or ("stray" in module and "stray" in result.stdout), result.stdout
+
+
+def contract(name: str) -> dict[str, object]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return next(found for found in settings["tool"]["importlinter"]["contracts"] if found["name"].startswith(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "allowed"),
+    [("virtualbus uses nothing", "dbc", {"files"}), ("casebase sees", "diag", {"facts"})],
+)
+def test_a_new_module_is_forbidden_too(name: str, package: str, allowed: set[str]) -> None:
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} | {
+        path.parent.name for path in (ROOT / package).glob("*/__init__.py")
+    }
+    forbidden = contract(name)["forbidden_modules"]
+    assert isinstance(forbidden, list)
+    missing = {f"{package}.{module}" for module in modules - allowed - {"__init__"}} - set(forbidden)
+    assert not missing
