@@ -25,8 +25,6 @@ __all__ = ["RateLimit", "error_response", "is_own_host", "make_gate"]
 
 _log = logging.getLogger(__name__)
 
-Handler = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
-
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
