@@ -137,7 +137,7 @@ class RefusedByPolicy(DiagError):
     what: Text | str
     risk: str
     code: ClassVar[str] = "diag.refused"
-    template: ClassVar[str] = "refused, nothing was sent: {what} is of class {risk}, which was not granted"
+    template: ClassVar[str] = "refused, nothing was sent: {what} (class {risk}); scanning only reads"
 
 
 @dataclass(eq=False)

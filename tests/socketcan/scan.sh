@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs inside a machine whose kernel has SocketCAN: the simulated car on vcan0, candump as witness, one scan.
-# Prints the scan's JSON between markers and the witness's frames after them. Everything here runs slowly: times are
-# generous.
+# Prints the scan's JSON between markers, what the witness saw, and how our ISO-TP got on with the kernel's.
+# Everything here runs slowly: times are generous.
 #   scan.sh PYTHON SCENARIO
 set -u
 python=$1 scenario=$2
@@ -30,3 +30,6 @@ echo "WITNESS-FRAMES $(wc -l <"$work/witness.log")"
 echo "WITNESS-REQUESTS $(grep -cE ' 7(DF|E[0-7])#' "$work/witness.log")"
 echo "WITNESS-ANSWERS $(grep -cE ' 7E[89A-F]#' "$work/witness.log")"
 echo "WITNESS-SERVICES $(grep -oE ' 7(DF|E[0-7])#0[1-7][0-9A-F]{2}' "$work/witness.log" | cut -d'#' -f2 | cut -c3-4 | sort -u | tr '\n' ' ')"
+"$python" -m pytest -q -p no:cacheprovider tests/diag/test_socketcan_link.py >"$work/link.log" 2>&1
+echo "KERNEL-ISOTP $?"
+tail -3 "$work/link.log"

@@ -45,3 +45,5 @@ def test_scan_over_socketcan_reads_and_only_reads(shared: Path) -> None:
     assert int(counts["WITNESS-FRAMES"]) > 500
     assert int(counts["WITNESS-ANSWERS"]) > 20
     assert set(counts["WITNESS-SERVICES"].split()) <= READING_SERVICES
+    assert counts["KERNEL-ISOTP"] == "0", witness
+    assert "skipped" not in witness
