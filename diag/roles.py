@@ -10,7 +10,10 @@ from diag.facts import EcuRole
 __all__ = ["role_from_names"]
 
 _WORDS: Final = (
-    (EcuRole.BMS, r"\bbms\b|\bbecm\d?\b|\bb\d?ecm\b|\bbcu\b|\bhvb\b|\bbmu\b|battery (?:energy )?(?:control|manage)|batt"),
+    (
+        EcuRole.BMS,
+        r"\bbms\b|\bbecm\d?\b|\bb\d?ecm\b|\bbcu\b|\bhvb\b|\bbmu\b|battery (?:energy )?(?:control|manage)|batt",
+    ),
     (EcuRole.DCDC, r"\bdc[ /-]?dc\b|\bdcdc\w*|\blvpc\b|\bapm\b"),
     (EcuRole.CHARGER, r"\bobcm?\b|\bobc\w?\b|\bbccm\b|on-?board ?charg|charger|\bccu\b"),
     (EcuRole.INVERTER, r"\binv\w*|\bmcu\b|\bdmcm\w?\b|\bpim\b|motor ?control|drive ?motor|e-?drive"),
