@@ -258,6 +258,7 @@ async def _examine(
     vehicle: OpenVehicle, args: argparse.Namespace, console: Console
 ) -> tuple[dict[str, Any], LiveStream]:
     """What the scan says, with ranked cases, and the car's live signals."""
+    from casebase.errors import CaseError
     from diag.live import LiveStream
     from diag.scan import scan
     from huizhen.commands.scan import rank_cases
@@ -271,9 +272,13 @@ async def _examine(
         progress=lambda stage: console.stage(stage.in_language(console.tr.lang)),
     )
     console.stage(console.tr("scan.stage.matching"))
-    cases = rank_cases(report, args.symptom, args.library)
+    cases: dict[str, Any] | None = None
+    try:
+        cases = rank_cases(report, args.symptom, args.library).to_json()
+    except CaseError as error:
+        console.note(console.tr("consult.without_cases", reason=console.tr.error(error)))
     databases = vehicle.databases or await _fitting_databases(vehicle)
-    return {**report.to_json(), "cases": cases.to_json()}, LiveStream(vehicle.link, databases)
+    return {**report.to_json(), "cases": cases}, LiveStream(vehicle.link, databases)
 
 
 async def _fitting_databases(vehicle: OpenVehicle) -> tuple[Any, ...]:
