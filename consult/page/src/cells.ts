@@ -17,6 +17,9 @@ function cellSignals(state: RoomState): { name: string; read: () => number }[] {
   return found.sort((a, b) => a.cell - b.cell);
 }
 
+/** Deviation that gets full colour: a sound pack stays pale. Practice: 50 mV apart is a fault (NMC, light load). */
+const FULL_COLOUR_V = 0.05;
+
 function median(values: number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted.length > 0 ? (sorted[sorted.length >> 1] ?? NaN) : NaN;
@@ -64,7 +67,7 @@ export function batteryCard(state: RoomState, toggle: (name: string) => void): {
     setText(caption, volts.length > 0 ? say(isLive ? "cellsNow" : "cellsScan") : "");
     const known = volts.filter((value) => !Number.isNaN(value));
     const middle = median(known);
-    const scale = Math.max(0.01, ...known.map((value) => Math.abs(value - middle)));
+    const scale = Math.max(FULL_COLOUR_V, ...known.map((value) => Math.abs(value - middle)));
     let lowest = -1;
     let highest = -1;
     volts.forEach((value, i) => {

@@ -65,7 +65,7 @@ const WORDS = {
   highest: { en: "highest", zh: "最高" },
   cellsNow: { en: "cell voltages, live", zh: "单体电压(实时)" },
   cellsScan: { en: "cell voltages at the scan", zh: "单体电压(扫描时)" },
-  cellHint: { en: "A cell's colour is its distance from the median. Select one to draw it.", zh: "颜色表示与中位数的偏差。点选单体可绘制曲线。" },
+  cellHint: { en: "A cell's colour is its distance from the median, full from 50 mV. Select one to draw it.", zh: "颜色表示与中位数的偏差,50 mV 起为最深。点选单体可绘制曲线。" },
   signals: { en: "Signals", zh: "信号" },
   searchSignals: { en: "Search all signals  ( / )", zh: "搜索全部信号  ( / )" },
   noSignals: { en: "Waiting for the car's signals…", zh: "正在等待车辆信号…" },
