@@ -1,32 +1,33 @@
 """Bits out of many payloads at once, and physical values out of the bits.
 
-Integers become floats without a conversion instruction: a number below 2**52 laid into the mantissa of 2**52 *is* the
-float ``2**52 + number``, so one subtraction gives its exact value; the sign of two's complement goes with the same
-subtraction. Work goes in blocks that stay in the cache, into memory that is taken once for many signals.
+Each signal's way is laid down in its plan (:mod:`dbc.plans`). Work goes in blocks that stay in the cache, into memory
+that is taken once for many signals.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Final
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from dbc.plans import missing_codes, place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from dbc.plans import NativePlan, ReadPlan, Unsigned
     from dbc.signals import Signal
 
 __all__ = ["Arena", "Payloads", "raw_from_bits", "read_values"]
 
+
 _WORD: Final = 8
+_ALIGNED: Final = 64
 _BLOCK: Final = 16_384
-_ARENA: Final = 2 << 20
-_MANTISSA_BITS: Final = 52
-_IN_MANTISSA: Final = 0x4330_0000_0000_0000
-"""The bits of the float 2**52."""
+_ARENA: Final = 16 << 20
 
 _FLOATS: Final[dict[int, np.dtype[np.floating]]] = {16: np.dtype("<f2"), 32: np.dtype("<f4"), 64: np.dtype("<f8")}
 _CARRIERS: Final[dict[int, np.dtype[np.unsignedinteger]]] = {
@@ -37,36 +38,47 @@ _CARRIERS: Final[dict[int, np.dtype[np.unsignedinteger]]] = {
 
 
 class Arena:
-    """Memory for columns, taken in large pieces: pages that are touched the first time cost more than the decoding."""
+    """Memory for columns, taken in large pieces: pages that are touched the first time cost more than the decoding.
 
-    __slots__ = ("_left",)
+    Args:
+        native: whole numbers go into the smallest integer type that holds the signal's range, instead of float64.
+    """
 
-    def __init__(self) -> None:
-        self._left = np.empty(0, np.float64)
+    __slots__ = ("_left", "native")
+
+    def __init__(self, *, native: bool = False) -> None:
+        self.native = native
+        self._left = np.empty(0, np.uint8)
+
+    def bytes(self, size: int) -> NDArray[np.uint8]:
+        """uint8 (size,), not initialised, at a place that any type may begin at."""
+        taken = -(-size // _ALIGNED) * _ALIGNED
+        if taken > len(self._left):
+            if taken > _ARENA // 4:
+                return np.empty(size, np.uint8)
+            self._left = np.empty(_ARENA, np.uint8)
+        out, self._left = self._left[:size], self._left[taken:]
+        return out
 
     def floats(self, n: int) -> NDArray[np.float64]:
         """float64 (n,), not initialised."""
-        if n > len(self._left):
-            if n > _ARENA // 4:
-                return np.empty(n, np.float64)
-            self._left = np.empty(_ARENA, np.float64)
-        out, self._left = self._left[:n], self._left[n:]
-        return out
+        return self.bytes(8 * n).view(np.float64)
 
 
 class Payloads:
     """Payloads of one message, as 64-bit words that are made when first asked for.
 
     Args:
-        data: uint8 (n, width), rows filled up with zeros; width at least 8.
+        data: uint8 (n, width), rows filled up with zeros; they are widened to a multiple of 8.
         length: integer (n,), bytes that are really there.
     """
 
     __slots__ = ("_words", "data", "length")
 
     def __init__(self, data: NDArray[np.uint8], length: NDArray[np.integer]) -> None:
-        if data.shape[1] < _WORD:
-            data = np.pad(data, ((0, 0), (0, _WORD - data.shape[1])))
+        lacking = max(_WORD - data.shape[1], -data.shape[1] % _WORD)
+        if lacking:
+            data = np.pad(data, ((0, 0), (0, lacking)))
         self.data = np.ascontiguousarray(data)
         self.length = length
         self._words: dict[tuple[int, bool], NDArray[np.uint64]] = {}
@@ -77,7 +89,7 @@ class Payloads:
     def take(self, rows: NDArray[np.intp]) -> Payloads:
         """Some of the payloads."""
         if self.data.shape[1] == _WORD:
-            words: NDArray[np.uint64] = self.data.view(np.uint64)[:, 0].take(rows)
+            words: NDArray[np.uint64] = self.data.view(np.uint64)[:, 0][rows]
             return Payloads(words.view(np.uint8).reshape(-1, _WORD), self.length[rows])
         return Payloads(self.data[rows], self.length[rows])
 
@@ -103,21 +115,9 @@ class Payloads:
             self._words[at, little] = word
         return word
 
-    def place(self, signal: Signal) -> tuple[int, int]:
-        """Where a signal lies in the words: the word's first byte, and how far to shift it right.
-
-        The shift is negative when the signal runs on into a ninth byte.
-        """
-        at = min(signal.first_bit // 8, self.data.shape[1] - _WORD)
-        first = signal.first_bit - 8 * at
-        over = first + signal.length - 64
-        if over > 0:
-            return at, -over
-        return at, first if signal.little_endian else -over
-
     def bits(self, signal: Signal) -> NDArray[np.uint64]:
         """uint64 (n,): the signal's bits as unsigned numbers, whatever the payload's true length."""
-        at, shift = self.place(signal)
+        at, shift = place(signal)
         word = self.word(at, little=signal.little_endian)
         if shift >= 0:
             out = word >> np.uint64(shift) if shift else word
@@ -137,12 +137,6 @@ def raw_from_bits(signal: Signal, bits: NDArray[np.uint64]) -> NDArray[np.uint64
         return bits
     sign = np.int64(1 << signal.length - 1) if signal.length < 64 else np.int64(0)
     return (bits.view(np.int64) ^ sign) - sign
-
-
-def _missing_codes(signal: Signal) -> list[int]:
-    """The raw codes for "not available" as bits."""
-    mask = (1 << signal.length) - 1
-    return [code & mask for code in signal.not_available if -(mask + 1) < code <= mask]
 
 
 def _read_floats(signal: Signal, payloads: Payloads) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -167,81 +161,134 @@ def _read_wide(signal: Signal, payloads: Payloads) -> tuple[NDArray[np.float64],
     else:
         values = numbers.astype(np.float64) * float(signal.scale) + float(signal.offset)
     valid = np.isfinite(values)
-    for code in _missing_codes(signal):
+    for code in missing_codes(signal):
         valid &= bits != np.uint64(code)
+    if signal.invalid_from is not None:
+        valid &= bits < np.uint64(signal.invalid_from)
     return values, valid
 
 
-class _Plan:
-    """How one signal is read from words of one place: constants and outputs, ready for the blocks."""
+class _Floats:
+    """A plan for float64 with its source and outputs, ready for the blocks."""
 
-    __slots__ = ("codes", "flip", "mask", "offset", "scale", "shift", "subtract", "valid", "values", "word")
+    __slots__ = ("plan", "valid", "values", "word")
 
-    def __init__(self, signal: Signal, payloads: Payloads, arena: Arena) -> None:
+    def __init__(self, plan: ReadPlan, payloads: Payloads, arena: Arena) -> None:
         n = len(payloads)
-        at, shift = payloads.place(signal)
-        sign = 1 << signal.length - 1 if signal.signed else 0
-        self.word = payloads.word(at, little=signal.little_endian)
-        self.shift = np.uint64(shift) if shift else None
-        self.mask = np.uint64((1 << signal.length) - 1) if shift + signal.length < 64 else None
-        self.flip = np.uint64(_IN_MANTISSA | sign)
-        self.subtract = float((1 << _MANTISSA_BITS) + sign)
-        self.scale = float(signal.scale) if signal.scale != 1 else None
-        self.offset = float(signal.offset) if signal.offset != 0 else None
-        self.codes = [np.uint64(code ^ (_IN_MANTISSA | sign)) for code in _missing_codes(signal)]
-        self.values = arena.floats(n)
-        self.valid = np.empty(n, np.bool_) if self.codes else None
+        self.plan = plan
+        self.word = payloads.word(plan.at, little=plan.little)
+        self.values: NDArray[np.number] = arena.floats(n)
+        self.valid = arena.bytes(n).view(np.bool_) if plan.codes or plan.valid_below is not None else None
 
     def run(self, begin: int, end: int, scratch: NDArray[np.uint64], as_float: NDArray[np.float64]) -> None:
         """Reads the rows of one block; ``scratch`` and ``as_float`` are the same memory."""
+        plan = self.plan
         source = self.word[begin:end]
-        if self.shift is not None:
-            source = np.right_shift(source, self.shift, scratch)
-        if self.mask is not None:
-            source = np.bitwise_and(source, self.mask, scratch)
-        np.bitwise_xor(source, self.flip, scratch)
+        if plan.shift is not None:
+            source = np.right_shift(source, plan.shift, scratch)
+        if plan.mask is not None:
+            source = np.bitwise_and(source, plan.mask, scratch)
+        np.bitwise_xor(source, plan.flip, scratch)
         out = self.values[begin:end]
-        np.subtract(as_float, self.subtract, out)
-        if self.scale is not None:
-            np.multiply(out, self.scale, out)
-        if self.offset is not None:
-            np.add(out, self.offset, out)
+        np.subtract(as_float, plan.subtract, out)
+        if plan.scale is not None:
+            np.multiply(out, plan.scale, out)
+        if plan.offset is not None:
+            np.add(out, plan.offset, out)
         if self.valid is not None:
-            valid = self.valid[begin:end]
-            np.not_equal(scratch, self.codes[0], valid)
-            for code in self.codes[1:]:
-                valid &= scratch != code
+            _judge(scratch, plan.codes, plan.valid_below, self.valid[begin:end])
 
 
-def _is_plain(signal: Signal, payloads: Payloads) -> bool:
-    """Whether a signal fits the mantissa, lies in one word, and cannot leave the numbers by its scale."""
-    if signal.is_float or signal.exact_integer or signal.length > _MANTISSA_BITS or payloads.place(signal)[1] < 0:
-        return False
-    return math.isfinite(abs(signal.scale) * (1 << signal.length) + abs(signal.offset))
+class _Integers:
+    """A plan for small integers with its source and outputs, ready for the blocks."""
+
+    __slots__ = ("carried", "plan", "source", "valid", "values")
+
+    def __init__(self, plan: NativePlan, payloads: Payloads, arena: Arena) -> None:
+        n, size = len(payloads), plan.result.itemsize
+        self.plan = plan
+        self.source: NDArray[Any] = payloads.word(plan.at, little=plan.little)
+        if plan.unit is not None:
+            unit = plan.unit if sys.byteorder == "little" else _WORD // size - 1 - plan.unit
+            self.source = self.source.view(plan.carrier)[unit :: _WORD // size]
+        self.carried: NDArray[Unsigned] = arena.bytes(size * n).view(plan.carrier)
+        self.values: NDArray[np.number] = self.carried.view(plan.result)
+        self.valid = arena.bytes(n).view(np.bool_) if plan.codes or plan.valid_below is not None else None
+
+    def run(self, begin: int, end: int, scratch: NDArray[np.uint64], _: NDArray[np.float64]) -> None:
+        """Reads the rows of one block."""
+        plan = self.plan
+        out = self.carried[begin:end]
+        if plan.unit is None:
+            shifted = np.right_shift(self.source[begin:end], np.uint64(plan.shift), scratch)
+            np.copyto(out, shifted, casting="unsafe")
+        else:
+            np.copyto(out, self.source[begin:end])
+            if plan.shift:
+                np.right_shift(out, plan.carrier(plan.shift), out)
+        if plan.mask is not None:
+            np.bitwise_and(out, plan.mask, out)
+        if self.valid is not None:
+            _judge(out, plan.codes, plan.valid_below, self.valid[begin:end])
+        if plan.sign is not None:
+            np.bitwise_xor(out, plan.sign, out)
+            np.subtract(out, plan.sign, out)
+        if plan.scale is not None:
+            np.multiply(out, plan.scale, out)
+        if plan.offset is not None:
+            np.add(out, plan.offset, out)
+
+
+def _judge(
+    bits: NDArray[Unsigned],
+    codes: Sequence[int | np.uint64],
+    below: int | np.uint64 | None,
+    valid: NDArray[np.bool_],
+) -> None:
+    """Marks the rows that are values: none of the codes, and below the range of codes."""
+    if below is None:
+        np.not_equal(bits, codes[0], valid)
+        codes = codes[1:]
+    else:
+        np.less(bits, below, valid)
+    for code in codes:
+        valid &= bits != code
+
+
+def _ready(signal: Signal, payloads: Payloads, arena: Arena) -> _Floats | _Integers | None:
+    """A signal's plan with its outputs; None where it is read the long way."""
+    if arena.native and signal.native_plan is not None:
+        return _Integers(signal.native_plan, payloads, arena)
+    return None if signal.read_plan is None else _Floats(signal.read_plan, payloads, arena)
 
 
 def read_values(
     signals: Sequence[Signal], payloads: Payloads, arena: Arena
-) -> list[tuple[NDArray[np.float64], NDArray[np.bool_] | None]]:
+) -> list[tuple[NDArray[np.number], NDArray[np.bool_] | None]]:
     """Physical values of signals that are there in all of some payloads, and which of them are values at all.
 
+    Args:
+        signals: of one message.
+        payloads: all long enough for the signals.
+        arena: where the values go, and in which types.
+
     Returns:
-        for each signal float64 (n,) with NaN where there is no value, and bool (n,); None instead of the mask when
-        all are values.
+        for each signal float64 (n,) with NaN where there is no value (or integers, with the code's number there), and
+        bool (n,); None instead of the mask when all are values.
     """
     n = len(payloads)
-    plans = [_Plan(signal, payloads, arena) if _is_plain(signal, payloads) else None for signal in signals]
+    ready = [_ready(signal, payloads, arena) for signal in signals]
+    running = [one for one in ready if one is not None]
     scratch = np.empty(min(n, _BLOCK), np.uint64)
-    ready = [plan for plan in plans if plan is not None]
     for begin in range(0, n, _BLOCK):
         end = min(begin + _BLOCK, n)
         part = scratch[: end - begin]
         as_float = part.view(np.float64)
-        for plan in ready:
-            plan.run(begin, end, part, as_float)
-    out: list[tuple[NDArray[np.float64], NDArray[np.bool_] | None]] = []
-    for signal, chosen in zip(signals, plans, strict=True):
-        values: NDArray[np.float64]
+        for one in running:
+            one.run(begin, end, part, as_float)
+    out: list[tuple[NDArray[np.number], NDArray[np.bool_] | None]] = []
+    for signal, chosen in zip(signals, ready, strict=True):
+        values: NDArray[np.number]
         valid: NDArray[np.bool_] | None
         if chosen is not None:
             values, valid = chosen.values, chosen.valid
@@ -252,7 +299,7 @@ def read_values(
         if valid is not None:
             if valid.all():
                 valid = None
-            else:
+            elif values.dtype == np.float64:
                 np.copyto(values, np.nan, where=~valid)
         out.append((values, valid))
     return out

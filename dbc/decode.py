@@ -7,14 +7,16 @@ whether the sender gave one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.bits import Arena, Payloads, raw_from_bits, read_values
+from dbc.bits import Arena, Payloads, read_values
+from dbc.columns import Decoded, MessageColumns, Samples, SignalColumn, Source
+from dbc.j1939tp import TRANSPORT_FORMATS, reassemble_groups, transport_rows
 from dbc.reassembly import reassemble
-from dbc.table import CLASSIC_WIDTH, EXTENDED, FD, NO_MESSAGE, FrameTable
+from dbc.table import CLASSIC_WIDTH, EXTENDED, FD, NO_MESSAGE, FrameTable, pgn_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -22,132 +24,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbc.database import Database
+    from dbc.j1939tp import Group
     from dbc.reassembly import Payload
     from dbc.signals import Condition, Message, Signal
 
 __all__ = ["Decoded", "MessageColumns", "SignalColumn", "Source", "decode_table"]
 
-Source = Literal["frame", "isotp", "isotp+length", "j1939"]
-"""How a message was found: as a frame by its identifier, in reassembled ISO-TP payloads, in such payloads with a
-length byte in front, or as a frame by its parameter group."""
 
 _STANDARD_IDS: Final = 2048
 _SLOT_BITS: Final = 16
 _SORTED_SELECTOR: Final = 16
+_VALID: Final = np.array(1, np.bool_)
 _MULTIPLIERS: Final = (0x9E3779B1, 0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SignalColumn:
-    """All samples of one signal: one per frame in which the signal is there.
-
-    Args:
-        rows: intp (n,), which frames of the message these are.
-        t_ns: int64 (n,).
-        values: float64 (n,) in ``signal.unit``; NaN where not valid.
-        valid: bool (n,), false where the sender says "not available".
-        payloads: the bytes that the samples were read from.
-    """
-
-    signal: Signal
-    rows: NDArray[np.intp]
-    t_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
-    valid: NDArray[np.bool_]
-    payloads: Payloads = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def raw(self) -> NDArray[np.uint64] | NDArray[np.int64]:
-        """The raw numbers (n,): int64 for signed signals, else uint64 (for a float its bit pattern)."""
-        return raw_from_bits(self.signal, self.payloads.bits(self.signal))
-
-    @property
-    def not_available(self) -> int:
-        """Samples that are there and say "not available"."""
-        return len(self.valid) - int(np.count_nonzero(self.valid))
-
-    @property
-    def earliest(self) -> tuple[int, float] | None:
-        """Time and value of the oldest valid sample."""
-        found = np.flatnonzero(self.valid)
-        if not len(found):
-            return None
-        row = found[np.argmin(self.t_ns[found])]
-        return int(self.t_ns[row]), float(self.values[row])
-
-    @property
-    def latest(self) -> tuple[int, float] | None:
-        """Time and value of the newest valid sample; of several at one time the one recorded last."""
-        found = np.flatnonzero(self.valid)[::-1]
-        if not len(found):
-            return None
-        row = found[np.argmax(self.t_ns[found])]
-        return int(self.t_ns[row]), float(self.values[row])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MessageColumns:
-    """All frames (or reassembled payloads) of one message.
-
-    Args:
-        name: of the message; ``name@database`` where an earlier database has the same name.
-        t_ns: int64 (n,).
-        channel: uint8 (n,), index of the bus.
-        source_address: uint8 (n,) for J1939, else None.
-        payloads: the bytes.
-        short: frames with fewer bytes than the message.
-        columns: the signals by name.
-        can_frames: CAN frames that these came in.
-    """
-
-    name: str
-    message: Message
-    source: Source
-    t_ns: NDArray[np.int64]
-    channel: NDArray[np.uint8]
-    source_address: NDArray[np.uint8] | None
-    payloads: Payloads = field(repr=False)
-    short: int
-    columns: Mapping[str, SignalColumn]
-    can_frames: int
-
-    def __len__(self) -> int:
-        return len(self.t_ns)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """What databases make of a table of frames.
-
-    Args:
-        frames: CAN frames in the table.
-        decoded_frames: those that belong to a message of a database.
-        unknown_ids: keys (identifier, with bit 31 for 29 bits) that no database knows, sorted.
-        messages: by name, in the order of the databases; only those that occur.
-    """
-
-    frames: int
-    decoded_frames: int
-    unknown_ids: tuple[int, ...]
-    messages: Mapping[str, MessageColumns]
-
-    @property
-    def short_frames(self) -> int:
-        """Frames that are shorter than their message; what is there of them was decoded."""
-        return sum(columns.short for columns in self.messages.values())
-
-    def find_signal(self, name: str) -> SignalColumn | None:
-        """The first signal of this name, or of ``Message.Signal``, whichever message it is in."""
-        for columns in self.messages.values():
-            if name in columns.columns:
-                return columns.columns[name]
-            prefix = f"{columns.name}."
-            if name.startswith(prefix) and name[len(prefix) :] in columns.columns:
-                return columns.columns[name[len(prefix) :]]
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,24 +47,25 @@ class _Match:
     position: tuple[int, int]
 
 
-def _slots(keys: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.intp], NDArray[np.uint32] | None]:
+def _slots(keys: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint32] | None]:
     """A number below 65,536 for each key, different for different keys.
 
     Returns:
         the numbers (n,), the ones in use, and the keys by number (None: each is its own key).
     """
     if not len(keys) or int(keys.max()) < _STANDARD_IDS:
+        places = keys.astype(np.intp)  # once here, not again in each look-up
         used = np.zeros(_STANDARD_IDS, np.bool_)
-        used[keys] = True
-        return keys, np.flatnonzero(used), None
+        used[places] = True
+        return places, np.flatnonzero(used), None
     for multiplier in _MULTIPLIERS:
-        slots = (keys * np.uint32(multiplier)) >> np.uint32(32 - _SLOT_BITS)
+        slots = ((keys * np.uint32(multiplier)) >> np.uint32(32 - _SLOT_BITS)).astype(np.intp)
         owner = np.full(1 << _SLOT_BITS, 0xFFFF_FFFF, np.uint32)
         owner[slots] = keys
         if (owner[slots] == keys).all():
             return slots, np.flatnonzero(owner != np.uint32(0xFFFF_FFFF)), owner
     unique, inverse = np.unique(keys, return_inverse=True)
-    return inverse.astype(np.uint32), np.arange(len(unique)), unique
+    return inverse.astype(np.intp), np.arange(len(unique)), unique
 
 
 def _find(
@@ -218,40 +107,32 @@ class _Matches:
         self.groups = narrow[slots]
 
 
-class _Part:
-    """Some frames of a message, in which the same signals are there."""
-
-    __slots__ = ("all_valid", "payloads", "rows", "t_ns")
-
-    def __init__(self, rows: NDArray[np.intp], t_ns: NDArray[np.int64], payloads: Payloads) -> None:
-        self.rows = rows
-        self.t_ns = t_ns
-        self.payloads = payloads
-        self.all_valid = np.ones(len(rows), np.bool_)
-        self.all_valid.setflags(write=False)
-
-
 class _Branches:
     """The frames of a message sorted by one selector, so that each of its values is a stretch of them."""
 
-    def __init__(self, selector: Signal, whole: _Part) -> None:
-        bits = whole.payloads.bits(selector).astype(np.uint16)
-        there = np.flatnonzero(whole.payloads.length >= selector.needs_bytes)
-        self.order = there[np.argsort(bits[there], kind="stable")]
-        counts = np.bincount(bits[there], minlength=1 << selector.length)
+    def __init__(self, selector: Signal, whole: Samples) -> None:
+        bits = whole.payloads.bits(selector).astype(np.uint8 if selector.length <= 8 else np.uint16)
+        there = whole.payloads.length >= selector.needs_bytes
+        if there.all():
+            self.order = np.argsort(bits, kind="stable")
+        else:
+            rows = np.flatnonzero(there)
+            bits = bits[rows]
+            self.order = rows[np.argsort(bits, kind="stable")]
+        counts = np.bincount(bits, minlength=1 << selector.length)
         self.starts = np.concatenate([np.zeros(1, np.intp), np.cumsum(counts)])
-        self.t_ns = whole.t_ns.take(self.order)
+        self.times = whole.t_ns
         self.payloads = whole.payloads.take(self.order)
 
-    def part(self, low: int, high: int) -> _Part:
+    def part(self, low: int, high: int) -> Samples:
         """The frames whose selector lies in a range."""
         top = len(self.starts) - 1
         begin, end = int(self.starts[min(low, top)]), int(self.starts[min(high + 1, top)])
-        rows, t_ns, payloads = self.order[begin:end], self.t_ns[begin:end], self.payloads.part(begin, end)
+        rows, payloads = self.order[begin:end], self.payloads.part(begin, end)
         if low != high:
             back = np.argsort(rows, kind="stable")
-            rows, t_ns, payloads = rows[back], t_ns[back], payloads.take(back)
-        return _Part(rows, t_ns, payloads)
+            rows, payloads = rows[back], payloads.take(back)
+        return Samples(rows, self.times, payloads)
 
 
 _Key = tuple[tuple["Condition", ...], int]
@@ -260,15 +141,13 @@ _Key = tuple[tuple["Condition", ...], int]
 class _Reader:
     """Reads the signals of one message from its payloads, each only where it is there."""
 
-    def __init__(
-        self, message: Message, payloads: Payloads, t_ns: NDArray[np.int64], rows: NDArray[np.intp] | None = None
-    ) -> None:
+    def __init__(self, message: Message, payloads: Payloads, t_ns: NDArray[np.int64]) -> None:
         needed = max((signal.needs_bytes for signal in message.signals), default=0)
         self.message = message
         self.payloads = payloads.widened(max(needed, message.length))
         self.shortest = int(payloads.length.min()) if len(payloads) else 0
-        self._whole = _Part(np.arange(len(payloads)) if rows is None else rows, t_ns, self.payloads)
-        self._parts: dict[_Key, _Part] = {}
+        self._whole = Samples(None, t_ns, self.payloads)
+        self._parts: dict[_Key, Samples] = {}
         self._chosen: dict[Condition, NDArray[np.bool_]] = {}
         self._branches: dict[str, _Branches] = {}
 
@@ -286,7 +165,7 @@ class _Reader:
             self._chosen[condition] = mask
         return mask
 
-    def _branch(self, condition: Condition) -> _Part | None:
+    def _branch(self, condition: Condition) -> Samples | None:
         """The frames of one simple condition; None where that takes more than a stretch of sorted frames."""
         selector = self.message.by_name.get(condition.selector)
         if selector is None or selector.length > _SORTED_SELECTOR or len(condition.ranges) != 1:
@@ -299,7 +178,7 @@ class _Reader:
     def _key(self, signal: Signal) -> _Key:
         return signal.conditions, signal.needs_bytes if signal.needs_bytes > self.shortest else 0
 
-    def _part(self, key: _Key) -> _Part:
+    def _part(self, key: _Key) -> Samples:
         conditions, needs = key
         if not conditions and not needs:
             return self._whole
@@ -311,7 +190,7 @@ class _Reader:
                 for condition in conditions:
                     present &= self._holds(condition)
                 rows = np.flatnonzero(present)
-                part = _Part(rows, self._whole.t_ns[rows], self.payloads.take(rows))
+                part = Samples(rows, self._whole.t_ns, self.payloads.take(rows))
             self._parts[key] = part
         return part
 
@@ -323,9 +202,10 @@ class _Reader:
         found: dict[str, SignalColumn] = {}
         for key, members in by_part.items():
             part = self._part(key)
-            for signal, (values, valid) in zip(members, read_values(members, part.payloads, arena), strict=True):
-                mask = part.all_valid if valid is None else valid
-                found[signal.name] = SignalColumn(signal, part.rows, part.t_ns, values, mask, part.payloads)
+            read = read_values(members, part.payloads, arena)
+            every = np.broadcast_to(_VALID, len(part))
+            for signal, (values, valid) in zip(members, read, strict=True):
+                found[signal.name] = SignalColumn(signal, part, values, every if valid is None else valid)
         return {signal.name: found[signal.name] for signal in signals}
 
     def chosen_samples(self) -> int:
@@ -336,24 +216,22 @@ class _Reader:
 class _Ordered:
     """The frames that belong to messages, sorted by message; columns that are all the same are not copied."""
 
-    def __init__(self, table: FrameTable, order: NDArray[np.intp], most: int) -> None:
+    def __init__(self, table: FrameTable, order: NDArray[np.intp]) -> None:
         self.table = table
         self.order = order
-        self.t_ns = table.t_ns.take(order)
+        self.t_ns = table.t_ns[order]
         self.length = self._gathered(table.length)
         self.channel = self._gathered(table.channel)
         if table.width == CLASSIC_WIDTH and table.data.flags.c_contiguous:
-            words: NDArray[np.uint64] = table.data.view(np.uint64)[:, 0].take(order)
+            words: NDArray[np.uint64] = table.data.view(np.uint64)[:, 0][order]
             self.data: NDArray[np.uint8] = words.view(np.uint8).reshape(-1, CLASSIC_WIDTH)
         else:
             self.data = table.data[order]
 
-        self.counted = np.arange(most)
-
     def _gathered(self, column: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if len(column) and (column == column[0]).all():
             return np.broadcast_to(column[0], len(self.order))
-        return column.take(self.order)
+        return column[self.order]
 
 
 def _wanted(message: Message, name: str, signals: Collection[str] | None) -> list[Signal]:
@@ -368,7 +246,7 @@ def _frames_of(
     """Columns of a message whose every frame carries all of it."""
     message = match.message
     t_ns, length = frames.t_ns[rows], frames.length[rows]
-    reader = _Reader(message, Payloads(frames.data[rows], length), t_ns, frames.counted[: len(t_ns)])
+    reader = _Reader(message, Payloads(frames.data[rows], length), t_ns)
     source_address: NDArray[np.uint8] | None = None
     if message.is_j1939:
         source_address = (frames.table.can_id[frames.order[rows]] & np.uint32(0xFF)).astype(np.uint8)
@@ -386,7 +264,7 @@ def _frames_of(
     )
 
 
-def _matrix(payloads: Sequence[Payload], *, length_byte: bool) -> Payloads:
+def _matrix(payloads: Sequence[Payload] | Sequence[Group], *, length_byte: bool) -> Payloads:
     """Reassembled payloads as rows; on demand with the low byte of their length in front."""
     parts = [
         bytes([len(payload.data) + payload.missing & 0xFF]) + payload.data if length_byte else payload.data
@@ -440,8 +318,58 @@ def _split(match: _Match, frames: _Ordered, begin: int, end: int) -> tuple[slice
     return begin + np.flatnonzero(whole), begin + np.flatnonzero(~whole)
 
 
+class _Groups:
+    """The messages that transported parameter groups of a table are, by number of the group."""
+
+    def __init__(self, databases: Sequence[Database]) -> None:
+        self.by_pgn: dict[int, _Match] = {}
+        for number, database in enumerate(databases):
+            for at, message in enumerate(database.messages):
+                # Longer than a frame, a 29-bit message comes this way whether or not the database names J1939.
+                if message.extended and (message.is_j1939 or message.length > CLASSIC_WIDTH) and not message.is_fd:
+                    match = _Match(message, message.name, (number, at))
+                    self.by_pgn.setdefault(pgn_from_id(message.can_id), match)
+
+    def columns(self, table: FrameTable, signals: Collection[str] | None, arena: Arena) -> list[MessageColumns]:
+        """The transported messages in a table."""
+        found: dict[int, list[Group]] = {}
+        rows = transport_rows(table)
+        if self.by_pgn and len(rows):
+            for group in reassemble_groups(table[rows]).groups:
+                if group.pgn in self.by_pgn:
+                    found.setdefault(group.pgn, []).append(group)
+        return [
+            _groups_of(
+                self.by_pgn[pgn], groups, _wanted(self.by_pgn[pgn].message, self.by_pgn[pgn].name, signals), arena
+            )
+            for pgn, groups in found.items()
+        ]
+
+
+def _groups_of(match: _Match, groups: Sequence[Group], wanted: Sequence[Signal], arena: Arena) -> MessageColumns:
+    """Columns of a message that came by J1939-TP."""
+    t_ns = np.fromiter((group.t_ns for group in groups), np.int64, len(groups))
+    reader = _Reader(match.message, _matrix(groups, length_byte=False), t_ns)
+    return MessageColumns(
+        match.name,
+        match.message,
+        "j1939-tp",
+        t_ns,
+        np.fromiter((group.channel for group in groups), np.uint8, len(groups)),
+        np.fromiter((group.source for group in groups), np.uint8, len(groups)),
+        reader.payloads,
+        int(np.count_nonzero(reader.payloads.length < match.message.length)),
+        reader.columns(wanted, arena),
+        sum(group.frames for group in groups),
+    )
+
+
 def decode_table(
-    table: FrameTable, databases: Sequence[Database], *, signals: Collection[str] | None = None
+    table: FrameTable,
+    databases: Sequence[Database],
+    *,
+    signals: Collection[str] | None = None,
+    native: bool = False,
 ) -> Decoded:
     """Decodes all frames of a table with the first database that knows each identifier.
 
@@ -449,6 +377,7 @@ def decode_table(
         table: the frames.
         databases: in order of preference.
         signals: only these (``Signal`` or ``Message.Signal``); None is all.
+        native: whole numbers in the smallest integer type that holds the signal's range, instead of float64.
     """
     frames = len(table)
     silent = (table.flags & np.uint8(NO_MESSAGE)) != 0
@@ -458,9 +387,9 @@ def decode_table(
     matches = _Matches(table.key if has_extended else table.can_id, databases)
     order = np.argsort(matches.groups, kind="stable")
     ends = np.cumsum(np.bincount(matches.groups, minlength=len(matches.found) + 1))
-    known = _Ordered(table, order[ends[0] :], int(np.diff(ends).max(initial=0)))
+    known = _Ordered(table, order[ends[0] :])
     ends -= ends[0]
-    arena = Arena()
+    arena = Arena(native=native)
     messages: dict[str, MessageColumns] = {}
     decoded_frames = 0
     for number, match in sorted(enumerate(matches.found), key=lambda item: item[1].position):
@@ -477,4 +406,11 @@ def decode_table(
             decoded_frames += columns.can_frames
             if wanted or signals is None:
                 messages[match.name if match.name not in messages else f"{match.name}@isotp"] = columns
-    return Decoded(frames, decoded_frames, tuple(sorted(matches.unknown)), messages)
+    unknown = set(matches.unknown)
+    if has_extended:
+        for columns in _Groups(databases).columns(table, signals, arena):
+            decoded_frames += columns.can_frames
+            unknown -= {key for key in unknown if key >> 16 & 0x3FF in TRANSPORT_FORMATS}
+            if columns.columns or signals is None:
+                messages[columns.name if columns.name not in messages else f"{columns.name}@j1939-tp"] = columns
+    return Decoded(frames, decoded_frames, tuple(sorted(unknown)), messages)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+
+from dbc.plans import native_plan, read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dbc.plans import NativePlan, ReadPlan
 
 __all__ = ["NOT_AVAILABLE_NAMES", "Condition", "DecodedFrame", "Message", "Signal", "SignalValue"]
 
@@ -23,6 +27,10 @@ NOT_AVAILABLE_NAMES: Final = frozenset(
 
 _FLOAT_FORMATS: Final = {16: "<e", 32: "<f", 64: "<d"}
 _EXACT: Final = 1 << 53
+_J1939_WHOLE_BYTES: Final = frozenset({8, 16, 24, 32})
+_J1939_STATUS_BITS: Final = 2
+_J1939_FIRST_RESERVED: Final = 0xFB
+_NO_VALUE_WORDS: Final = ("error", "notavailable", "reserved", "unavailable", "sna", "dontcare", "takenoaction")
 _LISTED: Final = 256
 """A multiplexed signal with up to so many selector values is listed under each of them."""
 
@@ -63,6 +71,10 @@ class Signal:
         labels: raw value -> text of the value table.
         conditions: all of them hold while the signal is there; the outermost selector last.
         comment: the database's own words.
+        is_j1939: its highest raw codes mean "error" or "not available" as SAE J1939-71 has it.
+
+    Attributes:
+        invalid_from: raw codes from here on are no values; None where there is no such range.
     """
 
     name: str
@@ -79,6 +91,7 @@ class Signal:
     labels: Mapping[int, str] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     comment: str = ""
+    is_j1939: bool = False
     first_bit: int = field(init=False)
     needs_bytes: int = field(init=False)
     not_available: tuple[int, ...] = field(init=False)
@@ -86,6 +99,8 @@ class Signal:
     mask: int = field(init=False, repr=False, compare=False)
     sign: int = field(init=False, repr=False, compare=False)
     is_linear: bool = field(init=False, repr=False, compare=False)
+    invalid_from: int | None = field(init=False, repr=False, compare=False)
+    _plans: list[tuple[ReadPlan | None, NativePlan | None]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Bits counted through the bytes in the order in which the signal runs: from the lowest bit of byte 0 when
@@ -110,6 +125,50 @@ class Signal:
         # The short way from raw to physical: no float, no long integer, nothing that could leave the numbers.
         linear = not self.is_float and not self.exact_integer and math.isfinite(largest)
         object.__setattr__(self, "is_linear", linear)
+        object.__setattr__(self, "invalid_from", self._invalid_from() if self.is_j1939 else None)
+        object.__setattr__(self, "_plans", [])
+
+    def _says_a_value(self, raw: int) -> bool:
+        """Whether the value table names a raw code and means something that is a value."""
+        text = "".join(filter(str.isalpha, self.labels.get(raw, "error"))).lower()
+        return not any(word in text for word in _NO_VALUE_WORDS)
+
+    def _invalid_from(self) -> int | None:
+        """The first raw code of J1939's ranges "error" and "not available" that the database does not use itself.
+
+        Two bits: 2 and 3. Whole bytes: the highest byte from 0xFB on; where the database's own range reaches into
+        those codes only the ones with 0xFF.
+
+        Standard: SAE J1939-71, clause unverified.
+        """
+        if self.signed or self.is_float:
+            return None
+        if self.length == _J1939_STATUS_BITS:
+            if self._says_a_value(3):
+                return None
+            return 3 if self._says_a_value(2) else 2
+        if self.length not in _J1939_WHOLE_BYTES:
+            return None
+        shift = self.length - 8
+        first = _J1939_FIRST_RESERVED << shift
+        used = self.maximum is not None and self.maximum >= first * self.scale + self.offset > self.offset
+        first = 0xFF << shift if used else first
+        named = [raw for raw in self.labels if raw >= first and self._says_a_value(raw)]
+        return first if not named else max(named) + 1 if max(named) < self.mask else None
+
+    @property
+    def read_plan(self) -> ReadPlan | None:
+        """How columns of it are read as float64; None when that takes the long way."""
+        if not self._plans:
+            self._plans.append((read_plan(self), native_plan(self)))
+        return self._plans[0][0]
+
+    @property
+    def native_plan(self) -> NativePlan | None:
+        """How columns of it are read as small integers; None where its values are none."""
+        if not self._plans:
+            self._plans.append((read_plan(self), native_plan(self)))
+        return self._plans[0][1]
 
     def bits_of(self, data: bytes) -> int:
         """The signal's bits as an unsigned number; ``data`` has at least :attr:`needs_bytes` bytes."""
@@ -129,6 +188,8 @@ class Signal:
     def value_from_bits(self, bits: int) -> float | None:
         """The physical value; None for "not available" and for a float that is no number."""
         raw: float = (bits ^ self.sign) - self.sign
+        if self.invalid_from is not None and bits >= self.invalid_from:
+            return None
         if self.is_linear:
             return None if raw in self.not_available else float(raw * self.scale + self.offset)
         if self.is_float:
@@ -219,6 +280,8 @@ class Message:
     _nested: tuple[Signal, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.is_j1939:
+            object.__setattr__(self, "signals", tuple(map(self._by_j1939, self.signals)))
         by_name = {signal.name: signal for signal in self.signals}
         branches: dict[str, dict[int, tuple[Signal, ...]]] = {}
         nested: list[Signal] = []
@@ -238,6 +301,11 @@ class Message:
         object.__setattr__(self, "_fixed", tuple(signal for signal in self.signals if not signal.conditions))
         object.__setattr__(self, "_branches", tuple((by_name[name], branch) for name, branch in branches.items()))
         object.__setattr__(self, "_nested", tuple(nested))
+
+    def _by_j1939(self, signal: Signal) -> Signal:
+        """A signal whose highest codes are no values; one that selects others is no measurement."""
+        selects = any(condition.selector == signal.name for other in self.signals for condition in other.conditions)
+        return signal if selects or signal.is_j1939 else replace(signal, is_j1939=True)
 
     @property
     def is_multiplexed(self) -> bool:

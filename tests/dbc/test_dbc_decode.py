@@ -92,7 +92,8 @@ def random_rows(database: Database, per_message: int) -> list[FrameRow]:
 
 def check_sample(signal: Signal, parsed: Any, got: float, wanted: float) -> None:
     """One value is the one of cantools, or none where the raw code says "not available"."""
-    if signal.not_available and parsed.conversion.scaled_to_raw(wanted) in signal.not_available:
+    raw = parsed.conversion.scaled_to_raw(wanted) if signal.not_available or signal.invalid_from is not None else 0
+    if raw in signal.not_available or (signal.invalid_from is not None and raw >= signal.invalid_from):
         assert math.isnan(got)
     else:
         assert got == float(wanted), signal

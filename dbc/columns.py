@@ -1,0 +1,196 @@
+"""What databases make of a table of frames: messages, and their signals as columns of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from dbc.bits import Payloads, raw_from_bits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from dbc.signals import Message, Signal
+
+__all__ = ["Decoded", "MessageColumns", "Samples", "SignalColumn", "Source"]
+
+Source = Literal["frame", "isotp", "isotp+length", "j1939", "j1939-tp"]
+"""How a message was found: as a frame by its identifier, in reassembled ISO-TP payloads, in such payloads with a
+length byte in front, as a frame by its parameter group, or in reassembled parameter groups of J1939-TP."""
+
+
+class Samples:
+    """Some frames of a message, in which the same signals are there.
+
+    Args:
+        rows: intp (n,), which frames of the message these are; None for all of them.
+        times: int64, of all frames of the message.
+        payloads: the bytes of these frames.
+    """
+
+    __slots__ = ("_rows", "_t_ns", "_times", "payloads")
+
+    def __init__(self, rows: NDArray[np.intp] | None, times: NDArray[np.int64], payloads: Payloads) -> None:
+        self.payloads = payloads
+        self._rows = rows
+        self._times = times
+        self._t_ns = times if rows is None else None
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """intp (n,), which frames of the message these are."""
+        if self._rows is None:
+            self._rows = np.arange(len(self.payloads))
+        return self._rows
+
+    @property
+    def t_ns(self) -> NDArray[np.int64]:
+        """int64 (n,); gathered when first asked for."""
+        if self._t_ns is None:
+            self._t_ns = self._times[self.rows]
+        return self._t_ns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignalColumn:
+    """All samples of one signal: one per frame in which the signal is there.
+
+    Args:
+        samples: the frames with their times and payloads; signals that are always together share them.
+        values: float64 (n,) in ``signal.unit``; NaN where not valid. Decoded in native types, whole numbers come in
+            the smallest integer type for the signal; where not valid they are the code's number.
+        valid: bool (n,), false where the sender says "not available" or "error".
+    """
+
+    signal: Signal
+    samples: Samples = field(repr=False)
+    values: NDArray[np.number]
+    valid: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """intp (n,), which frames of the message these are."""
+        return self.samples.rows
+
+    @property
+    def t_ns(self) -> NDArray[np.int64]:
+        """int64 (n,)."""
+        return self.samples.t_ns
+
+    @property
+    def raw(self) -> NDArray[np.uint64] | NDArray[np.int64]:
+        """The raw numbers (n,): int64 for signed signals, else uint64 (for a float its bit pattern)."""
+        return raw_from_bits(self.signal, self.samples.payloads.bits(self.signal))
+
+    @property
+    def not_available(self) -> int:
+        """Samples that are there and say "not available"."""
+        return len(self.valid) - int(np.count_nonzero(self.valid))
+
+    @property
+    def out_of_range(self) -> NDArray[np.bool_]:
+        """bool (n,): valid samples beyond the range that the database declares.
+
+        Declared limits are often rounded: a value counts as beyond only when it is by more than half a step.
+        """
+        low, high = self.signal.minimum, self.signal.maximum
+        beyond = np.zeros(len(self.values), np.bool_)
+        if low is not None and high is not None and low >= high:
+            return beyond
+        slack = 0.0 if self.signal.is_float else abs(float(self.signal.scale)) / 2
+        with np.errstate(invalid="ignore"):
+            if low is not None:
+                beyond |= self.values < float(low) - slack
+            if high is not None:
+                beyond |= self.values > float(high) + slack
+        return beyond & self.valid
+
+    @property
+    def earliest(self) -> tuple[int, float] | None:
+        """Time and value of the oldest valid sample."""
+        found = np.flatnonzero(self.valid)
+        if not len(found):
+            return None
+        row = found[np.argmin(self.t_ns[found])]
+        return int(self.t_ns[row]), float(self.values[row])
+
+    @property
+    def latest(self) -> tuple[int, float] | None:
+        """Time and value of the newest valid sample; of several at one time the one recorded last."""
+        found = np.flatnonzero(self.valid)[::-1]
+        if not len(found):
+            return None
+        row = found[np.argmax(self.t_ns[found])]
+        return int(self.t_ns[row]), float(self.values[row])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MessageColumns:
+    """All frames (or reassembled payloads) of one message.
+
+    Args:
+        name: of the message; ``name@database`` where an earlier database has the same name.
+        t_ns: int64 (n,).
+        channel: uint8 (n,), index of the bus.
+        source_address: uint8 (n,) for J1939, else None.
+        payloads: the bytes.
+        short: frames with fewer bytes than the message.
+        columns: the signals by name.
+        can_frames: CAN frames that these came in.
+    """
+
+    name: str
+    message: Message
+    source: Source
+    t_ns: NDArray[np.int64]
+    channel: NDArray[np.uint8]
+    source_address: NDArray[np.uint8] | None
+    payloads: Payloads = field(repr=False)
+    short: int
+    columns: Mapping[str, SignalColumn]
+    can_frames: int
+
+    def __len__(self) -> int:
+        return len(self.t_ns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """What databases make of a table of frames.
+
+    Args:
+        frames: CAN frames in the table.
+        decoded_frames: those that belong to a message of a database.
+        unknown_ids: keys (identifier, with bit 31 for 29 bits) that no database knows, sorted.
+        messages: by name, in the order of the databases; only those that occur.
+    """
+
+    frames: int
+    decoded_frames: int
+    unknown_ids: tuple[int, ...]
+    messages: Mapping[str, MessageColumns]
+
+    @property
+    def short_frames(self) -> int:
+        """Frames that are shorter than their message; what is there of them was decoded."""
+        return sum(columns.short for columns in self.messages.values())
+
+    def find_signal(self, name: str) -> SignalColumn | None:
+        """The first signal of this name, or of ``Message.Signal``, whichever message it is in."""
+        for columns in self.messages.values():
+            if name in columns.columns:
+                return columns.columns[name]
+            prefix = f"{columns.name}."
+            if name.startswith(prefix) and name[len(prefix) :] in columns.columns:
+                return columns.columns[name[len(prefix) :]]
+        return None
