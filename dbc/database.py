@@ -1,33 +1,35 @@
 """Loading databases and looking messages up in them.
 
-cantools parses; everything after that is ours: each message becomes a plan once, when the file is loaded.
+A DBC file is mended first (:mod:`dbc.repair`); cantools parses; everything after that is ours: each message becomes a
+plan once, when the file is loaded.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
-from dbc.errors import DatabaseBroken, FileMissing, NotADatabase, Phrase
-from dbc.signals import Condition, DecodedFrame, Message, Signal
+from dbc.encoding import text_from_bytes
+from dbc.errors import DatabaseBroken
+from dbc.formats import read_foreign, recognise
+from dbc.imports import MAX_BYTES, collect_parts, read_bytes
+from dbc.parsed import layout_issues, message_from_parsed, resolve_attributes
+from dbc.repair import repair_parts
+from dbc.signals import DecodedFrame, Message
 from dbc.table import pgn_from_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["MAX_BYTES", "Database", "Node", "load", "text_from_bytes"]
+    from dbc.issues import Issue
+    from dbc.repair import Repaired
+    from dbc.signals import Signal
 
-MAX_BYTES: Final = 64 << 20
-"""The largest database file that is read."""
+__all__ = ["MAX_BYTES", "DataIdentifier", "Database", "Node", "load", "load_bytes", "text_from_bytes"]
 
-Attributes = dict[str, int | float | str]
-
-_KEYWORD: Final = re.compile(r"^\s*(VERSION|NS_|BS_|BU_|BO_|SG_|CM_|BA_DEF_|VAL_|VAL_TABLE_)\b", re.MULTILINE)
 _LINE: Final = re.compile(r"\bline (\d+)")
-_HIGH_RUNS: Final = re.compile(rb"[\x80-\xff]+")
-_FLOAT_BITS: Final = frozenset({16, 32, 64})
 _ISO_TP_ON_29_BITS: Final = frozenset({0xDA00, 0xDB00})
 _PGN_PDU: Final = 0x3FF00
 
@@ -60,6 +62,22 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class DataIdentifier:
+    """What one identifier of a diagnostic description reads.
+
+    Args:
+        identifier: of 16 bits, as service 22 names it.
+        length: of its data in bytes.
+        signals: layouts inside the data, which begin behind the echoed identifier.
+    """
+
+    identifier: int
+    name: str
+    length: int
+    signals: tuple[Signal, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """One database file.
 
@@ -69,6 +87,10 @@ class Database:
         encoding: in which the file's text was understood.
         attributes: of the network as a whole, defaults filled in.
         duplicates: messages hidden by a later one with the same identifier.
+        format: ``dbc``, ``kcd``, ``sym``, ``arxml`` or ``cdd``.
+        dids: data identifiers of a diagnostic description (CDD).
+        issues: what was wrong in the file and in those that it takes in, and whether it was mended.
+        imports: the files that it takes in, as it names them.
     """
 
     name: str
@@ -79,6 +101,10 @@ class Database:
     version: str = ""
     attributes: Mapping[str, int | float | str] = field(default_factory=dict)
     duplicates: tuple[str, ...] = ()
+    format: str = "dbc"
+    dids: tuple[DataIdentifier, ...] = ()
+    issues: tuple[Issue, ...] = ()
+    imports: tuple[str, ...] = ()
     by_key: Mapping[int, Message] = field(init=False, repr=False, compare=False)
     by_pgn: Mapping[int, Message] = field(init=False, repr=False, compare=False)
 
@@ -125,175 +151,112 @@ class Database:
         )
 
 
-def text_from_bytes(raw: bytes) -> tuple[str, str]:
-    """Text of a database file and the encoding in which it makes sense.
-
-    UTF-8 when it is; else GB 18030 when its high bytes come in pairs that are Chinese characters; else Windows-1252,
-    the habit of the tools that write DBC files.
-    """
-    try:
-        return raw.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError:
-        pass
-    runs: list[bytes] = _HIGH_RUNS.findall(raw)
-    paired = sum(len(run) % 2 == 0 for run in runs)
-    if paired * 2 > len(runs):
-        try:
-            text = raw.decode("gb18030")
-        except UnicodeDecodeError:
-            pass
-        else:
-            beyond = [char for char in text if char > "\x7f"]
-            if sum("一" <= char <= "鿿" or "\u3000" <= char <= "〿" or char > "\uff00" for char in beyond) * 2 > len(
-                beyond
-            ):
-                return text, "gb18030"
-    return raw.decode("cp1252", errors="replace"), "cp1252"
-
-
-def read_bytes(path: str | Path, limit: int) -> bytes:
-    """The content of a file.
-
-    Raises:
-        FileMissing: not there, a folder, or not readable.
-        NotADatabase: above ``limit`` bytes.
-    """
-    where = Path(path)
-    try:
-        if where.stat().st_size > limit:
-            raise NotADatabase(str(path), Phrase(f"above {limit} bytes", f"超过 {limit} 字节"))
-        return where.read_bytes()
-    except (OSError, ValueError) as exc:
-        raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
-
-
-def _resolved(defined: Mapping[str, Any], explicit: Mapping[str, Any] | None, kind: str | None) -> Attributes:
-    """Attributes of one object with the defaults of their definitions; enumerated ones as their text."""
-    out: Attributes = {}
-    for name, definition in defined.items():
-        if definition.kind != kind:
-            continue
-        value = explicit[name].value if explicit and name in explicit else definition.default_value
-        if value is None:
-            continue
-        choices = definition.choices
-        if choices and isinstance(value, int) and 0 <= value < len(choices):
-            value = choices[value]
-        out[name] = value
-    return out
-
-
-def _ranges(ids: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    out: list[tuple[int, int]] = []
-    for number in sorted(set(ids)):
-        if out and out[-1][1] == number - 1:
-            out[-1] = (out[-1][0], number)
-        else:
-            out.append((number, number))
-    return tuple(out)
-
-
-def _conditions(parsed: Any, by_name: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """What must hold for a signal to be there: its own selector first, then the selectors of that one."""
-    out: list[Condition] = []
-    seen: set[str] = set()
-    while parsed is not None and parsed.multiplexer_ids is not None and parsed.multiplexer_signal is not None:
-        if parsed.name in seen:
-            break
-        seen.add(parsed.name)
-        out.append(Condition(parsed.multiplexer_signal, _ranges(parsed.multiplexer_ids)))
-        parsed = by_name.get(parsed.multiplexer_signal)
-    return tuple(out)
-
-
-def _signal(parsed: Any, by_name: Mapping[str, Any]) -> Signal:
-    return Signal(
-        name=parsed.name,
-        start=parsed.start,
-        length=parsed.length,
-        little_endian=parsed.byte_order == "little_endian",
-        signed=parsed.is_signed,
-        is_float=parsed.conversion.is_float,
-        scale=parsed.conversion.scale,
-        offset=parsed.conversion.offset,
-        unit=parsed.unit or "",
-        minimum=parsed.minimum,
-        maximum=parsed.maximum,
-        labels={int(raw): str(text) for raw, text in (parsed.conversion.choices or {}).items()},
-        conditions=_conditions(parsed, by_name),
-        comment=parsed.comment or "",
-    )
-
-
-def _is_readable(parsed: Any) -> bool:
-    if parsed.conversion.is_float:
-        return parsed.length in _FLOAT_BITS
-    return bool(1 <= parsed.length <= 64)
-
-
-def _message(parsed: Any, defined: Mapping[str, Any], *, j1939: bool) -> Message:
-    attributes = _resolved(defined, parsed.dbc.attributes if parsed.dbc else None, "BO_")
-    by_name = {signal.name: signal for signal in parsed.signals}
-    cycle_ms = parsed.cycle_time
-    return Message(
-        name=parsed.name,
-        can_id=parsed.frame_id,
-        extended=parsed.is_extended_frame,
-        length=parsed.length,
-        signals=tuple(_signal(signal, by_name) for signal in parsed.signals if _is_readable(signal)),
-        is_fd=bool(parsed.is_fd) or str(attributes.get("VFrameFormat", "")).endswith("_FD"),
-        is_j1939=parsed.is_extended_frame and (j1939 or attributes.get("VFrameFormat") == "J1939PG"),
-        senders=tuple(sender for sender in parsed.senders if sender != "Vector__XXX"),
-        cycle_time_ms=int(cycle_ms) if _is_number(cycle_ms) and cycle_ms > 0 else None,
-        attributes=attributes,
-        comment=parsed.comment or "",
-        unreadable=tuple(signal.name for signal in parsed.signals if not _is_readable(signal)),
-    )
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float)
-
-
-def _line_of(text: str, reason: str) -> int | str:
-    """The line that a parser's complaint is about: the one it names, else the first with the thing it names."""
-    if found := _LINE.search(reason):
-        return int(found[1])
-    words = re.findall(r"VAL_ \d+ \w+|SIG_VALTYPE_ \d+ \w+|(?<=message )\w+|(?<=signal )\w+", reason)
-    for word in words:
-        at = re.search(rf"\b{re.escape(word)}\b", text)
-        if at:
-            return text.count("\n", 0, at.start()) + 1
-    return "?"
+def _line_of(repaired: Repaired, reason: str) -> tuple[str, int | str]:
+    """Where in the files on disk the parser's complaint is about: the line it names, else the first with the thing."""
+    number = int(found[1]) if (found := _LINE.search(reason)) else 0
+    if not number:
+        words = re.findall(r"(?:VAL_|SIG_VALTYPE_) \d+ \w+|(?<=message )\w+|(?<=signal )\w+", reason)
+        for word in words:
+            if at := re.search(rf"\b{re.escape(word)}\b", repaired.text):
+                number = repaired.text.count("\n", 0, at.start()) + 1
+                break
+    if 1 <= number <= len(repaired.lines):
+        return repaired.lines[number - 1]
+    return "", "?"
 
 
 def load(path: str | Path) -> Database:
-    """Reads a DBC file and makes the plan of each message.
+    """Reads a database file of any format that we know and makes the plan of each message.
+
+    What can be mended is, and said in :attr:`Database.issues`.
 
     Raises:
         FileMissing: not there or not readable.
-        NotADatabase: nothing of the DBC format in it.
+        NotADatabase: nothing of a known format in it.
         DatabaseBroken: a line of it cannot be understood.
     """
+    return load_bytes(read_bytes(path), path)
+
+
+def load_bytes(raw: bytes, path: str | Path) -> Database:
+    """The same from the content of a file; ``path`` is where its imports are looked for.
+
+    Raises:
+        NotADatabase: nothing of a known format in it.
+        DatabaseBroken: a line of it cannot be understood.
+    """
+    kind = recognise(raw)
+    if kind != "dbc":
+        return _foreign(raw, path, kind)
     where = str(path)
-    text, encoding = text_from_bytes(read_bytes(path, MAX_BYTES))
-    if "\0" in text or not _KEYWORD.search(text):
-        raise NotADatabase(where, Phrase("nothing of the DBC format in it", "内容不是 DBC 格式"))
+    parts = collect_parts(path, raw)
+    repaired = repair_parts(parts)
     import cantools.database.can.formats.dbc as parser
 
     try:
-        parsed: Any = parser.load_string(text, strict=False)
-        defined = parsed.dbc.attribute_definitions
-        attributes = _resolved(defined, parsed.dbc.attributes, None)
-        j1939 = str(attributes.get("ProtocolType", "")).upper().startswith("J1939")
-        messages = tuple(_message(message, defined, j1939=j1939) for message in parsed.messages)
-        nodes = tuple(
-            Node(node.name, _resolved(defined, node.dbc.attributes if node.dbc else None, "BU_"), node.comment or "")
-            for node in parsed.nodes
-        )
+        parsed: Any = parser.load_string(repaired.text, strict=False)
+        database = _database(parsed, repaired, where)
     except Exception as exc:
-        reason = " ".join(str(exc).split()) or type(exc).__name__
-        raise DatabaseBroken(where, _line_of(text, reason), reason) from exc
+        reason = " ".join(str(exc).split())[:500] or type(exc).__name__
+        file, line = _line_of(repaired, reason)
+        broken = str(Path(where).parent / file) if file else where
+        raise DatabaseBroken(broken, line, reason) from exc
+    imports = tuple(part.name for part in parts[:-1])
+    return replace(database, encoding=parts[-1].encoding, imports=imports)
+
+
+def _database(parsed: Any, repaired: Repaired, where: str) -> Database:
+    """The parser's result under the names and identifiers of the file."""
+    defined = parsed.dbc.attribute_definitions
+    attributes = resolve_attributes(defined, parsed.dbc.attributes, None)
+    j1939 = str(attributes.get("ProtocolType", "")).upper().startswith("J1939")
+    names = repaired.names
+    issues = list(repaired.issues)
+    messages = []
+    for message in parsed.messages:
+        text = repaired.messages[message.frame_id | message.is_extended_frame << 31]
+        plan = message_from_parsed(message, defined, j1939=j1939, text=text, names=names)
+        shown = {signal.parsed: signal.shown for signal in text.signals}
+        lengths = {shown.get(signal.name, signal.name): signal.length for signal in message.signals}
+        issues += layout_issues(plan, text, lengths)
+        messages.append(plan)
+    nodes = tuple(
+        Node(
+            names.get(node.name, node.name),
+            resolve_attributes(defined, node.dbc.attributes if node.dbc else None, "BU_"),
+            node.comment or "",
+        )
+        for node in parsed.nodes
+    )
     last = {message.can_id | message.extended << 31: message.name for message in messages}
     hidden = tuple(m.name for m in messages if last[m.can_id | m.extended << 31] != m.name)
-    return Database(Path(where).stem, where, messages, nodes, encoding, parsed.version or "", attributes, hidden)
+    issues.sort(key=lambda issue: (issue.file != "", issue.file, issue.line))
+    return Database(
+        Path(where).stem,
+        where,
+        tuple(messages),
+        nodes,
+        "utf-8",
+        parsed.version or "",
+        attributes,
+        hidden,
+        issues=tuple(issues),
+    )
+
+
+def _foreign(raw: bytes, path: str | Path, kind: str) -> Database:
+    """A database of another format."""
+    read = read_foreign(raw, str(path), kind)
+    last = {message.can_id | message.extended << 31: message.name for message in read.messages}
+    return Database(
+        Path(path).stem,
+        str(path),
+        tuple(read.messages),
+        tuple(Node(name, {}, comment) for name, comment in read.nodes),
+        read.encoding,
+        read.version,
+        duplicates=tuple(m.name for m in read.messages if last[m.can_id | m.extended << 31] != m.name),
+        format=read.format,
+        dids=tuple(DataIdentifier(*did) for did in read.dids),
+        issues=tuple(read.issues),
+    )

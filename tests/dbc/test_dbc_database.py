@@ -99,7 +99,7 @@ def test_encodings_are_told_apart(tmp_path: Path, text: str, encoding: str) -> N
 
 
 def test_byte_order_mark_is_no_text() -> None:
-    assert text_from_bytes(b"\xef\xbb\xbfVERSION") == ("VERSION", "utf-8")
+    assert text_from_bytes(b"\xef\xbb\xbfVERSION") == ("VERSION\n", "utf-8")
 
 
 def test_later_message_hides_the_earlier_one(tmp_path: Path) -> None:
@@ -122,8 +122,9 @@ def test_wide_signals_are_named_and_left_out(tmp_path: Path) -> None:
     ("text", "line"),
     [
         (GOOD.replace("[0|1000]", "[0|1000"), 6),
-        (GOOD + 'VAL_ 999 Ghost 0 "a" ;\n', 8),
-        (GOOD.replace("BO_ 256", "BO_ 5000"), 5),
+        (GOOD.replace("(0.1,0) [0|1000]", "(0,1,0) [0|1000]"), 6),
+        (GOOD + "BO_ Pack2 257: 8 BMS\n", 8),
+        (GOOD + "SIG_VALTYPE_ 256 Voltage;\n", 8),
         (GOOD.replace("(0.1,0) [0|0]", "(1" + "0" * 400 + ",0) [0|0]"), None),
     ],
 )
