@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dbc.decode import Decoded, MessageColumns, SignalColumn
 
-__all__ = ["FORMATS", "check_output", "summary_from_decoded", "write_decoded"]
+__all__ = ["FORMATS", "check_output", "summary_from_decoded", "whole_file", "write_decoded"]
 
 FORMATS: Final = (".csv", ".jsonl", ".parquet")
 """Endings of the files that can be written."""
@@ -44,7 +44,7 @@ def _seconds(t_ns: int) -> str:
 
 
 @contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """A name to write to; what stands there at the end takes the place of ``path``."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -210,7 +210,7 @@ def write_decoded(decoded: Decoded, path: str | Path) -> None:
     """
     check_output(path)
     where = Path(path)
-    with _whole_file(where) as part:
+    with whole_file(where) as part:
         if where.suffix.lower() == ".parquet":
             _write_parquet(decoded, part)
         else:

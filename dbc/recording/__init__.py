@@ -2,10 +2,19 @@
 
 ::
 
-    open_recording(path)  ->  Recording(format, table, channels, bad_lines)
-       candump.py    the log format of can-utils (candump -L, -l)
-       gvret.py      CSV of SavvyCAN and GVRET
-       mf4.py        ASAM MDF 4 bus logging
+    open_recording(path)  ->  Recording(format, table, channels, bad_lines, notes, segments, …)
+       containers.py      gzip, zip
+       text, line by line (patterns.py, sheet.py read lines of one layout in columns)
+         candump.py       the log format of can-utils (candump -L, -l)
+         gvret.py         CSV of SavvyCAN and GVRET
+         asc.py           Vector ASC
+         traces.py        PCAN TRC, CANHacker TRC
+         analyzers.py     BUSMASTER, Microchip, PP2CAN, USB-CAN boxes
+         terminals.py     candump's screen, ESP32 boards, CRTD, ELM327 sessions, plain columns, scan tools
+         tables.py        CSV of python-can, of identifiers and data, our own
+       binary
+         mf4.py blf.py pcap.py database.py (SQLite) columns.py (our Parquet)
+       timeline.py        stamps that wrap, jump back, or mean milliseconds
 
 What cannot be read in a text log is counted and located line by line; the rest is read. A file of which nothing can
 be read is an error.
@@ -13,24 +22,38 @@ be read is an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dbc.errors import FileMissing, NotARecording, Phrase, RecordingTooLarge
-from dbc.recording import candump, gvret, mf4
-from dbc.recording.lines import BadLine
+import numpy as np
+
+from dbc.errors import DbcError, FileMissing, NotARecording, Phrase, RecordingBroken, RecordingTooLarge
+from dbc.recording import blf, candump, columns, containers, database, gvret, mf4, patterns, pcap, tables
+from dbc.recording.dialects import DIALECTS
+from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read, Unreadable
+from dbc.recording.timeline import carried_on, segment_starts
+from dbc.table import FrameTable
 
 if TYPE_CHECKING:
-    from dbc.recording.lines import Read
-    from dbc.table import FrameTable
+    from collections.abc import Callable
 
 __all__ = ["MAX_BYTES", "BadLine", "Recording", "open_recording", "recording_from_bytes"]
 
 MAX_BYTES: Final = 2 << 30
-"""The largest recording that is read at once."""
+"""The largest recording that is read at once, after decompression."""
 
 _HEAD: Final = 1 << 16
+_SECOND_NS: Final = 1_000_000_000
+_MOST_SEGMENTS: Final = 1000
+_YEAR_2000_NS: Final = 946_684_800_000_000_000
+_BINARY: Final[tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes, str], Read]], ...]] = (
+    ("mf4", mf4.is_mf4, mf4.read),
+    ("blf", blf.is_blf, blf.read),
+    ("pcap", pcap.is_pcap, pcap.read),
+    ("python-can-sqlite", database.is_sqlite, database.read),
+    ("frames-parquet", columns.is_parquet, columns.read),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +62,7 @@ class Recording:
 
     Args:
         path: as given.
-        format: ``candump``, ``gvret`` or ``mf4``.
+        format: name of the dialect, such as ``candump``, ``gvret`` or ``mf4``.
         table: the frames in the file's order.
         channels: names of the buses by the table's channel index.
         bad_lines: the first lines that could not be read, with the reason.
@@ -47,6 +70,10 @@ class Recording:
         start_ns: UTC in ns since the Unix epoch of the table's time 0, 0 when the stamps are UTC themselves; None
             when the recording does not say.
         whole_seconds: the stamps have no fraction.
+        timed: False where the dialect has no time at all; then all times are 0 and the order is the file's.
+        local_start: date and time of time 0 by a clock without a zone, None when not said.
+        notes: what a person should know about the content.
+        segments: rows at which another capture begins, because the time jumps back; without the first row.
     """
 
     path: str
@@ -57,36 +84,163 @@ class Recording:
     bad_line_count: int = 0
     start_ns: int | None = None
     whole_seconds: bool = False
+    timed: bool = True
+    local_start: str | None = None
+    notes: tuple[Phrase, ...] = ()
+    segments: tuple[int, ...] = ()
 
 
-def recording_from_bytes(content: bytes, path: str) -> Recording:
-    """Reads a recording that is already in memory; ``path`` only names it in errors.
+def _recording(path: str, name: str, read: Read) -> Recording:
+    """A reader's result with its times looked at."""
+    table, notes = read.table, list(read.notes)
+    t_ns, wraps = carried_on(table.t_ns, read.moduli_ns)
+    if wraps:
+        table = replace(table, t_ns=t_ns)
+        notes.append(Phrase(f"the clock started again {wraps} times; carried on", f"时间计数回绕 {wraps} 次,已接续"))
+    segments = segment_starts(t_ns) if read.timed else []
+    if segments:
+        shown = ", ".join(f"{row + 1}" for row in segments[:5]) + (" …" if len(segments) > 5 else "")
+        en = f"the time jumps back {len(segments)} times (at frame {shown}): several captures in one file"
+        notes.append(Phrase(en, f"时间倒退 {len(segments)} 次(第 {shown} 帧):文件中拼接了多段记录"))
+    if not read.timed and len(table):
+        notes.append(Phrase("no times in this format; the order is the file's", "该格式没有时间,保持文件中的顺序"))
+    # MF4 always names a start; 1970 stands for none.
+    unknown = name == "mf4" and read.start_ns == 0 and len(table) and int(table.t_ns.min()) < _YEAR_2000_NS
+    text = not any(name == binary for binary, _, _ in _BINARY)
+    whole = bool(len(table)) and text and read.timed and not (table.t_ns % _SECOND_NS).any()
+    return Recording(
+        path,
+        name,
+        table,
+        read.channels,
+        tuple(read.bad_lines),
+        read.bad_line_count,
+        None if unknown else read.start_ns,
+        whole,
+        read.timed,
+        read.local_start,
+        tuple(notes),
+        tuple(segments[:_MOST_SEGMENTS]),
+    )
+
+
+def _text_recording(content: bytes, path: str) -> Recording:
+    """A recording in lines of text."""
+    content = patterns.normalised(content)
+    head = content[:_HEAD]
+    if gvret.is_gvret(head):
+        return _recording(path, "gvret", gvret.read(content, path))
+    if candump.is_candump(head):
+        return _recording(path, "candump", candump.read(content, path))
+    text = head.decode("utf-8", "replace").replace("\0", "")
+    if tables.is_values(text):
+        values = Phrase("decoded values of Car Scanner, not frames", "Car Scanner 的解码数值,不是报文")
+        raise NotARecording(path, values)
+    for dialect in DIALECTS:
+        if dialect.recognises(text):
+            try:
+                opened = dialect.opened(text)
+            except Unreadable as exc:
+                raise RecordingBroken(path, Phrase("the header", "文件头"), exc.reason) from exc
+            return _recording(path, dialect.name, patterns.read(opened, content, path))
+    raise NotARecording(path, Phrase("no known dialect in it", "无法识别其格式"))
+
+
+def _from_zip(content: bytes, path: str, max_bytes: int) -> Recording:
+    """All recordings of an archive, one behind the other; the first error where none of its files is one."""
+    found: list[tuple[str, Recording]] = []
+    others: list[tuple[str, DbcError]] = []
+    for name, data in containers.members(content, path, max_bytes):
+        try:
+            found.append((name, recording_from_bytes(data, f"{path}:{name}", max_bytes=max_bytes, nested=True)))
+        except DbcError as exc:
+            others.append((name, exc))
+    if not found:
+        if others:
+            raise others[0][1]
+        raise NotARecording(path, Phrase("an empty archive", "空的压缩包"))
+    if len(found) == 1 and not others:
+        return replace(found[0][1], path=path)
+    return _joined(path, found, others)
+
+
+def _joined(path: str, found: list[tuple[str, Recording]], others: list[tuple[str, DbcError]]) -> Recording:
+    """Several recordings as one: buses by name, times by the common start where all of them say theirs."""
+    starts = [recording.start_ns for _, recording in found]
+    known = [start for start in starts if start is not None]
+    common = min(known) if len(known) == len(starts) else None
+    names: list[str] = list(dict.fromkeys(name for _, recording in found for name in recording.channels))[:256]
+    pieces: list[FrameTable] = []
+    bad: list[BadLine] = []
+    notes: list[Phrase] = []
+    segments: list[int] = []
+    rows = 0
+    for name, recording in found:
+        table = recording.table
+        shift = (recording.start_ns or 0) - common if common is not None else 0
+        numbers = [names.index(bus) if bus in names else 255 for bus in recording.channels] or [0]
+        channel = np.array(numbers, np.uint8)[np.minimum(table.channel, len(numbers) - 1)]
+        pieces.append(replace(table, channel=channel, t_ns=table.t_ns + shift))
+        bad += [
+            BadLine(line.line, Phrase(f"{name}: {line.reason.en}", f"{name}:{line.reason.zh}"))
+            for line in recording.bad_lines
+        ]
+        notes += [Phrase(f"{name}: {note.en}", f"{name}:{note.zh}") for note in recording.notes]
+        segments += ([rows] if rows else []) + [rows + at for at in recording.segments]
+        rows += len(table)
+    notes.insert(0, Phrase(f"{len(found)} recordings in the archive", f"压缩包内有 {len(found)} 个记录"))
+    notes += [
+        Phrase(f"{name}: {error}", f"{name}:{getattr(error, 'reason', Phrase(str(error), str(error)))}")
+        for name, error in others
+    ]
+    formats = dict.fromkeys(recording.format for _, recording in found)
+    return Recording(
+        path,
+        "+".join(formats),
+        FrameTable.concat(pieces),
+        tuple(names),
+        tuple(bad[:KEPT_BAD_LINES]),
+        sum(recording.bad_line_count for _, recording in found),
+        common,
+        all(recording.whole_seconds for _, recording in found),
+        all(recording.timed for _, recording in found),
+        None,
+        tuple(notes),
+        tuple(segments[:_MOST_SEGMENTS]),
+    )
+
+
+def recording_from_bytes(content: bytes, path: str, *, max_bytes: int = MAX_BYTES, nested: bool = False) -> Recording:
+    """Reads a recording that is already in memory; ``path`` only names it in errors, ``nested`` forbids archives.
 
     Raises:
         NotARecording: no dialect recognised.
         RecordingBroken: recognised, but unreadable.
+        RecordingTooLarge: it inflates to more than ``max_bytes``.
         LibraryMissing: recognised, but it needs a library that is not installed.
     """
     head = content[:_HEAD]
-    read: Read
-    if mf4.is_mf4(head):
-        name, read = "mf4", mf4.read(content, path)
-    elif gvret.is_gvret(head):
-        name, read = "gvret", gvret.read(content, path)
-    elif candump.is_candump(head):
-        name, read = "candump", candump.read(content, path)
-    elif not content:
+    if not content:
         raise NotARecording(path, Phrase("the file is empty", "文件是空的"))
-    else:
-        raise NotARecording(path, Phrase("no known dialect in it", "无法识别其格式"))
-    whole = bool(len(read.table)) and name != "mf4" and not (read.table.t_ns % 1_000_000_000).any()
-    return Recording(
-        path, name, read.table, read.channels, tuple(read.bad_lines), read.bad_line_count, read.start_ns, whole
-    )
+    if containers.is_gzip(head):
+        inner, cut = containers.inflated(content, path, max_bytes)
+        if containers.is_gzip(inner[:4]):
+            raise NotARecording(path, Phrase("compressed twice", "重复压缩"))
+        recording = recording_from_bytes(inner, path, max_bytes=max_bytes, nested=nested)
+        note = Phrase("the compressed file is cut; what is there was read", "压缩文件不完整,已读取现有部分")
+        return replace(recording, notes=(*recording.notes, note)) if cut else recording
+    if containers.is_zip(head):
+        if nested:
+            raise NotARecording(path, Phrase("an archive inside an archive", "压缩包中套压缩包"))
+        return _from_zip(content, path, max_bytes)
+    for name, is_one, read in _BINARY:
+        if is_one(head):
+            return _recording(path, name, read(content, path))
+    return _text_recording(content, path)
 
 
 def open_recording(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Recording:
-    """Reads a recording of any dialect we know.
+    """Reads a recording of any dialect we know, plain, gzipped or in a zip archive.
 
     Raises:
         FileMissing: not there or not readable.
@@ -103,4 +257,4 @@ def open_recording(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Recording
         content = where.read_bytes()
     except (OSError, ValueError) as exc:
         raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
-    return recording_from_bytes(content, str(path))
+    return recording_from_bytes(content, str(path), max_bytes=max_bytes)

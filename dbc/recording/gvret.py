@@ -1,8 +1,9 @@
 """CSV of SavvyCAN and GVRET in all its variants of columns.
 
 The header line names the columns; their order and number differ between versions (``Bus`` or ``Dir,Bus``, ``LEN`` or
-``DLC``, 8 or 64 data columns). Stamps are µs and may be negative; in old files they are milliseconds, which only a
-person can tell. Identifiers and bytes may lack their leading zeros.
+``DLC``, 8 or 64 data columns). Stamps are µs and may be negative; in old files they are milliseconds, which shows when
+no bus could have carried the frames in so many µs. Identifiers and bytes may lack their leading zeros, and a
+spreadsheet may have turned ``1E5`` into ``100000``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from dbc.errors import Phrase, RecordingBroken
 from dbc.recording.lines import Read, Unreadable
 from dbc.recording.sheet import Sheet, number_from_digits, read_lines
+from dbc.recording.tables import note_repaired, repaired_id
+from dbc.recording.timeline import means_milliseconds
 from dbc.table import CLASSIC_WIDTH, ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ _LARGEST_STANDARD: Final = 0x7FF
 _TIME_DIGITS: Final = 16
 _LARGEST_US: Final = 9_223_372_036_854_775
 _LONGEST_SHAPE: Final = 200
+_WRAP_NS: Final = (1 << 32) * 1000
+"""The adapters count µs in 32 bits."""
+_MOST_MS_NS: Final = 9_000_000_000_000_000
 
 
 def is_gvret(head: bytes) -> bool:
@@ -64,6 +70,7 @@ class _Columns:
         data = [at for at, name in enumerate(plain) if _DATA.fullmatch(name)]
         self.data = data[0] if data else max(where.values()) + 1
         self.needed = max(self.time, self.can_id, self.length) + 1
+        self.repaired = 0
 
     def row(self, fields: Sequence[str]) -> FrameRow:
         """One line as a frame.
@@ -76,7 +83,7 @@ class _Columns:
         t_us = _number(fields[self.time], 10, "time stamp", "时间戳")
         if not -_MAX_T <= t_us * 1000 < _MAX_T:
             raise Unreadable("a time out of range", "时间超出范围")
-        can_id = _number(fields[self.can_id], 16, "identifier", "标识符")
+        can_id = self._identifier(fields)
         flags = 0
         if can_id & _ERROR_ID and can_id < 1 << 32:
             can_id, flags = can_id & 0x1FFF_FFFF, ERROR
@@ -103,6 +110,14 @@ class _Columns:
         if any(not 0 <= byte <= 255 for byte in data):
             raise Unreadable("a data byte above FF", "数据字节超过 FF")
         return FrameRow(t_us * 1000, can_id, bytes(data), flags | (FD if length > 8 else 0), bus)
+
+    def _identifier(self, fields: Sequence[str]) -> int:
+        text = fields[self.can_id]
+        repaired = repaired_id(text)
+        if repaired is None or self.extended is None or self.says_extended(fields):
+            return _number(text, 16, "identifier", "标识符")
+        self.repaired += 1
+        return repaired
 
     def says_extended(self, fields: Sequence[str]) -> bool:
         """Whether the line calls its identifier extended.
@@ -170,6 +185,11 @@ class _Gvret:
             and 1 <= can_id.stop - can_id.start <= 8
             and len(line) <= _LONGEST_SHAPE
             and all(len(text) == 2 for text in fields[columns.data : columns.data + len(row.data)])
+            and (
+                can_id.stop - can_id.start == 3
+                or not fields[columns.can_id][:1].isdecimal()
+                or fields[columns.can_id].startswith("0")
+            )
         )
         if not plain:
             return None
@@ -214,9 +234,6 @@ def read(content: bytes, path: str) -> Read:
     found = _HEADER.search(content)
     if found is None:
         raise RecordingBroken(path, Phrase("the header", "表头"), Phrase("no header line", "没有表头行"))
-    # Old Macs and some tools end lines with a lone CR.
-    if b"\n" not in content[found.start() :]:
-        content = content.replace(b"\r", b"\n")
     begin = content.rfind(b"\n", 0, found.start("stamp")) + 1
     end = content.find(b"\n", found.start("stamp"))
     end = len(content) if end < 0 else end
@@ -230,4 +247,11 @@ def read(content: bytes, path: str) -> Read:
         raise RecordingBroken(path, place, Phrase(f"no column {exc.args[0]}", f"缺少列 {exc.args[0]}")) from exc
     table, bad, count = read_lines(_Gvret(columns, separator), content[end + 1 :], before)
     names = tuple(str(bus) for bus in range(int(table.channel.max()) + 1 if len(table) else 0))
-    return Read(table, names, bad, count)
+    result = Read(table, names, bad, count, moduli_ns=(_WRAP_NS,))
+    note_repaired(result, columns.repaired)
+    if means_milliseconds(table) and int(np.abs(table.t_ns).max()) < _MOST_MS_NS:
+        table.t_ns[:] *= 1000
+        result.moduli_ns = ()
+        en = "its stamps must be milliseconds: no bus carries so many frames in so many microseconds"
+        result.notes.append(Phrase(en, "时间戳应为毫秒:按微秒计算则总线无法承载这么多报文"))
+    return result

@@ -33,10 +33,26 @@ class Unreadable(Exception):
 
 @dataclass(slots=True)
 class Read:
-    """What a reader made of a file."""
+    """What a reader made of a file.
+
+    Args:
+        table: the frames in the file's order.
+        channels: names of the buses by the table's channel index.
+        bad_lines: the first lines that could not be read.
+        bad_line_count: how many there are.
+        start_ns: UTC in ns of the table's time 0, where the file says it.
+        local_start: date and time of time 0 by a clock whose zone the file does not say.
+        notes: what a person should know about the content.
+        timed: whether the dialect has time stamps.
+        moduli_ns: after how many ns the dialect's stamps may start again from zero.
+    """
 
     table: FrameTable
     channels: tuple[str, ...]
     bad_lines: list[BadLine] = field(default_factory=list)
     bad_line_count: int = 0
     start_ns: int | None = None
+    local_start: str | None = None
+    notes: list[Phrase] = field(default_factory=list)
+    timed: bool = True
+    moduli_ns: tuple[int, ...] = ()

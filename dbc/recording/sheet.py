@@ -116,19 +116,19 @@ class Dialect(Protocol):
     def shaped(self, sheet: Sheet, left: NDArray[np.intp]) -> tuple[NDArray[np.intp], FrameTable] | None:
         """Reads those of some lines that look like the first of them; None when that one has no shape."""
 
-    def single(self, text: str) -> FrameRow:
-        """Reads one line.
+    def single(self, text: str) -> FrameRow | None:
+        """Reads one line; None for headers, comments and events, which rightly are no frames.
 
         Raises:
-            Unreadable: no frame.
+            Unreadable: no frame, though it should be one.
         """
 
 
-def chunks(content: bytes) -> Iterator[bytes]:
-    """A file in pieces of whole lines."""
+def chunks(content: bytes, size: int = _CHUNK) -> Iterator[bytes]:
+    """A file in pieces of whole lines, of about so many bytes."""
     at = 0
     while at < len(content):
-        end = min(at + _CHUNK, len(content))
+        end = min(at + size, len(content))
         if end < len(content):
             newline = content.rfind(b"\n", at, end)
             if newline < 0:
@@ -150,8 +150,10 @@ def _read_singly(
         if not text:
             continue
         try:
-            frames.append(dialect.single(text))
-            where.append(row)
+            frame = dialect.single(text)
+            if frame is not None:
+                frames.append(frame)
+                where.append(row)
         except Unreadable as exc:
             failed += 1
             if len(bad) < KEPT_BAD_LINES:

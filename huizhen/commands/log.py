@@ -1,4 +1,4 @@
-"""``huizhen log``: what a recording holds, and its frames as physical values."""
+"""``huizhen log``: what a recording holds, its frames in another format or as physical values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "info_json", "run"]
 
+_FORMATS = ("candump", "asc", "blf", "mf4", "csv", "parquet")
 _SHOWN_BAD_LINES = 10
 _SHOWN_IDS = 40
 
 
 def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
-    """Names the options of ``log info`` and ``log decode``."""
+    """Names the options of ``log info``, ``log convert`` and ``log decode``."""
     parser = commands.add_parser(
         "log", parents=[common], help=tr("log.help"), description=tr("log.description"), epilog=tr("log.epilog")
     )
@@ -36,6 +37,16 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
         epilog=tr("log.info.epilog"),
     )
     info.add_argument("file", metavar="FILE", help=tr("log.file"))
+    convert = actions.add_parser(
+        "convert",
+        parents=[common],
+        help=tr("log.convert.help"),
+        description=tr("log.convert.description"),
+        epilog=tr("log.convert.epilog"),
+    )
+    convert.add_argument("file", metavar="IN", help=tr("log.file"))
+    convert.add_argument("output", metavar="OUT", help=tr("log.convert.output"))
+    convert.add_argument("--to", metavar="FORMAT", choices=_FORMATS, help=tr("log.convert.to"))
     decode = actions.add_parser(
         "decode",
         parents=[common],
@@ -51,9 +62,11 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Reads the recording and shows, summarises or writes it; returns the exit code."""
+    """Reads the recording and shows, converts, summarises or writes it; returns the exit code."""
     if args.action == "info":
         return _info(args, console)
+    if args.action == "convert":
+        return _convert(args, console)
     if args.action == "decode":
         return _decode(args, console)
     from huizhen.errors import BadUsage
@@ -83,6 +96,12 @@ def _note_bad_lines(recording: Recording, console: Console) -> None:
         console.note("  " + tr("log.bad_more", n=recording.bad_line_count - len(shown)))
 
 
+def _note_content(recording: Recording, console: Console) -> None:
+    """What a person should know about the content, on standard error."""
+    for note in recording.notes:
+        console.note(getattr(note, console.tr.lang))
+
+
 def info_json(recording: Recording) -> dict[str, Any]:
     """``huizhen.log/1``: what a recording holds. Seconds count from ``start``, or from the recorder's own zero."""
     import numpy as np
@@ -96,13 +115,17 @@ def info_json(recording: Recording) -> dict[str, Any]:
         "schema": "huizhen.log/1",
         "format": recording.format,
         "frames": n,
-        "first_s": int(table.t_ns.min()) / 1e9 if n else None,
-        "last_s": int(table.t_ns.max()) / 1e9 if n else None,
+        "first_s": int(table.t_ns.min()) / 1e9 if n and recording.timed else None,
+        "last_s": int(table.t_ns.max()) / 1e9 if n and recording.timed else None,
         "ids": len(keys),
         "channels": len(np.unique(table.channel)),
         "bad_lines": recording.bad_line_count,
         "start": iso_from_ns(recording.start_ns) if recording.start_ns is not None else None,
+        "local_start": recording.local_start,
+        "timed": recording.timed,
         "whole_seconds": recording.whole_seconds,
+        "segments": list(recording.segments),
+        "notes": [{"en": note.en, "zh": note.zh} for note in recording.notes],
         "id_list": [f"0x{key & 0x1FFFFFFF:08X}" if key >> 31 else f"0x{key:03X}" for key in keys],
         "channel_names": list(recording.channels),
         "bad": [
@@ -119,12 +142,14 @@ def _info(args: argparse.Namespace, console: Console) -> int:
         console.json(facts)
         return Exit.DONE
     rows = [(tr("log.info.format"), facts["format"]), (tr("log.info.frames"), str(facts["frames"]))]
-    if facts["frames"]:
+    if facts["first_s"] is not None:
         first, last = facts["first_s"], facts["last_s"]
         span = tr("log.info.span_value", first=f"{first:.6f}", last=f"{last:.6f}", length=f"{last - first:.3f}")
         rows.append((tr("log.info.span"), span))
     if facts["start"]:
         rows.append((tr("log.info.start"), facts["start"]))
+    elif facts["local_start"]:
+        rows.append((tr("log.info.start"), tr("log.info.local", start=facts["local_start"])))
     shown = " ".join(facts["id_list"][:_SHOWN_IDS]) + (" …" if facts["ids"] > _SHOWN_IDS else "")
     rows.append((tr("log.info.ids"), f"{facts['ids']}  {shown}"))
     rows.append((tr("log.info.channels"), f"{facts['channels']}  {' '.join(recording.channels)}"))
@@ -132,6 +157,39 @@ def _info(args: argparse.Namespace, console: Console) -> int:
     console.table(rows)
     if recording.whole_seconds:
         console.note(tr("log.whole_seconds"))
+    _note_content(recording, console)
+    _note_bad_lines(recording, console)
+    return Exit.DONE
+
+
+def _convert(args: argparse.Namespace, console: Console) -> int:
+    """Writes the recording in another format and says what that format could not hold."""
+    from dbc.recording.writers import check_target, write_recording
+
+    tr = console.tr
+    chosen = check_target(args.output, args.to)
+    recording = _open(args.file, console)
+    console.stage(tr("log.convert.writing", path=args.output))
+    lost = write_recording(recording, args.output, chosen)
+    console.stage_done()
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(
+            {
+                "schema": "huizhen.convert/1",
+                "input": args.file,
+                "output": args.output,
+                "from": recording.format,
+                "to": chosen,
+                "frames": len(recording.table),
+                "bad_lines": recording.bad_line_count,
+                "losses": [{"en": loss.en, "zh": loss.zh} for loss in lost],
+            }
+        )
+        return Exit.DONE
+    console.line(tr("log.convert.done", path=args.output, n=len(recording.table), old=recording.format, new=chosen))
+    for loss in lost:
+        console.note(tr("log.convert.loss", loss=getattr(loss, tr.lang)))
+    _note_content(recording, console)
     _note_bad_lines(recording, console)
     return Exit.DONE
 

@@ -1,0 +1,250 @@
+"""Vector BLF: binary logs of objects in deflated containers.
+
+Frames of classic CAN and CAN FD and error frames are read, all of one kind at once; objects of other kinds are passed
+over. Times are ns or tens of µs since the start that the header names. A file that was cut gives what is there.
+
+The format is not published; the layouts were taken from what Vector's tools and python-can write.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dbc.errors import Phrase, RecordingBroken, RecordingTooLarge
+from dbc.recording.lines import BadLine, Read
+from dbc.table import BITRATE_SWITCH, CLASSIC_WIDTH, ERROR, ERROR_STATE, EXTENDED, FD, FD_WIDTH, REMOTE, TX, FrameTable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["is_blf", "read"]
+
+_FILE: Final = struct.Struct("<4sLBBBBBBBBQQLL8H8H")
+_BASE: Final = struct.Struct("<4sHHLL")
+_CONTAINER: Final = struct.Struct("<H6xL4x")
+_STORED, _DEFLATED = 0, 2
+_CONTAINER_KIND: Final = 10
+_MAX_INFLATED: Final = 4 << 30
+_SLACK: Final = 8
+_PYTHON_CAN: Final = 5
+"""Application number under which python-can and we write; they give the start in UTC."""
+_TENS_OF_US: Final = 1
+
+_CLASSIC: Final = (1, 86)
+_FD_KIND: Final = 100
+_FD_64_KIND: Final = 101
+_ERROR_KIND, _FD_ERROR_KIND = 73, 104
+_NEEDS: Final = {1: 16, 86: 16, 2: 4, 73: 32, 104: 40, 100: 20, 101: 40}
+_U16, _U32, _U64 = np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8")
+
+
+def is_blf(head: bytes) -> bool:
+    """Whether a file begins as BLF."""
+    return head.startswith(b"LOGG")
+
+
+def _inflate(content: bytes, at: int, path: str) -> tuple[bytes, bool]:
+    """All that the containers from a place on hold, and whether the last one is cut or damaged."""
+    parts: list[bytes] = []
+    total, cut, size = 0, False, len(content)
+    while at + _BASE.size <= size:
+        mark, _, _, length, kind = _BASE.unpack_from(content, at)
+        if mark != b"LOBJ" or length < _BASE.size:
+            found = content.find(b"LOBJ", at)
+            cut = cut or found != at
+            if found < 0 or found == at:
+                break
+            at = found
+            continue
+        end = at + length
+        if kind == _CONTAINER_KIND and at + _BASE.size + _CONTAINER.size <= size:
+            method, inflated = _CONTAINER.unpack_from(content, at + _BASE.size)
+            body = content[at + _BASE.size + _CONTAINER.size : end]
+            cut = cut or end > size
+            if total + inflated > _MAX_INFLATED:
+                raise RecordingTooLarge(path, total + inflated, _MAX_INFLATED)
+            if method == _DEFLATED:
+                try:
+                    # A limit of 0 would mean none at all.
+                    body = zlib.decompressobj().decompress(body, max(inflated, 1))
+                except zlib.error:
+                    body, cut = b"", True
+                cut = cut or len(body) != inflated
+            elif method != _STORED:
+                body, cut = b"", True
+            parts.append(body)
+            total += len(body)
+        elif kind != _CONTAINER_KIND:
+            parts.append(content[at:end])
+        at = end
+        gap = content.find(b"LOBJ", at, at + _SLACK)
+        at = gap if gap >= 0 else at
+    return b"".join(parts), cut
+
+
+def _objects(raw: NDArray[np.uint8], stream: bytes) -> tuple[NDArray[np.int64], bool]:
+    """int64 (n,): where the objects begin, and whether something between them was no object."""
+    if len(raw) < 32:
+        return np.empty(0, np.int64), bool(len(raw))
+    mark = (raw[:-3] == ord("L")) & (raw[1:-2] == ord("O"))
+    at = np.flatnonzero(mark & (raw[2:-1] == ord("B")) & (raw[3:] == ord("J")))
+    at = at[at + 32 <= len(raw)]
+    if not len(at):
+        return at, True
+    sizes = _field(raw, at + 8, _U32).astype(np.int64)
+    ends = at + sizes
+    gaps = at[1:] - ends[:-1]
+    if at[0] == 0 and len(gaps) == int(np.count_nonzero((gaps >= 0) & (gaps < _SLACK))):
+        whole = ends <= len(raw)
+        return at[whole], not bool(whole.all())
+    # The mark also stands inside some payload, or objects are damaged: from one to the next.
+    places: list[int] = []
+    here, broken, last = 0, bool(at[0]), len(raw) - 32
+    while True:
+        here = stream.find(b"LOBJ", here)
+        if not 0 <= here <= last:
+            break
+        size = int.from_bytes(stream[here + 8 : here + 12], "little")
+        if size < 16 or here + size > len(stream):
+            broken = True
+            here += 4
+            continue
+        places.append(here)
+        here += size
+        broken = broken or (here <= last and stream.find(b"LOBJ", here, here + _SLACK + 4) < 0)
+    return np.array(places, np.int64), broken
+
+
+def _field(raw: NDArray[np.uint8], at: NDArray[np.int64], kind: np.dtype[np.unsignedinteger]) -> NDArray[np.uint64]:
+    """uint64 (n,): little-endian numbers at some places."""
+    part = raw[at[:, None] + np.arange(kind.itemsize)]
+    return np.ascontiguousarray(part).view(kind)[:, 0].astype(np.uint64)
+
+
+def _payload(
+    raw: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64], limit: NDArray[np.int64], width: int
+) -> NDArray[np.uint8]:
+    """uint8 (n, width): payloads; bytes outside their object are zero."""
+    columns = np.arange(width)
+    inside = (columns < length[:, None]) & (at[:, None] + columns < limit[:, None])
+    return np.where(inside, raw[np.where(inside, at[:, None] + columns, 0)], 0).astype(np.uint8)
+
+
+def _table(raw: NDArray[np.uint8], at: NDArray[np.int64], kind: int) -> tuple[FrameTable, NDArray[np.uint64]]:
+    """The frames of all objects of one kind, their channel column empty, and their channel numbers."""
+    stamp = _field(raw, at + 24, _U64).astype(np.int64)
+    tens = _field(raw, at + 16, _U32) == _TENS_OF_US
+    t_ns = np.where(tens, np.clip(stamp, 0, 1 << 48) * 10_000, np.clip(stamp, 0, 1 << 62))
+    body = at + _field(raw, at + 4, _U16).astype(np.int64)
+    end = at + _field(raw, at + 8, _U32).astype(np.int64)
+    n, width = len(at), 8
+    flags: NDArray[np.int64] = np.zeros(n, np.int64)
+    ids = np.zeros(n, np.uint64)
+    length: NDArray[np.int64] = np.zeros(n, np.int64)
+    data = np.zeros((n, 8), np.uint8)
+    channel = _field(raw, body, _U16)
+    if kind in _CLASSIC:
+        marks, length = raw[body + 2].astype(np.int64), np.minimum(raw[body + 3].astype(np.int64), 8)
+        ids, place = _field(raw, body + 4, _U32), body + 8
+        flags = (marks & 1) * TX | np.where(marks & 0x80, REMOTE, 0)
+    elif kind == _FD_KIND:
+        marks, fd = raw[body + 2].astype(np.int64), raw[body + 13].astype(np.int64)
+        length = np.minimum(raw[body + 14].astype(np.int64), FD_WIDTH)
+        asked = np.minimum(raw[body + 3].astype(np.int64), 8)
+        ids, place, width = _field(raw, body + 4, _U32), body + 20, FD_WIDTH
+        flags = (marks & 1) * TX | np.where(marks & 0x80, REMOTE, 0) | (fd & 1) * FD
+        flags |= np.where(fd & 2, BITRATE_SWITCH, 0) | np.where(fd & 4, ERROR_STATE, 0)
+        length = np.where(flags & REMOTE, asked, length)
+    elif kind == _FD_64_KIND:
+        channel = raw[body].astype(np.uint64)
+        marks = _field(raw, body + 12, _U32).astype(np.int64)
+        length = np.minimum(raw[body + 2].astype(np.int64), FD_WIDTH)
+        asked = np.minimum(raw[body + 1].astype(np.int64), 8)
+        ids, place, width = _field(raw, body + 4, _U32), body + 40, FD_WIDTH
+        flags = (raw[body + 34] != 0).astype(np.int64) * TX
+        flags |= np.where(marks & 0x10, REMOTE, 0) | np.where(marks & 0x1000, FD, 0)
+        flags |= np.where(marks & 0x2000, BITRATE_SWITCH, 0) | np.where(marks & 0x4000, ERROR_STATE, 0)
+        length = np.where(flags & REMOTE, asked, length)
+        extra = raw[body + 35].astype(np.int64)
+        end = np.where((extra > 0) & (at + extra < end), at + extra, end)
+    else:
+        flags, place = np.full(n, ERROR), body + 24
+        if kind == _ERROR_KIND:
+            length, ids = np.minimum(raw[body + 10].astype(np.int64), 8), _field(raw, body + 16, _U32)
+        elif kind == _FD_ERROR_KIND:
+            channel = raw[body].astype(np.uint64)
+    flags = flags | np.where((ids >> np.uint64(31)) & np.uint64(1), EXTENDED, 0)
+    can_id = (ids & np.uint64(0x1FFF_FFFF)).astype(np.uint32)
+    flags |= np.where(can_id > 0x7FF, EXTENDED, 0)
+    data = _payload(raw, place, np.where(flags & REMOTE, 0, length), end, width)
+    table = FrameTable(
+        t_ns.astype(np.int64), can_id, flags.astype(np.uint8), np.zeros(n, np.uint8), length.astype(np.uint8), data
+    )
+    return table, channel
+
+
+def _start(header: tuple[int, ...]) -> tuple[int | None, str | None]:
+    """The start: ns in UTC from python-can's writer and ours, a date without zone from others."""
+    year, month, _, day, hour, minute, second, millisecond = header[14:22]
+    try:
+        start = datetime(year, month, day, hour, minute, second, millisecond * 1000, tzinfo=UTC)
+    except ValueError:
+        return None, None
+    if header[2] == _PYTHON_CAN:
+        return int(start.timestamp()) * 1_000_000_000 + millisecond * 1_000_000, None
+    return None, start.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
+
+
+def read(content: bytes, path: str) -> Read:
+    """Reads a whole file.
+
+    Raises:
+        RecordingBroken: its header is damaged.
+        RecordingTooLarge: its containers inflate to too much.
+    """
+    if len(content) < _FILE.size:
+        raise RecordingBroken(path, Phrase("byte 0", "第 0 字节"), Phrase("the header is cut", "文件头不完整"))
+    header = _FILE.unpack_from(content)
+    stream, cut = _inflate(content, max(int(header[1]), _FILE.size), path)
+    raw = np.frombuffer(stream, np.uint8)
+    at, broken = _objects(raw, stream)
+    kinds = _field(raw, at + 12, _U32).astype(np.int64) if len(at) else at
+    head = _field(raw, at + 4, _U16).astype(np.int64) if len(at) else at
+    size = _field(raw, at + 8, _U32).astype(np.int64) if len(at) else at
+    pieces: list[tuple[NDArray[np.intp], FrameTable, NDArray[np.uint64]]] = []
+    short = 0
+    for kind, needed in _NEEDS.items():
+        which = np.flatnonzero(kinds == kind)
+        fits = (head[which] >= 32) & (head[which] + needed <= size[which])
+        short += int(np.count_nonzero(~fits))
+        which = which[fits]
+        if len(which):
+            pieces.append((which, *_table(raw, at[which], kind)))
+    bad = [
+        BadLine(len(at) + 1, Phrase(en, zh))
+        for wrong, en, zh in (
+            (cut, "a container is cut or damaged", "数据容器不完整或已损坏"),
+            (broken, "bytes that are no object", "存在无法识别的字节"),
+            (bool(short), f"{short} frames shorter than their kind", f"{short} 个报文对象过短"),
+        )
+        if wrong
+    ]
+    start_ns, local = _start(header)
+    count = cut + broken + short
+    if not pieces:
+        return Read(FrameTable.empty(), (), bad, count, start_ns=start_ns, local_start=local)
+    rows = np.argsort(np.concatenate([where for where, _, _ in pieces]), kind="stable")
+    table = FrameTable.concat([piece for _, piece, _ in pieces])[rows]
+    numbers = np.concatenate([channel for _, _, channel in pieces])[rows]
+    known, index = np.unique(numbers, return_inverse=True)
+    table.channel[:] = np.minimum(index, 255)
+    names = tuple(str(number) for number in known[:256].tolist())
+    if table.width == FD_WIDTH and not (table.length > CLASSIC_WIDTH).any():
+        table = replace(table, data=np.ascontiguousarray(table.data[:, :CLASSIC_WIDTH]))
+    return Read(table, names, bad, count, start_ns=start_ns, local_start=local)

@@ -1,0 +1,85 @@
+"""Frames in Parquet, as ``huizhen log convert`` writes them; needs pyarrow.
+
+Columns ``t_ns`` int64, ``can_id`` uint32, ``flags`` ``channel`` ``length`` uint8, ``data`` binary. The names of the
+buses and the start stand in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dbc.errors import LibraryMissing, NotARecording, Phrase, RecordingBroken, RecordingTooLarge
+from dbc.recording.lines import Read
+from dbc.table import CLASSIC_WIDTH, FD_WIDTH, REMOTE, FrameTable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["COLUMNS", "METADATA", "is_parquet", "read"]
+
+METADATA: Final = b"huizhen.frames/1"
+COLUMNS: Final = ("t_ns", "can_id", "flags", "channel", "length", "data")
+_TYPES: Final = (np.int64, np.uint32, np.uint8, np.uint8, np.uint8)
+_MOST_ROWS: Final = 1 << 28
+_LARGEST_ID: Final = 0x1FFF_FFFF
+
+
+def is_parquet(head: bytes) -> bool:
+    """Whether a file begins as Parquet."""
+    return head.startswith(b"PAR1")
+
+
+def _payloads(column: Any, sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """uint8 (n, 8 or 64): payloads filled up with zeros."""
+    stored = [value or b"" for value in column.to_pylist()]
+    longest = max(map(len, stored), default=0)
+    if longest > FD_WIDTH or any(len(value) != size for value, size in zip(stored, sizes.tolist(), strict=True)):
+        raise ValueError("payloads that are not as long as they should be")
+    width = CLASSIC_WIDTH if longest <= CLASSIC_WIDTH else FD_WIDTH
+    joined = b"".join(value.ljust(width, b"\0") for value in stored)
+    return np.frombuffer(joined, np.uint8).reshape(len(stored), width)
+
+
+def read(content: bytes, path: str) -> Read:
+    """Reads a whole file.
+
+    Raises:
+        LibraryMissing: pyarrow is not installed.
+        NotARecording: a table of something else.
+        RecordingBroken: damaged.
+        RecordingTooLarge: too many frames.
+    """
+    if find_spec("pyarrow") is None:
+        raise LibraryMissing(path, "pyarrow", "pip install pyarrow")
+    # By name: pyarrow is optional and ships no types.
+    parquet = import_module("pyarrow.parquet")
+    try:
+        with parquet.ParquetFile(BytesIO(content)) as file:
+            metadata = file.schema_arrow.metadata or {}
+            if METADATA not in metadata or any(name not in file.schema_arrow.names for name in COLUMNS):
+                raise NotARecording(path, Phrase("a Parquet table that holds no frames", "Parquet 表中没有报文"))
+            if file.metadata.num_rows > _MOST_ROWS:
+                raise RecordingTooLarge(path, file.metadata.num_rows, _MOST_ROWS)
+            stored = file.read(columns=list(COLUMNS))
+            facts = json.loads(metadata[METADATA])
+        values = [stored[name].to_numpy() for name in COLUMNS[:-1]]
+        fields = [value.astype(dtype, casting="safe") for value, dtype in zip(values, _TYPES, strict=True)]
+        sizes = np.where(fields[2] & REMOTE, 0, fields[4]).astype(np.int64)
+        data = _payloads(stored["data"], sizes)
+        if len(data) and (int(fields[1].max()) > _LARGEST_ID or int(fields[4].max()) > data.shape[1]):
+            raise ValueError("an identifier or a length out of range")  # noqa: TRY301 - one place translates all
+        table = FrameTable(fields[0], fields[1], fields[2], fields[3], fields[4], data)
+        names, start = [str(name) for name in facts["channels"]], facts["start_ns"]
+        if not isinstance(start, int | None) or not isinstance(facts["timed"], bool):
+            raise TypeError("metadata of another kind")  # noqa: TRY301 - one place translates all
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError) as exc:
+        reason = " ".join(str(exc).split())[:200] or type(exc).__name__
+        raise RecordingBroken(path, Phrase("as Parquet", "Parquet 文件"), reason) from exc
+    local = facts.get("local_start")
+    return Read(table, tuple(names), start_ns=start, timed=facts["timed"], local_start=str(local) if local else None)
