@@ -12,6 +12,14 @@
     │   ├── NotARecording      no dialect recognised
     │   ├── RecordingBroken    recognised, but unreadable from a place on
     │   └── RecordingTooLarge  more bytes than we read at once
+    ├── SignalSetError
+    │   ├── NotASignalSet      the file is no signal set in a format we read
+    │   ├── SignalSetBroken    it is, but an entry of it cannot be understood
+    │   ├── UnknownCommand     no set has this command
+    │   ├── BadQuestion        a line that asks for nothing that could be decoded
+    │   ├── NothingUsable      an adapter's text without an answer to the command
+    │   ├── Refused            the ECU's answer is a negative response
+    │   └── AnswerCut          a part of the answer is missing
     ├── LibraryMissing         a format whose library is not installed
     ├── BadPci                 bytes of a CAN frame that are no ISO-TP frame
     ├── BadTable               frames whose columns do not fit each other (our own mistake)
@@ -27,7 +35,9 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 __all__ = [
+    "AnswerCut",
     "BadPci",
+    "BadQuestion",
     "BadTable",
     "DatabaseBroken",
     "DatabaseError",
@@ -36,11 +46,17 @@ __all__ = [
     "LibraryMissing",
     "NotADatabase",
     "NotARecording",
+    "NotASignalSet",
+    "NothingUsable",
     "OutputError",
     "Phrase",
     "RecordingBroken",
     "RecordingError",
     "RecordingTooLarge",
+    "Refused",
+    "SignalSetBroken",
+    "SignalSetError",
+    "UnknownCommand",
     "UnknownSignal",
 ]
 
@@ -88,7 +104,7 @@ class NotADatabase(DatabaseError):
     path: str
     reason: Phrase | str
     code: ClassVar[str] = "dbc.not-a-database"
-    template: ClassVar[str] = "{path} is not a CAN database ({reason}); give a DBC file"
+    template: ClassVar[str] = "{path} is not a CAN database ({reason}); DBC, KCD, SYM, ARXML and CDD are"
 
 
 @dataclass(eq=False)
@@ -125,7 +141,7 @@ class NotARecording(RecordingError):
     path: str
     reason: Phrase | str
     code: ClassVar[str] = "dbc.not-a-recording"
-    template: ClassVar[str] = "{path} is not a recording that can be read ({reason}); candump, GVRET CSV and MF4 are"
+    template: ClassVar[str] = "{path} is not a recording that can be read ({reason}); docs/recordings.md lists what is"
 
 
 @dataclass(eq=False)
@@ -148,6 +164,83 @@ class RecordingTooLarge(RecordingError):
     limit: int
     code: ClassVar[str] = "dbc.recording-too-large"
     template: ClassVar[str] = "{path} holds {size} bytes, more than the {limit} that are read at once; split it"
+
+
+class SignalSetError(DbcError):
+    """A signal set, or an answer that it should decode, could not be used."""
+
+    code: ClassVar[str] = "dbc.signal-set"
+
+
+@dataclass(eq=False)
+class NotASignalSet(SignalSetError):
+    """The file is not a signal set in any format we know."""
+
+    path: str
+    reason: Phrase | str
+    code: ClassVar[str] = "dbc.not-a-signal-set"
+    template: ClassVar[str] = "{path} is not a signal set ({reason}); give OBDb's JSON (v3) or Torque's CSV"
+
+
+@dataclass(eq=False)
+class SignalSetBroken(SignalSetError):
+    """A signal set with an entry that contradicts itself or the format."""
+
+    path: str
+    place: str
+    reason: Phrase | str
+    code: ClassVar[str] = "dbc.signal-set-broken"
+    template: ClassVar[str] = "{path}, {place}: {reason}; mend that entry or give another set"
+
+
+@dataclass(eq=False)
+class UnknownCommand(SignalSetError):
+    """A command that no signal set has."""
+
+    command: str
+    reason: Phrase | str
+    code: ClassVar[str] = "dbc.unknown-command"
+    template: ClassVar[str] = "{command}: {reason}; check the command or add the make's set with --fallback"
+
+
+@dataclass(eq=False)
+class BadQuestion(SignalSetError):
+    """A line that does not say what to decode."""
+
+    reason: Phrase | str
+    code: ClassVar[str] = "dbc.bad-question"
+    template: ClassVar[str] = 'the line cannot be used: {reason}; give {{"command", "year", "response"}}'
+
+
+@dataclass(eq=False)
+class NothingUsable(SignalSetError):
+    """What an adapter said holds no answer to the command."""
+
+    command: str
+    reason: Phrase | str
+    code: ClassVar[str] = "dbc.nothing-usable"
+    template: ClassVar[str] = "{command}: {reason}; ask again"
+
+
+@dataclass(eq=False)
+class Refused(SignalSetError):
+    """The ECU answered with a negative response."""
+
+    ecu: str
+    service: str
+    nrc: str
+    code: ClassVar[str] = "dbc.refused"
+    template: ClassVar[str] = "{ecu} refuses service {service} with response code {nrc}; there is no value"
+
+
+@dataclass(eq=False)
+class AnswerCut(SignalSetError):
+    """A part of the answer did not come."""
+
+    ecu: str
+    missing: int
+    code: ClassVar[str] = "dbc.answer-cut"
+    template: ClassVar[str] = "{ecu}: {missing} bytes of the answer are missing; ask again for the values behind"
 
 
 @dataclass(eq=False)
