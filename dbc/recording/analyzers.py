@@ -104,7 +104,7 @@ class Microchip(PatternDialect):
     moduli_ns = ((1 << 32) * 1_000_000,)
     pattern = re.compile(
         r"\s*(?P<ms>\d{1,16})(?:[.,](?P<skip_part>\d*))?;\s*(?P<dir>RX|TX)\s*;\s*(?P<id>(?:0x)?[0-9A-F]{1,10})\s*;"
-        r"\s*(?P<dlc>\d{1,2})\s*(?P<data>(?:;\s*(?:0x)?[0-9A-F]{1,3}\s*)*);?\s*",
+        r"\s*(?P<dlc>\d{1,2})\s*(?P<data>(?:;\s*(?:0x)?[0-9A-F]{1,3}\s*)*)[;\s]*",
         re.IGNORECASE,
     )
     _HEADER: ClassVar[re.Pattern[str]] = re.compile(

@@ -44,7 +44,7 @@ _UNITS_NS: Final = {
     "us": 1_000,
     "ns": 1,
 }
-_BYTE: Final = re.compile(r"[0-9A-Fa-f]+")
+_BYTE: Final = re.compile(r"[0-9A-Fa-f]{2}")
 _SENT: Final = ("t", "s", "发")
 
 

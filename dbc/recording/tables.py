@@ -82,7 +82,8 @@ class GenericId(PatternDialect):
 
     def has_layout(self, found: re.Match[str]) -> bool:
         """Identifiers that a spreadsheet may have changed go one by one."""
-        return not found["id"].isdecimal() or found["id"].startswith("0") or len(found["id"]) == 3
+        word = found["id"]
+        return repaired_id(word) is None and (not word.isdecimal() or word.startswith("0") or len(word) == 3)
 
     def row(self, found: re.Match[str]) -> FrameRow:
         """One line; what a spreadsheet did to its identifier is undone."""
