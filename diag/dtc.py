@@ -529,7 +529,7 @@ def merge_dtcs(dtcs: Iterable[Dtc]) -> tuple[Dtc, ...]:
     bare = [key for key, dtc in records.items() if dtc.failure_type is None and dtc.fmi is None]
     for key in bare:
         typed = [other for other in records if other[:2] == key[:2] and other[2] is not None]
-        failing = [other for other in typed if (status := records[other].status) and status.is_fault]
+        failing = [other for other in typed if records[other].is_fault]
         for other in failing or typed:
             records[other] = _unite(records[other], records[key])
         if typed:

@@ -143,6 +143,8 @@ class DtcStatus:
     Args:
         mask: the status byte as received.
         available: DTCStatusAvailabilityMask; bits that are 0 in it are not implemented by the ECU and read as false.
+            A mask of 00 beside a record contradicts itself (the ECU would support no bit of what it reports), so
+            the status byte is believed as it came.
 
     Standard: ISO 14229-1:2020 Annex D.2.
     """
@@ -153,7 +155,7 @@ class DtcStatus:
     @property
     def effective(self) -> int:
         """The bits that the ECU really supports."""
-        return self.mask & self.available
+        return self.mask & (self.available or 0xFF)
 
     def bit(self, name: str) -> bool:
         """One of :data:`STATUS_BITS` by its name."""
@@ -213,6 +215,14 @@ class Dtc:
     def display(self) -> str:
         """``P0AA6-1A``; without the failure type where there is none."""
         return self.code if self.failure_type in (None, "00") else f"{self.code}-{self.failure_type}"
+
+    @property
+    def is_fault(self) -> bool:
+        """The ECU holds it against the car: by its status, or because an OBD list (03, 07, 0A) names it.
+
+        History that only the status tells ("failed since last clear") is none; a record without status is one.
+        """
+        return self.status is None or self.status.is_fault or bool(self.kind)
 
     def to_json(self) -> Json:
         """DTC of the command line's contract."""
@@ -286,6 +296,7 @@ class Ecu:
         request_address: where to ask it physically.
         protocol: ``obd2``, ``uds`` or ``obd2+uds``.
         identification: field's standard term -> text, e.g. ``systemName``, ``vehicleManufacturerECUSoftwareVersion``.
+        codes_read: its fault codes were asked and it answered; without that its silence is no evidence of health.
     """
 
     address: str
@@ -294,6 +305,7 @@ class Ecu:
     role: EcuRole = EcuRole.UNKNOWN
     protocol: str = ""
     identification: Mapping[str, str] = field(default_factory=dict)
+    codes_read: bool = True
 
     def to_json(self) -> Json:
         """One entry of ``ecus``."""
@@ -305,6 +317,7 @@ class Ecu:
             "protocol": self.protocol,
             "identification": dict(self.identification),
             "answered": True,
+            "codes_read": self.codes_read,
         }
 
 
@@ -484,8 +497,7 @@ class VehicleReport:
 
     Args:
         started_ns: UTC nanoseconds since the Unix epoch.
-        complete: False when the visit was interrupted or an ECU stopped answering half-way.
-        read: which ECU roles were really asked and answered — the basis of negative evidence.
+        complete: False when the visit was cut short, or the codes of an ECU that is there could not be read.
         notes: what a person should know about this reading (e.g. that a gateway hides the broadcast frames).
     """
 
@@ -506,8 +518,8 @@ class VehicleReport:
 
     @property
     def read(self) -> tuple[str, ...]:
-        """Roles of the ECUs that answered, sorted, without ``unknown``."""
-        return tuple(sorted({ecu.role.value for ecu in self.ecus} - {EcuRole.UNKNOWN.value}))
+        """Roles of the ECUs whose codes were read, sorted, without ``unknown``."""
+        return tuple(sorted({ecu.role.value for ecu in self.ecus if ecu.codes_read} - {EcuRole.UNKNOWN.value}))
 
     def to_json(self) -> Json:
         """``huizhen.scan/1`` without ``cases``, which the application adds."""

@@ -44,7 +44,7 @@ class _Case:
         unanswered: Sequence[Unanswered],
         ecus: Sequence[Ecu],
     ) -> None:
-        self.faults = [dtc for dtc in dtcs if dtc.status is None or dtc.status.is_fault]
+        self.faults = [dtc for dtc in dtcs if dtc.is_fault]
         self.battery = battery
         self.unanswered = unanswered
         self.ecus = {ecu.address: ecu for ecu in ecus}

@@ -18,7 +18,7 @@ from diag.dtc import (
 from diag.dtcanswer import DtcAnswer, FaultCounter
 from diag.dtclines import parse_dtc_lines
 from diag.errors import BadInput, DiagError, RemoteProtocolError
-from diag.facts import DtcKind, DtcStatus, Severity
+from diag.facts import Dtc, DtcKind, DtcStatus, Severity
 from diag.nrc import PENDING, Negative
 
 ECU = "0x7EC"
@@ -678,3 +678,34 @@ def test_records_are_frozen():
     [dtc] = uds("5902FF" + ONE).dtcs
     with pytest.raises(dataclasses.FrozenInstanceError):
         dtc.code = "P0000"
+
+
+def merged_from(*answers: str) -> tuple[Dtc, ...]:
+    found: list[Dtc] = []
+    for answer in map(bytes.fromhex, answers):
+        parse = parse_uds_dtcs if answer[0] == 0x59 else parse_obd_dtcs
+        found += parse(answer, ecu="0x7EC").dtcs
+    return merge_dtcs(found)
+
+
+def test_a_code_of_the_obd_lists_is_a_fault_whatever_its_status_byte_says() -> None:
+    (only,) = merged_from("43010AA6", "4A010AA6", "5902FF0AA61A22")
+    assert only.kind == (DtcKind.STORED, DtcKind.PERMANENT)
+    assert only.is_fault
+
+
+@pytest.mark.parametrize(
+    ("status", "is_fault"), [(0x20, False), (0x50, False), (0x22, False), (0x28, True), (0x24, True)]
+)
+def test_a_status_alone_tells_history_from_fault(status: int, is_fault: bool) -> None:
+    (only,) = merged_from(f"5902FF0AA61A{status:02X}")
+    assert only.is_fault is is_fault
+
+
+def test_an_availability_mask_of_zero_beside_records_erases_nothing() -> None:
+    (only,) = merged_from("5902000AA61A2F")
+    assert only.is_fault
+    assert only.status is not None
+    assert only.status.failing_now
+    assert only.kind == (DtcKind.STORED, DtcKind.PENDING)
+    assert not merged_from("5902000AA61A50")[0].is_fault

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from diag.battery import RULES, battery_from_series
-from diag.facts import BatteryState, Dtc, DtcStatus, Ecu, EcuRole, Series, Severity, Text, Unanswered
+from diag.facts import BatteryState, Dtc, DtcKind, DtcStatus, Ecu, EcuRole, Series, Severity, Text, Unanswered
 from diag.findings import findings_from_facts
 
 ECUS = (
@@ -129,3 +130,9 @@ def test_every_rule_has_both_languages_and_known_safety() -> None:
         assert rule.get("safety", "hv") in rules["safety"]
     for steps in rules["safety"].values():
         assert all(step["en"] and step["zh"] for step in steps)
+
+
+def test_a_code_of_an_obd_list_is_never_dropped_for_its_status() -> None:
+    record = replace(dtc("P0AA6", mask=0x22), kind=(DtcKind.STORED, DtcKind.PERMANENT))
+    assert codes_of(dtcs=[record], battery=battery()) == ["insulation.low"]
+    assert codes_of(dtcs=[dtc("P0AA6", mask=0x22)], battery=battery()) == []
