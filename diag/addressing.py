@@ -28,6 +28,8 @@ FUNCTIONAL_29: Final = 0x18DB33F1
 TESTER_ADDRESS: Final = 0xF1
 """Address of external test equipment in 29-bit identifiers."""
 
+_FUNCTIONAL: Final = frozenset({FUNCTIONAL_11, FUNCTIONAL_29})
+
 _RESPONSES_11: Final = range(0x7E8, 0x7F0)
 _PHYSICAL_29: Final = 0x18DA_0000
 _MASK_29: Final = 0x1FFF_0000
@@ -54,8 +56,11 @@ class Target:
                 0x18DAxxF1 answers on 0x18DAF1xx.
 
         Raises:
-            ValueError: no response id given and the request id is none of the legislated ones.
+            ValueError: no response id given and the request id is none of the legislated ones; or a request id that
+                all ECUs listen to.
         """
+        if request_id in _FUNCTIONAL:
+            raise ValueError(hex_from_id(request_id))
         extended = request_id > 0x7FF or (response_id or 0) > 0x7FF
         if response_id is None:
             if 0x7E0 <= request_id <= 0x7E7:
@@ -73,14 +78,19 @@ class Target:
         Raises:
             ValueError: another identifier, for which nobody could say who answers where.
         """
-        if request_id not in {FUNCTIONAL_11, FUNCTIONAL_29}:
+        if request_id not in _FUNCTIONAL:
             raise ValueError(hex_from_id(request_id))
         return cls(request_id, None, request_id > 0x7FF)
 
     @property
     def is_functional(self) -> bool:
-        """Several ECUs may answer."""
-        return self.response_id is None
+        """Several ECUs listen to the request, wherever the answer is expected."""
+        return self.response_id is None or self.request_id in _FUNCTIONAL
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether a functional identifier has no response id, and any other one has."""
+        return (self.response_id is None) == (self.request_id in _FUNCTIONAL)
 
     @property
     def address(self) -> str:

@@ -280,13 +280,13 @@ class CanLink:
 
     async def send(self, frame: Frame) -> None:
         """Sends one frame, if the guard lets it; see :class:`FrameLink`."""
-        self._guard.check_frame(
-            frame.can_id, frame.data, extended=frame.extended, is_plain=not (frame.remote or frame.error)
-        )
         if self._lost is not None:
             raise self._lost
         if self._is_closed:
             raise LinkLost(self.info.channel, Text("it was closed", "已关闭"))
+        risk = self._guard.check_frame(
+            frame.can_id, frame.data, extended=frame.extended, is_plain=not (frame.remote or frame.error)
+        )
         message = can.Message(
             arbitration_id=frame.can_id,
             is_extended_id=frame.extended,
@@ -297,6 +297,7 @@ class CanLink:
         try:
             await self._transmit(message)
         except (can.CanError, OSError, ValueError) as exc:
+            self._guard.note_failure(frame.can_id, frame.data, risk)
             self.lose(exc)
             raise LinkLost(self.info.channel, _reason(exc)) from exc
         self._publish(_sent(frame, self.info.channel))
@@ -414,7 +415,11 @@ def _reason(exc: BaseException) -> Text:
 
 
 def _is_simulation(interface: str, channel: str) -> bool:
-    """Whether no real car can be at the other end."""
+    """Whether the other end is a simulation by the look of it.
+
+    Nothing here proves it: a bridge can put a real car behind UDP multicast, vcan or a pseudo-terminal. Whoever opens
+    such a link says ``simulated=False``; a scan also looks at what the ECUs call themselves.
+    """
     return interface in {"virtual", "udp_multicast"} or channel.startswith(("vcan", "/dev/pts/"))
 
 

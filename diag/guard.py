@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from dbc.errors import BadPci
 from dbc.pci import FirstFrame, FlowControl, FlowStatus, SingleFrame, parse_pci
+from diag.addressing import FUNCTIONAL_11, FUNCTIONAL_29
 from diag.errors import RefusedByPolicy
 from diag.facts import Text, hex_from_bytes, hex_from_id
 
@@ -59,10 +60,12 @@ def _rule(risk: Risk, en: str, zh: str, lengths: Collection[int], *, functional:
     return Rule(risk, Text(en, zh), lengths, is_functional=functional)
 
 
-def _by_sub(en: str, zh: str, subs: Mapping[int, tuple[Risk, Collection[int]]], *, functional: bool = False) -> Rule:
-    """A service whose risk depends on its sub-function: ``{sub: (risk, lengths)}``."""
+def _by_sub(
+    en: str, zh: str, subs: Mapping[int, tuple[Risk, Collection[int]]], *, functional: Collection[int] = ()
+) -> Rule:
+    """A service whose risk depends on its sub-function: ``{sub: (risk, lengths)}``; ``functional`` names subs."""
     name = Text(en, zh)
-    rules = {sub: Rule(risk, name, lengths, is_functional=functional) for sub, (risk, lengths) in subs.items()}
+    rules = {sub: Rule(risk, name, lengths, is_functional=sub in functional) for sub, (risk, lengths) in subs.items()}
     return Rule(Risk.REFUSED, name, subs=rules)
 
 
@@ -81,7 +84,7 @@ RULES: Final[Mapping[int, Rule]] = {
     0x09: _rule(_A, "vehicle information", "读车辆信息", range(2, 8), functional=True),
     0x0A: _rule(_A, "permanent codes", "读永久故障码", (1,), functional=True),
     0x10: _by_sub(
-        "change of session", "切换会话", {0x01: (_A, (2,)), 0x02: (_D, (2,)), 0x03: (_B, (2,))}, functional=True
+        "change of session", "切换会话", {0x01: (_A, (2,)), 0x02: (_D, (2,)), 0x03: (_B, (2,))}, functional=(1, 3)
     ),
     0x11: _by_sub("ECU reset", "ECU 复位", dict.fromkeys(range(1, 6), (_C, (2,)))),
     0x14: _rule(_B, "clear codes", "清除故障码", (4, 5), functional=True),
@@ -98,7 +101,7 @@ RULES: Final[Mapping[int, Rule]] = {
             0x09: (_A, (5,)),
             0x42: (_A, (5,)),
         },
-        functional=True,
+        functional=range(0x80),
     ),
     0x22: _rule(_A, "read data by identifier", "按标识符读数据", range(3, 2 * 32 + 2, 2), functional=True),
     0x23: _rule(_B, "read memory", "读内存", range(4, 34)),
@@ -123,7 +126,7 @@ RULES: Final[Mapping[int, Rule]] = {
     0x37: _rule(_D, "end of transfer", "结束传输", range(1, _LONGEST + 1)),
     0x38: _rule(_D, "file transfer", "文件传输", _TO_THE_END),
     0x3D: _rule(_D, "write memory", "写内存", _TO_THE_END),
-    0x3E: _by_sub("tester present", "诊断仪在线", {0x00: (_A, (2,))}, functional=True),
+    0x3E: _by_sub("tester present", "诊断仪在线", {0x00: (_A, (2,))}, functional=(0,)),
     0x85: _by_sub("control of code setting", "故障码设置控制", {sub: (_B, range(2, 258)) for sub in (1, 2)}),
 }
 """Every request that is known, by service id. Not there means refused: 83, 84, 86, 87 and all that makers invent.
@@ -140,7 +143,6 @@ _FORBIDDEN_ROUTINES: Final = range(0xE200, 0xE300)
 
 _DIAGNOSTIC_11: Final = range(0x700, 0x800)
 _TESTER_29: Final = 0x18DA_00F1
-_FUNCTIONAL_29: Final = 0x18DB_33F1
 _FILLS: Final = frozenset({0x00, 0x55, 0xAA, 0xCC, 0xFF})
 """What may follow the message in a frame: one of the usual padding bytes, and only one kind."""
 
@@ -150,6 +152,7 @@ _ANSWERS_PER_EXCHANGE: Final = 16
 _WAITS_PER_ANSWER: Final = 10
 
 _PART: Final = Text("part of a request", "请求的一部分")
+_NOT_LEFT: Final = Text("the driver did not send it", "驱动未能发送")
 _STRAY: Final = Text("a frame outside of any request", "不属于任何请求的帧")
 
 
@@ -178,7 +181,11 @@ class VehicleState:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One decision. ``stage`` is ``request`` or ``frame``; ``t_ns`` is UTC."""
+    """One decision.
+
+    ``stage`` is ``request`` or ``frame``, or ``failure`` for an allowed frame that the driver did not get out;
+    ``t_ns`` is UTC.
+    """
 
     t_ns: int
     is_allowed: bool
@@ -220,6 +227,8 @@ class TransmitGuard:
         state: of the vehicle; anything beyond reading needs it known.
         capacity: decisions kept, the oldest go first.
         clock: UTC nanoseconds, for the log.
+        confirmation_s: how long a confirmation waits for its request.
+        monotonic: nanoseconds of a clock that never goes back, for the confirmations.
     """
 
     def __init__(
@@ -229,6 +238,8 @@ class TransmitGuard:
         state: VehicleState | None = None,
         capacity: int = 10_000,
         clock: Callable[[], int] = time.time_ns,
+        confirmation_s: float = 60.0,
+        monotonic: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.granted = granted - {Risk.REFUSED}
         self.state = state if state is not None else VehicleState()
@@ -236,8 +247,10 @@ class TransmitGuard:
         self.refused = 0
         self._log: deque[LogEntry] = deque(maxlen=capacity)
         self._clock = clock
+        self._confirmation_ns = int(confirmation_s * 1e9)
+        self._monotonic = monotonic
         self._open: list[Exchange] = []
-        self._confirmed: set[tuple[bytes, Target]] = set()
+        self._confirmed: dict[tuple[bytes, Target], int] = {}
 
     @property
     def log(self) -> tuple[LogEntry, ...]:
@@ -255,15 +268,23 @@ class TransmitGuard:
             complaint = what
         if complaint is None and risk is not Risk.READ and (unmet := self.state.unmet()) is not None:
             complaint = Text(f"{what.en} ({unmet.en})", f"{what.zh}({unmet.zh})")
-        if complaint is None and risk is Risk.ASK_EACH_TIME and (payload, target) not in self._confirmed:
+        if complaint is None and risk is Risk.ASK_EACH_TIME and not self._is_confirmed(payload, target):
             complaint = Text(f"{what.en} (not confirmed this time)", f"{what.zh}(本次未确认)")
         if complaint is not None:
             self._refuse("request", target.address, payload, risk, complaint)
         return risk
 
     def confirm(self, payload: bytes, target: Target) -> None:
-        """A person said yes to this very request; it holds for one :meth:`open`, and only for class B."""
-        self._confirmed.add((bytes(payload), target))
+        """A person said yes to this very request.
+
+        It holds for one :meth:`open`, whatever comes of it, for a limited time, and only for class B.
+        """
+        now = self._monotonic()
+        self._confirmed = {key: ends for key, ends in self._confirmed.items() if now < ends}
+        self._confirmed[bytes(payload), target] = now + self._confirmation_ns
+
+    def _is_confirmed(self, payload: bytes, target: Target) -> bool:
+        return self._monotonic() < self._confirmed.get((bytes(payload), target), 0)
 
     def open(self, payload: bytes, target: Target) -> Exchange:
         """Allows one request to be sent once, and its answer to be taken; :meth:`close` it afterwards.
@@ -271,8 +292,10 @@ class TransmitGuard:
         Raises:
             RefusedByPolicy: see :meth:`check_request`.
         """
-        risk = self.check_request(payload, target)
-        self._confirmed.discard((bytes(payload), target))
+        try:
+            risk = self.check_request(payload, target)
+        finally:
+            self._confirmed.pop((bytes(payload), target), None)
         exchange = Exchange(target, bytes(payload), risk)
         self._open.append(exchange)
         self._note("request", target.address, payload, risk, RULES[payload[0]].name, is_allowed=True)
@@ -304,8 +327,8 @@ class TransmitGuard:
                     frames = (frame.length - len(frame.data)) // (len(data) - 1) + 1
                     exchange.flows[exchange.target.ecu(can_id).request_id] = frames + _WAITS_PER_ANSWER
 
-    def check_frame(self, can_id: int, data: bytes, *, extended: bool = False, is_plain: bool = True) -> None:
-        """Judges one frame about to leave, and counts it as sent.
+    def check_frame(self, can_id: int, data: bytes, *, extended: bool = False, is_plain: bool = True) -> Risk:
+        """Judges one frame about to leave, counts it as sent, and says of which class its request is.
 
         Args:
             can_id: where it would go.
@@ -322,6 +345,12 @@ class TransmitGuard:
             self._refuse("frame", hex_from_id(can_id), data, Risk.REFUSED, _STRAY)
         self.sent += 1
         self._note("frame", hex_from_id(can_id), data, exchange.risk, _PART, is_allowed=True)
+        return exchange.risk
+
+    def note_failure(self, can_id: int, data: bytes, risk: Risk) -> None:
+        """A frame that :meth:`check_frame` had counted did not leave after all: the driver failed."""
+        self.sent -= 1
+        self._note("failure", hex_from_id(can_id), data, risk, _NOT_LEFT, is_allowed=True)
 
     def _advance(self, can_id: int, frame: IsoTpFrame, data: bytes, *, extended: bool) -> Exchange | None:
         """The open exchange of which this frame is the next one, moved on by it; None when there is none."""
@@ -375,10 +404,10 @@ def _routine(payload: bytes) -> Rule | None:
 def _place_complaint(target: Target, rule: Rule) -> Text | None:
     """Why nothing of this kind may go to this identifier; None when it may."""
     if target.extended:
-        is_known = target.request_id & ~0xFF00 == _TESTER_29 or target.request_id == _FUNCTIONAL_29
+        is_known = target.request_id & ~0xFF00 == _TESTER_29 or target.request_id == FUNCTIONAL_29
     else:
         is_known = target.request_id in _DIAGNOSTIC_11
-    if not is_known or target.request_id == target.response_id:
+    if not is_known or not target.is_consistent or target.request_id == target.response_id:
         return Text("an identifier that is not for diagnostics", "非诊断用标识符")
     if not target.extended and 0x7E8 <= target.request_id <= 0x7EF:
         return Text("an identifier on which ECUs answer", "ECU 应答用标识符")
@@ -401,7 +430,7 @@ def _is_padding(rest: bytes) -> bool:
 def _advance(exchange: Exchange, can_id: int, frame: IsoTpFrame, data: bytes) -> bool:
     """Whether the frame is the next of this exchange; if it is, the exchange moves on."""
     if isinstance(frame, FlowControl):
-        budget = exchange.flows.get(can_id, 0)
+        budget = 0 if can_id in {FUNCTIONAL_11, FUNCTIONAL_29} else exchange.flows.get(can_id, 0)
         if not budget or not _is_padding(data[3:]):
             return False
         exchange.flows[can_id] = budget - 1

@@ -233,6 +233,19 @@ async def test_udp_multicast_stays_on_this_machine():
             assert any((got := peer.recv(1)) and got.arbitration_id == 0x7E0 for _ in range(5))
 
 
+async def test_the_guard_counts_only_what_left():
+    bus = FailingBus()
+    async with CanLink(bus, info=LinkInfo("x", "y")) as link:
+        link.guard.open(b"\x3e\x00", ECU)
+        bus.error = can.CanOperationError("Transmit buffer full")
+        for _ in range(2):  # the driver fails; then the link is lost already
+            with pytest.raises(LinkLost):
+                await link.send(Frame(0x7E0, b"\x02\x3e\x00"))
+    assert link.guard.sent == 0
+    assert [entry.stage for entry in link.guard.log] == ["request", "frame", "failure"]
+    assert bus.sent == []
+
+
 class SlcanTerminal:
     """The far end of an slcan adapter: a pseudo-terminal whose lines the test writes and reads."""
 
@@ -252,6 +265,14 @@ class SlcanTerminal:
             return os.read(self.master, 4096)
         return b""
 
+    async def heard(self, wanted: bytes, timeout_s: float = 30.0) -> bytes:
+        """What was written, once the wanted bytes are in it."""
+        seen = b""
+        async with asyncio.timeout(timeout_s):
+            while wanted not in (seen := seen + self.read()):  # noqa: ASYNC110 - a terminal sets no event
+                await asyncio.sleep(0.005)
+        return seen
+
     def unplug(self) -> None:
         os.close(self.slave)
         os.close(self.master)
@@ -266,17 +287,17 @@ async def test_slcan_on_a_pseudo_terminal():
     with SlcanTerminal() as terminal:
         async with await open_can("slcan", terminal.name, 500_000) as link:
             assert link.info.simulated
-            assert b"S6\r" in terminal.read()
+            await terminal.heard(b"S6\r")
             subscription = link.frames()
             terminal.write(b"t7E83AB")
             await asyncio.sleep(0.02)
             terminal.write(b"CDEF\rT18DAF1101FF\r")
-            first, second = await take(subscription, 2)
+            first, second = await take(subscription, 2, timeout_s=30)
             assert (first.can_id, first.data) == (0x7E8, b"\xab\xcd\xef")
             assert (second.can_id, second.data, second.extended) == (0x18DAF110, b"\xff", True)
             link.guard.open(b"\x3e\x00", ECU)
             await link.send(Frame(0x7E0, b"\x02\x3e\x00"))
-            assert b"t7E03023E00\r" in terminal.read()
+            await terminal.heard(b"t7E03023E00\r")
 
 
 async def test_an_unreadable_line_is_counted_and_survived():

@@ -86,7 +86,8 @@ def test_a_wrong_length_hides_nothing(text):
     [Target(0x123, 0x456), Target(0x7E8, 0x7E0), Target(0x7E4, 0x7E4), Target(0x1CECFF00, 0x18DAF110, extended=True),
      Target(0x18FEF100, 0x18DAF110, extended=True), Target(0x7DF, None, extended=True), Target(0x6FF, None),
      Target(0x18DAF110, 0x18DA10F1, extended=True), Target(0x18DA1033, 0x18DA3310, extended=True),
-     Target(0x18DBFFF1, None, extended=True)],
+     Target(0x18DBFFF1, None, extended=True), Target(0x7DF, 0x7E8), Target(0x7E0, None),
+     Target(0x18DB33F1, 0x18DAF110, extended=True), Target(0x18DA10F1, None, extended=True)],
 )  # fmt: skip
 def test_nothing_goes_to_identifiers_that_are_not_for_diagnostics(target):
     with pytest.raises(RefusedByPolicy):
@@ -99,6 +100,40 @@ def test_no_actuation_goes_to_all_ecus_at_once(target):
     for text in ("1101", "2EF19041", "2FD00100", "2701", "280301", "8502"):
         with pytest.raises(RefusedByPolicy):
             full().check_request(bytes.fromhex(text), target)
+
+
+@pytest.mark.parametrize("target", [OBD_FUNCTIONAL, OBD_FUNCTIONAL_29])
+def test_no_session_for_programming_goes_to_all_ecus_at_once(target):
+    for text in ("1002", "1082"):
+        payload = bytes.fromhex(text)
+        guard = full()
+        assert guard.check_request(payload, BMS) is Risk.ALTER
+        with pytest.raises(RefusedByPolicy, match="to all ECUs at once"):
+            guard.check_request(payload, target)
+    guard = full()
+    guard.confirm(b"\x10\x03", target)
+    assert guard.check_request(b"\x10\x03", target) is Risk.ASK_EACH_TIME
+    assert guard.check_request(b"\x10\x01", target) is Risk.READ
+
+
+@pytest.mark.parametrize(("request_id", "response_id"), [(0x7DF, 0x7E8), (0x18DB33F1, 0x18DAF110)])
+def test_a_functional_identifier_never_counts_as_one_ecu(request_id, response_id):
+    with pytest.raises(ValueError, match=f"{request_id:X}"):
+        Target.physical(request_id, response_id)
+    disguised = Target(request_id, response_id, request_id > 0x7FF)
+    assert disguised.is_functional
+    for text in ("1101", "2EF19041", "2701", "22F190"):
+        with pytest.raises(RefusedByPolicy):
+            full().check_request(bytes.fromhex(text), disguised)
+
+
+@pytest.mark.parametrize("target", [OBD_FUNCTIONAL, OBD_FUNCTIONAL_29])
+def test_no_flow_control_leaves_on_a_functional_identifier(target):
+    guard = TransmitGuard()
+    exchange = guard.open(b"\x09\x02", target)
+    exchange.sent, exchange.flows = 2, {target.request_id: 5}
+    with pytest.raises(RefusedByPolicy):
+        guard.check_frame(target.request_id, bytes.fromhex("300000CCCCCCCCCC"), extended=target.extended)
 
 
 def test_every_rule_says_what_it_is_in_both_languages():
@@ -267,6 +302,29 @@ def test_a_confirmation_is_no_grant():
     guard.confirm(bytes.fromhex("14FFFFFF"), BMS)
     with pytest.raises(RefusedByPolicy):
         guard.open(bytes.fromhex("14FFFFFF"), BMS)
+
+
+def test_a_confirmation_does_not_outlive_a_refused_attempt():
+    clear, guard = bytes.fromhex("14FFFFFF"), full()
+    guard.state = VehicleState(speed_kmh=30.0, is_charging=False, supply_v=12.6)
+    guard.confirm(clear, BMS)
+    with pytest.raises(RefusedByPolicy, match="stand still"):
+        guard.open(clear, BMS)
+    guard.state = SAFE
+    with pytest.raises(RefusedByPolicy, match="not confirmed this time"):
+        guard.open(clear, BMS)
+
+
+def test_a_confirmation_expires():
+    now = [0]
+    clear = bytes.fromhex("14FFFFFF")
+    guard = TransmitGuard(EVERYTHING, state=SAFE, confirmation_s=60, monotonic=lambda: now[0])
+    guard.confirm(clear, BMS)
+    now[0] = 60 * 10**9 - 1
+    guard.check_request(clear, BMS)
+    now[0] += 1
+    with pytest.raises(RefusedByPolicy, match="not confirmed this time"):
+        guard.open(clear, BMS)
 
 
 def test_refused_cannot_be_granted():

@@ -22,6 +22,7 @@ from diag.addressing import Target
 from diag.canbus import Frame, open_can
 from diag.errors import DiagError, RefusedByPolicy
 from diag.guard import Risk, TransmitGuard, VehicleState
+from diag.isotp import IsoTpSettings
 from diag.request import IsoTpLink, Timing
 
 CHANNELS = itertools.count()
@@ -67,6 +68,13 @@ def design_class(payload: bytes) -> str:
     if sid in (0x29, 0x2E, 0x34, 0x35, 0x36, 0x37, 0x38, 0x3D):
         return "D"
     return "refused"  # 31 too: no routine is named
+
+
+def may_go_to_all(payload: bytes) -> bool:
+    """DESIGN.md §2: reading, clearing and the default or extended session; nothing that actuates or alters."""
+    return design_class(payload) == "A" or payload[0] in (0x04, 0x14) or payload[:1] + payload[1:2] in (
+        b"\x10\x03", b"\x10\x83",
+    )  # fmt: skip
 
 
 def is_for_diagnostics(can_id: int, extended: bool) -> bool:
@@ -142,6 +150,9 @@ class Judge:
         target, payload, sent = exchange["target"], exchange["payload"], exchange["sent"]
         if extended != target.extended or design_class(payload) not in self.granted:
             return False
+        is_functional = can_id in (0x7DF, 0x18DB33F1)
+        if is_functional and (data[0] >> 4 in (1, 3) or not may_go_to_all(payload)):
+            return False
         if data[0] >> 4 == 3:
             fits = exchange["earned"][can_id] > 0 and len(set(data[3:])) < 2
             exchange["earned"][can_id] -= fits
@@ -153,7 +164,7 @@ class Judge:
             fits = sent == 0
         elif data[0] >> 4 == 1:
             wanted, size = bytes([0x10 | len(payload) >> 8, len(payload) & 0xFF]) + payload[:6], 6
-            fits = sent == 0 and target.response_id is not None and len(payload) > 7
+            fits = sent == 0 and len(payload) > 7
         else:
             wanted, size = bytes([0x20 | exchange["seq"]]) + payload[sent : sent + 7], len(payload[sent : sent + 7])
             fits = exchange["cleared"] and sent > 0 and size > 0
@@ -167,7 +178,8 @@ class Judge:
 TARGETS = [
     Target.physical(0x7E0), Target.physical(0x7E4), Target.physical(0x74C, 0x75C), Target.functional(),
     Target.functional(0x18DB33F1), Target.physical(0x18DA10F1), Target(0x123, 0x7E8), Target(0x7E8, 0x7E0),
-    Target(0x18DAF110, 0x18DA10F1, extended=True),
+    Target(0x18DAF110, 0x18DA10F1, extended=True), Target(0x7DF, 0x7E8),
+    Target(0x18DB33F1, 0x18DAF110, extended=True),
 ]  # fmt: skip
 PAYLOADS = [bytes.fromhex(text) for text in (
     "0100", "010C0D05", "0902", "03", "04", "0800", "1001", "1002", "1003", "1081", "1082", "1101", "14FFFFFF",
@@ -391,6 +403,7 @@ def test_the_judge_condemns_what_it_should():
         [opened, fine, first, ("close", 1), flow],
         [opened, ("out", 0x7E1, *fine[2:])],
         [opened, (*fine[:4], True)],
+        [("open", 1, Target(0x7DF, 0x7E8), b"\x11\x01"), ("out", 0x7DF, False, b"\x02\x11\x01", False)],
         [("open", 1, target, b"\x11\x01"), ("out", 0x7E0, False, b"\x02\x11\x01", False)],
     ):
         with pytest.raises(AssertionError):
@@ -398,16 +411,40 @@ def test_the_judge_condemns_what_it_should():
 
 
 ECU = Target.physical(0x7E0)
-FIRST = ("ecu", 0x7E8, bytes.fromhex("101462F190414243"), 1)
 
 
-def test_an_honest_conversation_reaches_the_bus():
-    steps = [("request", ECU, bytes.fromhex("22F190F18CF195F188")), ("wait",), ("ecu", 0x7E8, b"\x30\x00\x00", 1),
-             ("wait",), FIRST, ("wait",)]  # fmt: skip
-    guard = TellingGuard()
-    story = drive(steps, guard)
-    left = [event[3].hex() for event in story if event[0] == "out"]
-    assert left == ["100922f190f18cf1", "2195f188cccccccc", "300000cccccccccc"]
+async def test_an_honest_conversation_reaches_the_bus():
+    channel, story, guard = f"fuzz{next(CHANNELS)}", [], TellingGuard()
+    guard.story = story
+    left = asyncio.Event()
+
+    class Told(Witness):
+        def put(self, item, block=True, timeout=None):
+            super().put(item)
+            left.set()
+
+    ecu = can.Bus(interface="virtual", channel=channel)
+    ecu.channel[ecu.channel.index(ecu.queue)] = ecu.queue = Told(story)
+
+    async def say_when_asked(text):
+        await asyncio.wait_for(left.wait(), 30)
+        left.clear()
+        ecu.send(can.Message(arbitration_id=0x7E8, data=bytes.fromhex(text), is_extended_id=False))
+
+    patient = Timing(answer_s=30)
+    settings = IsoTpSettings(n_bs_ns=30 * 10**9, n_cr_ns=30 * 10**9)
+    async with (
+        await open_can("virtual", channel, guard=guard) as link,
+        IsoTpLink(link, timing=patient, settings=settings) as requests,
+    ):
+        asked = asyncio.ensure_future(requests.request(ECU, bytes.fromhex("22F190F18CF195F188")))
+        for text in ("300000", "100A62F190414243", "2144454647"):
+            await say_when_asked(text)
+        (answer,) = await asyncio.wait_for(asked, 30)
+    ecu.shutdown()
+    assert answer.payload == b"\x62\xf1\x90ABCDEFG"
+    out = [event[3].hex() for event in story if event[0] == "out"]
+    assert out == ["100922f190f18cf1", "2195f188cccccccc", "300000cccccccccc"]
     assert judge(story, "A") == guard.sent == 3
 
 
