@@ -22,7 +22,7 @@ from diag.pids import PID_LENGTHS, decode_pid
 from diag.request import Answer, RequestLink, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from diag.facts import Json
     from diag.nrc import Negative
@@ -55,6 +55,8 @@ _MONITOR_PIDS: Final = (0x01, 0x41)
 _FREEZE_CODE_PID: Final = 0x02
 _AT_ONCE: Final = 6
 _PAIRS_AT_ONCE: Final = 3
+_ONE_OR_TWO_BYTES: Final = frozenset(range(0x06, 0x0A))
+"""Fuel trims: two bytes where the ECU has banks 3 and 4, so nothing behind them in an answer has a sure place."""
 
 
 def parse_supported(base: int, data: bytes) -> frozenset[int]:
@@ -66,7 +68,9 @@ def parse_supported(base: int, data: bytes) -> frozenset[int]:
     return frozenset(base + at for at in range(1, 33) if bits >> 32 - at & 1)
 
 
-def parse_items(payload: bytes, *, service: int, header: int = 0, is_single: bool = False) -> dict[int, bytes]:
+def parse_items(
+    payload: bytes, *, service: int, header: bytes = b"", is_single: bool = False, asked: Collection[int] | None = None
+) -> dict[int, bytes]:
     """Cuts an answer with one or several PIDs into their data.
 
     The order may differ from the request and PIDs may be left out. Reading stops at a PID of unknown length, because
@@ -75,33 +79,45 @@ def parse_items(payload: bytes, *, service: int, header: int = 0, is_single: boo
     Args:
         payload: from the service byte on.
         service: of the request.
-        header: bytes between PID and data (the frame number of service 02).
+        header: what stands between PID and data: the frame number of service 02.
         is_single: one PID was asked for, so that all the bytes are its own, however long it ought to be.
+        asked: what was asked for. A PID of another length than ours shifts all that follows it, so the answer counts
+            only when every PID in it is one of these, comes once, and the last one ends where the answer ends;
+            otherwise nothing of it does.
     """
-    if len(payload) < 2 or payload[0] != service | 0x40:
+    start = 2 + len(header)
+    if len(payload) < start or payload[0] != service | 0x40:
         return {}
     if is_single:
-        return {payload[1]: payload[2 + header :]}
+        is_mine = payload[2:start] == header and (asked is None or payload[1] in asked)
+        return {payload[1]: payload[start:]} if is_mine else {}
     found: dict[int, bytes] = {}
     at = 1
     while at < len(payload):
-        number, start = payload[at], at + 1 + header
+        number, begin = payload[at], at + 1 + len(header)
         length = PID_LENGTHS.get(number)
-        end = len(payload) if length is None else start + length
-        if end > len(payload):
-            break
-        found[number] = payload[start:end]
+        end = len(payload) if length is None else begin + length
+        is_odd = length is None or number in found or number not in asked if asked is not None else False
+        if end > len(payload) or is_odd or payload[at + 1 : begin] != header:
+            return found if asked is None else {}
+        found[number] = payload[begin:end]
         at = end
     return found
 
 
-def parse_pids(payload: bytes, *, service: int = CURRENT_DATA) -> tuple[Reading, ...]:
-    """All values of one answer of service 01 or 02, in its order."""
-    header = 1 if service == FREEZE_FRAME else 0
-    items = parse_items(payload, service=service, header=header)
+def parse_pids(payload: bytes, asked: Collection[int]) -> tuple[Reading, ...]:
+    """All values of an answer of service 01 to a request for several PIDs, in its order; see :func:`parse_items`."""
+    items = parse_items(payload, service=CURRENT_DATA, asked=asked)
     return tuple(
         itertools.chain.from_iterable(decode_pid(number, data) for number, data in items.items() if number not in _MAPS)
     )
+
+
+def _groups(numbers: Iterable[int], size: int) -> Iterable[list[int]]:
+    """What can be asked for at once: PIDs whose length is sure, in groups of this size; none of a single one."""
+    sure = [number for number in numbers if number in PID_LENGTHS and number not in _ONE_OR_TWO_BYTES]
+    groups = (sure[at : at + size] for at in range(0, len(sure), size))
+    return (group for group in groups if len(group) > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,10 +386,10 @@ class ObdSession:
         answer = await self._answer(target, bytes([service, number]) + frame)
         if answer is None or not answer.complete:
             return None
-        return parse_items(answer.payload, service=service, header=len(frame), is_single=True).get(number)
+        return parse_items(answer.payload, service=service, header=frame, is_single=True).get(number)
 
     async def read_pids(self, ecu: ObdEcu, numbers: Iterable[int] | None = None) -> PidAnswers:
-        """Current data of one ECU, six PIDs per request; what is missing then is asked one by one.
+        """Current data of one ECU, up to six PIDs per request; what is missing then is asked one by one.
 
         Args:
             ecu: whom to ask.
@@ -382,12 +398,10 @@ class ObdSession:
         wanted = sorted(ecu.pids if numbers is None else numbers)
         data: dict[int, bytes] = {}
         refused: dict[int, Negative] = {}
-        for at in range(0, len(wanted), _AT_ONCE):
-            group = wanted[at : at + _AT_ONCE]
+        for group in _groups(wanted, _AT_ONCE):
             answer = await self._answer(ecu.target, bytes([CURRENT_DATA, *group]))
             if answer is not None and answer.complete:
-                items = parse_items(answer.payload, service=CURRENT_DATA)
-                data |= {number: items[number] for number in group if number in items}  # nothing that was not asked
+                data |= parse_items(answer.payload, service=CURRENT_DATA, asked=group)
         missing = [number for number in wanted if number not in data]
         silent = []
         for number in missing:
@@ -397,7 +411,7 @@ class ObdSession:
             elif answer.negative is not None:
                 refused[number] = answer.negative
             else:
-                data |= parse_items(answer.payload, service=CURRENT_DATA, is_single=True)
+                data |= parse_items(answer.payload, service=CURRENT_DATA, is_single=True, asked=(number,))
         return PidAnswers(ecu.ecu, data, refused, tuple(silent))
 
     async def read_readiness(self, ecu: ObdEcu) -> Readiness | None:
@@ -417,12 +431,11 @@ class ObdSession:
         offered = await self._complete_map(ecu.target, FREEZE_FRAME, first, frame=header)
         wanted = sorted(offered.pids - {_FREEZE_CODE_PID})
         data: dict[int, bytes] = {}
-        for at in range(0, len(wanted), _PAIRS_AT_ONCE):
-            group = wanted[at : at + _PAIRS_AT_ONCE]
+        for group in _groups(wanted, _PAIRS_AT_ONCE):
             pairs = bytes(itertools.chain.from_iterable((number, frame) for number in group))
             answer = await self._answer(ecu.target, bytes([FREEZE_FRAME]) + pairs)
             if answer is not None and answer.complete:
-                data |= parse_items(answer.payload, service=FREEZE_FRAME, header=1)
+                data |= parse_items(answer.payload, service=FREEZE_FRAME, header=header, asked=group)
         for number in wanted:
             if number not in data and (single := await self._item(ecu.target, FREEZE_FRAME, number, header)):
                 data[number] = single

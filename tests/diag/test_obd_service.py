@@ -150,17 +150,38 @@ def test_a_bitmap_names_what_was_put_in(base, numbers):
 def test_several_pids_in_one_answer():
     payload = bytes.fromhex("410D500C1AF8057B")
     assert parse_items(payload, service=1) == {0x0D: b"\x50", 0x0C: b"\x1a\xf8", 0x05: b"\x7b"}
-    assert [(reading.name, reading.value) for reading in parse_pids(payload)] == [
+    assert [(reading.name, reading.value) for reading in parse_pids(payload, {5, 0x0C, 0x0D})] == [
         ("vehicleSpeed", 80),
         ("engineSpeed", 1726),
         ("coolantTemperature", 83),
     ]
-    assert parse_items(bytes.fromhex("420C001AF80D0050"), service=2, header=1) == {0x0C: b"\x1a\xf8", 0x0D: b"\x50"}
+    assert parse_items(bytes.fromhex("420C001AF80D0050"), service=2, header=b"\0") == {0x0C: b"\x1a\xf8", 0x0D: b"\x50"}
     assert parse_items(bytes.fromhex("410D50E71234"), service=1) == {0x0D: b"\x50", 0xE7: b"\x12\x34"}
     assert parse_items(bytes.fromhex("410D500C1A"), service=1) == {0x0D: b"\x50"}
     assert parse_items(bytes.fromhex("416D0102030405"), service=1, is_single=True) == {0x6D: bytes(range(1, 6))}
     for text in ("", "41", "7F0112", "420D50"):
         assert parse_items(bytes.fromhex(text), service=1) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("4106800C0781000C1AF8", {0x06, 0x07, 0x0C}),  # trims of two bytes each
+        ("41068007810C1AF8", {0x06, 0x0C}),  # 07 was not asked for
+        ("410D500D50", {0x0D}),  # twice
+        ("410D500C1A", {0x0C, 0x0D}),  # cut
+        ("410D50E71234", {0x0D, 0xE7}),  # nobody knows how long E7 is
+        ("410D5000", {0x0D}),  # one byte more
+    ],
+)
+def test_an_answer_that_does_not_come_out_even_counts_for_nothing(text, asked):
+    assert parse_items(bytes.fromhex(text), service=1, asked=asked) == {}
+
+
+def test_a_frozen_value_has_the_frame_that_was_asked_for():
+    assert parse_items(bytes.fromhex("420600800D0700"), service=2, header=b"\0", asked={6, 0x0D}) == {}
+    assert parse_items(bytes.fromhex("420C011AF8"), service=2, header=b"\0", is_single=True) == {}
+    assert parse_items(bytes.fromhex("420D0050"), service=2, header=b"\0", asked={0x0D}) == {0x0D: b"\x50"}
 
 
 def test_monitors_of_spark_and_compression():
@@ -295,6 +316,34 @@ async def test_vehicle_information(session):
     assert info.calibration_ids == ("A" * 16,)
     assert (info.refused[0x06].nrc, info.cvns) == (0x22, ())
     assert (await session.read_vehicle_information(second.target)).vin is None
+
+
+TRIMS = {0x06: "800C", 0x07: "8100", 0x0C: "1AF8", 0x0D: "50"}
+
+
+def an_ecu_with_trims_of_two_bytes(request):
+    """Fuel trims of banks 1 and 3, in current data and in the freeze frame."""
+    if request in (b"\x01\0", b"\x02\0\0"):
+        return [bytes([request[0] | 0x40]) + request[1:] + bytes.fromhex("06180000")]
+    if request == b"\x02\x02\0":
+        return [bytes.fromhex("4202000AA6")]
+    step, mark = (1, b"") if request[0] == 1 else (2, b"\0")
+    items = (bytes([number]) + mark + bytes.fromhex(TRIMS[number]) for number in request[1::step] if number in TRIMS)
+    return [bytes([request[0] | 0x40]) + b"".join(items)]
+
+
+async def test_a_value_of_unexpected_length_shifts_nothing_into_others():
+    channel = next(CHANNELS)
+    with Rig(channel, ScriptedEcu(0x7E0, 0x7E8, an_ecu_with_trims_of_two_bytes)):
+        async with await open_can("virtual", channel) as link, IsoTpLink(link, timing=QUICK) as requests:
+            session = ObdSession(requests)
+            (found,) = await session.find_ecus()
+            now = {reading.name: reading.value for reading in (await session.read_pids(found)).readings}
+            frame = await session.read_freeze_frame(found)
+    frozen = {reading.name: reading.value for reading in frame.readings}
+    assert now == frozen
+    assert (now["engineSpeed"], now["vehicleSpeed"]) == (1726, 80)
+    assert now["shortTermFuelTrimBank1"] == 0
 
 
 async def test_a_dead_bus_gives_nothing_and_no_error():
