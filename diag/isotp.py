@@ -102,6 +102,8 @@ class IsoTpSettings:
         n_cr_ns: how long to wait for the peer's next consecutive frame.
         wait_limit: flow controls WAIT in a row that are borne (N_WFTmax).
         max_length: longest message taken; a longer one is answered with OVERFLOW.
+        message_ns: how long a message may take from its first frame to its last; a peer that uses up nearly all of
+            ``n_cr_ns`` before each frame would otherwise hold a request for many minutes.
 
     Standard: ISO 15765-2:2016 §9.8 (times); ISO 15765-4:2021 has shorter ones for emissions, which gateways break.
     """
@@ -114,6 +116,7 @@ class IsoTpSettings:
     n_cr_ns: int = 1_000_000_000
     wait_limit: int = 10
     max_length: int = 1 << 16
+    message_ns: int = 20_000_000_000
 
     def padded(self, frame: IsoTpFrame) -> bytes:
         """The bytes of a frame as they go onto the bus."""
@@ -127,6 +130,8 @@ _DEFAULT: Final = IsoTpSettings()
 
 _SEQUENCE: Final = Text("a frame was lost or came twice", "丢帧或重复帧")
 _SILENCE: Final = Text("the next part did not come in time", "后续帧超时")
+_TOO_SLOW: Final = Text("the message took too long as a whole", "整条报文耗时过长")
+_SHORT: Final = Text("a frame in the middle was not full", "中间帧未填满")
 _RESTARTED: Final = Text("another message began before the end", "未收完又开始新报文")
 _OVERLONG: Final = Text("longer than this side takes", "超过本端可接收的长度")
 
@@ -154,6 +159,8 @@ class Receiver:
         self._length = 0
         self._sequence = 0
         self._left_in_block = 0
+        self._part_size = 0
+        self._ends_ns = 0
 
     @property
     def is_receiving(self) -> bool:
@@ -172,6 +179,8 @@ class Receiver:
             frame = parse_pci(data)
         except BadPci:
             return late
+        if isinstance(frame, FirstFrame):
+            self._part_size = len(data) - 1
         action = _RECEIVER_TABLE[self._state].get(type(frame))
         return late if action is None else late + action(self, frame, now_ns)
 
@@ -179,7 +188,7 @@ class Receiver:
         """Lets time pass: a message whose next part is overdue is cut."""
         if self.deadline_ns is None or now_ns < self.deadline_ns:
             return ()
-        return self._cut(_SILENCE)
+        return self._cut(_TOO_SLOW if now_ns >= self._ends_ns else _SILENCE)
 
     def abort(self, reason: Text) -> tuple[Event, ...]:
         """Gives up a running message for a reason of the caller."""
@@ -200,6 +209,7 @@ class Receiver:
         self._state = _Rx.RECEIVING
         self._buffer = bytearray(first.data)
         self._length, self._sequence = first.length, 1
+        self._ends_ns = now_ns + self._settings.message_ns
         return self._continue(now_ns)
 
     def _first_instead(self, frame: IsoTpFrame, now_ns: int) -> tuple[Event, ...]:
@@ -209,13 +219,15 @@ class Receiver:
         part = cast(ConsecutiveFrame, frame)
         if part.sequence != self._sequence:
             return self._cut(_SEQUENCE)
+        if len(part.data) < min(self._part_size, self._length - len(self._buffer)):
+            return self._cut(_SHORT)  # nobody can say where its bytes belong
         self._buffer += part.data[: self._length - len(self._buffer)]
         self._sequence = (self._sequence + 1) & 0x0F
         if len(self._buffer) == self._length:
             payload = bytes(self._buffer)
             self._rest()
             return (PayloadReceived(payload),)
-        self.deadline_ns = now_ns + self._settings.n_cr_ns
+        self._await_part(now_ns)
         if self._settings.block_size == 0:
             return ()
         self._left_in_block -= 1
@@ -223,9 +235,12 @@ class Receiver:
 
     def _continue(self, now_ns: int) -> tuple[Event, ...]:
         self._left_in_block = self._settings.block_size
-        self.deadline_ns = now_ns + self._settings.n_cr_ns
+        self._await_part(now_ns)
         flow = FlowControl(FlowStatus.CONTINUE_TO_SEND, self._settings.block_size, self._settings.stmin)
         return (SendFrame(self._settings.padded(flow)),)
+
+    def _await_part(self, now_ns: int) -> None:
+        self.deadline_ns = min(now_ns + self._settings.n_cr_ns, self._ends_ns)
 
     def _cut(self, reason: Text) -> tuple[Event, ...]:
         missing = self._length - len(self._buffer)

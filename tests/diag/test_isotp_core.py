@@ -126,6 +126,42 @@ def test_a_lost_frame_keeps_what_came():
     assert receiver.receive(bytes.fromhex("2444454647484950"), 30) == ()
 
 
+@pytest.mark.parametrize(
+    ("frames", "kept"),
+    [
+        (["10135902FF0AA61A", "212F0DE6", "22162F0BBD162FCC"], "5902FF0AA61A"),
+        (["10135902FF0AA61A", "212F0DE6162F0B", "22BD162F0AA7112F"], "5902FF0AA61A"),
+        (["100A62F190414243", "214445"], "62F190414243"),  # the last one, too, has what was announced
+    ],
+)
+def test_a_short_frame_in_the_middle_shifts_nothing(frames, kept):
+    receiver = Receiver()
+    events = [event for at, text in enumerate(frames) for event in receiver.receive(bytes.fromhex(text), at)]
+    (cut,) = (event for event in events if not isinstance(event, SendFrame))
+    assert cut.partial.hex().upper() == kept
+    assert "not full" in cut.reason.en
+
+
+def test_a_short_last_frame_is_fine_when_it_has_what_is_missing():
+    receiver = Receiver()
+    receiver.receive(bytes.fromhex("100A62F190414243"), 0)
+    assert receiver.receive(bytes.fromhex("2144454647"), 1) == (PayloadReceived(b"\x62\xf1\x90ABCDEFG"),)
+
+
+def test_a_message_that_drips_has_an_end():
+    receiver = Receiver(IsoTpSettings(n_cr_ns=1000 * MS, message_ns=20_000 * MS))
+    receiver.receive(bytes.fromhex("1FFF62F190414243"), 0)
+    now = 0
+    for number in range(1, 586):
+        now += 990 * MS
+        if events := receiver.receive(bytes([0x20 | number & 15]) + bytes(7), now):
+            break
+    (cut,) = events
+    assert 20_000 * MS <= now < 21_000 * MS
+    assert "as a whole" in cut.reason.en
+    assert len(cut.partial) == 6 + 20 * 7
+
+
 def test_silence_cuts_after_n_cr():
     receiver = Receiver(IsoTpSettings(n_cr_ns=150 * MS))
     receiver.receive(bytes.fromhex("101462F190414243"), 0)
