@@ -118,6 +118,10 @@ class Microchip(PatternDialect):
         """Nothing but the number tells."""
         return False
 
+    def has_layout(self, found: re.Match[str]) -> bool:
+        """Only hexadecimal numbers are read in columns."""
+        return found["id"].startswith("0x")
+
     def row(self, found: re.Match[str]) -> FrameRow:
         """Without ``0x`` the numbers are decimal."""
         self.base = 16 if found["id"][:2] in {"0x", "0X"} else 10

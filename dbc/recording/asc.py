@@ -25,6 +25,7 @@ __all__ = ["UTC_REMARK", "Asc"]
 UTC_REMARK: Final = "// start in UTC: "
 """Begins a comment of our own writer: the start in ns since 1970, which the ``date`` line cannot hold."""
 
+_MAX_NS: Final = 1 << 62
 _MONTHS: Final = {
     name: at + 1
     for names in ("jan feb mar apr may jun jul aug sep oct nov dec", "jan feb mär apr mai jun jul aug sep okt nov dez")
@@ -144,7 +145,8 @@ class Asc(PatternDialect):
             self._relative = "relative" in words
         elif text.startswith(UTC_REMARK):
             remark = text.removeprefix(UTC_REMARK)
-            self.start_ns = int(remark) if remark.isdecimal() and len(remark) < 19 else None
+            start = int(remark) if remark.isdecimal() and len(remark) < 20 else _MAX_NS
+            self.start_ns = start if start < _MAX_NS else None
         elif words[:1] == ["date"]:
             self._begin(text)
         return None if self._OTHER.fullmatch(text) else super().other(text)
