@@ -70,23 +70,33 @@ def load_bundled() -> tuple[Database, ...]:
 
 
 def _fit(table: FrameTable, database: Database) -> float:
-    """Share of the frames whose identifier, length and checksum are those of the database; 0 for under two messages."""
+    """Share of the frames that are as the database describes them; 0 where that would prove nothing.
+
+    Two messages at least must fit. Where the database protects messages by checksum and counter, two of these must
+    fit, with a counter that moves: an identifier of the right length alone is chance.
+    """
     decoded = decode_table(table, [database])
-    if len(decoded.messages) < _MESSAGES_NEEDED:
-        return 0.0
-    good = 0
+    protected_in_database = sum(find_protection(message) is not None for message in database.messages)
+    good, fitting, proven = 0, 0, 0
     for columns in decoded.messages.values():
         protection = find_protection(columns.message)
-        damaged = protection.check(columns).checksum_errors if protection else 0
-        good += max(0, len(columns) - columns.short - damaged)
+        intact = len(columns) - columns.short
+        if protection is not None:
+            verdicts = protection.check(columns)
+            intact = int(np.count_nonzero(verdicts.checksum_ok))
+            proven += bool(intact and (len(columns) == 1 or np.any(verdicts.step[verdicts.checksum_ok] > 0)))
+        good += intact
+        fitting += intact > 0
+    if fitting < _MESSAGES_NEEDED or proven < min(_MESSAGES_NEEDED, protected_in_database):
+        return 0.0
     return good / len(table)
 
 
 def find_database(frames: Sequence[Frame], databases: Sequence[Database]) -> Database | None:
     """The database that fits what is on the bus, or None.
 
-    An identifier alone proves nothing: identifier, length and, where the database names them, checksum must be right
-    for at least 80 % of the frames, and for at least two messages.
+    An identifier alone proves nothing: identifier, length and, where the database names them, checksum and counter must
+    be right for at least 80 % of the frames, and for at least two messages.
     """
     table = table_from_frames(frame for frame in frames if not (frame.error or frame.remote))
     if not len(table):
@@ -152,7 +162,7 @@ def decode_broadcast(frames: Iterable[Frame], databases: Sequence[Database]) -> 
                     signal_name,
                     column.signal.unit,
                     column.t_ns[good],
-                    column.values[good],
+                    column.values[good].astype(np.float64),
                     column.valid[good],
                 ),
             )

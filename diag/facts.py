@@ -354,6 +354,8 @@ class BatteryState:
     Args:
         cell_v: volts per cell in pack order, None where unseen or invalid.
         temperatures_c: degrees Celsius per probe.
+        cell_signals: the signal of each cell, empty where no signal carries that number.
+        cell_labels: each cell's number in the car's own counting (``0`` …, module and cell ``2-3``).
         features: named figures for the case library (``spread_mv``, ``weakest_z`` …), None = not measurable.
         source: ``broadcast:<database>`` or ``none``.
     """
@@ -369,6 +371,12 @@ class BatteryState:
     features: Mapping[str, float | None] = field(default_factory=dict)
     rejected: tuple[Rejected, ...] = ()
     source: str = "none"
+    cell_signals: tuple[str, ...] = ()
+    cell_labels: tuple[str, ...] = ()
+
+    def cell_label(self, cell: int) -> str:
+        """How the car itself counts cell ``cell`` (counted from 1 in pack order)."""
+        return self.cell_labels[cell - 1] if cell <= len(self.cell_labels) else str(cell)
 
     @property
     def spread_mv(self) -> float | None:

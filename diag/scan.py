@@ -11,104 +11,53 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
-from diag.battery import battery_from_series
-from diag.broadcast import Broadcast, decode_broadcast, find_database, is_diagnostic_id, load_bundled
-from diag.dtc import find_unknown_did, merge_dtcs, parse_obd_dtcs, parse_uds_dtcs
-from diag.errors import DiagError, LinkLost, NoAnswer
-from diag.facts import (
-    Dtc,
-    Ecu,
-    EcuRole,
-    FreezeFrame,
-    Text,
-    Unanswered,
-    Vehicle,
-    VehicleReport,
-    hex_from_id,
-)
-from diag.findings import findings_from_facts
-from diag.obd import ObdSession
-from diag.request import IsoTpLink, Timing
-from diag.roles import role_from_names
-from diag.uds import DID_LENGTHS, UdsSession, parse_data, parse_freeze_frames
-from diag.vin import parse_vin
+from diag.answers import ask
+from diag.broadcast import is_diagnostic_id
+from diag.dtc import find_unknown_did, parse_obd_dtcs, parse_uds_dtcs
+from diag.errors import DiagError, LinkLost, NegativeResponse, NoAnswer
+from diag.facts import FreezeFrame, Text, VehicleReport
+from diag.nrc import nrc_text
+from diag.obd import ObdEcu, ObdSession, parse_items, parse_supported
+from diag.request import IsoTpLink
+from diag.uds import DID_LENGTHS, IDENTIFIERS, UdsSession, parse_data, parse_freeze_frames
+from diag.visit import EcuVisit, Visit, report_from_visit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dbc.database import Database
+    from diag.answers import Answer
     from diag.frames import Frame, FrameLink
-    from diag.obd import FrozenMoment, ObdEcu, Readiness, VehicleInformation
-    from diag.request import Answer
+    from diag.obd import FrozenMoment
 
-__all__ = ["SIMULATOR_SUPPLIER", "scan"]
+__all__ = ["scan"]
 
-SIMULATOR_SUPPLIER: Final = "HZSIM"
-"""What our simulated cars give as system supplier identifier (DID F18A), so that no front can hide what they are."""
 
 _DETAILS_PER_ECU: Final = 24
 _MASK_FAULTS: Final = 0xAF
 _PHYSICAL_11: Final = tuple(range(0x7E0, 0x7E8))
-_PROBE_S: Final = 0.2
+_PHYSICAL_29: Final = tuple(0x18DA00F1 | address << 8 for address in range(0x100) if address != 0xF1)
+_PROBES_AT_ONCE: Final = 64
+_PATIENCE_S: Final = 1.0
+_PART_BUDGET_S: Final = 15.0
+_MOST_FRAMES: Final = 500_000
+_SERVICE_NOT_SUPPORTED: Final = 0x11
+_TELLING: Final = (0xF190, 0xF187, 0xF189, 0xF195, 0xF197, 0xF18A, 0xF18C, 0xF191, 0xF188, 0xF194)
+_IDENTIFIERS: Final = (*_TELLING, *(did for did in IDENTIFIERS if did not in _TELLING))
+"""The telling ones first, because an ECU that stays silent for unknown ones is not asked for all."""
 _LENGTHS_PER_ECU: Final = 32
 
 _STAGE_LISTENING: Final = Text("listening to the bus", "正在监听总线")
 _STAGE_FINDING: Final = Text("looking for ECUs", "正在查找控制器")
 _STAGE_JUDGING: Final = Text("judging", "正在分析")
 
-_HIDDEN: Final = Text(
-    "No broadcast frames arrive at this plug: a gateway hides them. The battery's cells cannot be seen from here.",
-    "诊断口上收不到广播报文:被网关隔离,无法在此看到电池单体数据。",
-)
-_SILENT_DIAGNOSTICS: Final = Text(
-    "No ECU answers diagnostic requests; only broadcast frames were read.",
-    "没有控制器应答诊断请求;只读取了广播报文。",
-)
-
-
-@dataclass(slots=True)
-class _EcuVisit:
-    """What one ECU gave, while it is being read."""
-
-    target: Target
-    obd: ObdEcu | None = None
-    information: VehicleInformation | None = None
-    identification: dict[str, str] = field(default_factory=dict)
-    vins: dict[str, str] = field(default_factory=dict)
-    dtcs: list[Dtc] = field(default_factory=list)
-    frames: list[FreezeFrame] = field(default_factory=list)
-    readiness: Readiness | None = None
-    speaks_uds: bool = False
-
-    @property
-    def address(self) -> str:
-        return self.target.address
-
-
-@dataclass(slots=True)
-class _Visit:
-    """Everything found so far; a report can be made of it at any moment."""
-
-    started_ns: int
-    started_monotonic: float
-    ecus: dict[int, _EcuVisit] = field(default_factory=dict)
-    dtcs: list[Dtc] = field(default_factory=list)
-    unanswered: list[Unanswered] = field(default_factory=list)
-    frames: list[Frame] = field(default_factory=list)
-    complete: bool = False
-
-    def fail(self, address: str, what: Text, error: DiagError) -> None:
-        """Notes something that was asked and did not come."""
-        self.unanswered.append(Unanswered(address, Text(f"{what.en}: {error}", f"{what.zh}:{error}"), EcuRole.UNKNOWN))
-
-    def sorted_ecus(self) -> list[_EcuVisit]:
-        """By response address."""
-        return [self.ecus[key] for key in sorted(self.ecus)]
+_WHAT_DISCOVERY: Final = Text("discovery", "查找")
+_WHAT_CODES: Final = Text("fault codes", "故障码")
+_TOO_LONG: Final = Text("took too long and was left", "耗时过长,已放弃")
+_NOT_READ: Final = Text("could not be read; this ECU may have faults", "未能读取;该控制器可能存在故障")
 
 
 class _Scanner:
@@ -118,7 +67,7 @@ class _Scanner:
         self,
         link: FrameLink,
         requests: IsoTpLink,
-        visit: _Visit,
+        visit: Visit,
         databases: Sequence[Database],
         timeout_s: float | None,
         progress: Callable[[Text], None],
@@ -129,81 +78,116 @@ class _Scanner:
         self._obd = ObdSession(requests, timeout_s=timeout_s)
 
     async def collect(self) -> None:
-        """Keeps all frames that pass, until cancelled."""
-        with self._link.frames() as subscription:
-            while frames := await subscription.batch():
-                self._visit.frames += frames
+        """Keeps the frames that pass, until cancelled; a lost link is noted."""
+        try:
+            with self._link.frames(accept=_is_of_use) as subscription:
+                while frames := await subscription.batch():
+                    self._visit.frames += frames[: max(0, _MOST_FRAMES - len(self._visit.frames))]
+        except LinkLost as error:
+            self._visit.lost = error
 
     async def find_ecus(self) -> None:
-        """Asks everybody, with 11 bits and then 29, and the usual addresses and those of the database one by one."""
+        """Asks everybody, with 11 bits and with 29, and the usual addresses and those of the database one by one.
+
+        When nobody answers, all of it is asked once more with a second to answer, as slow gateways and adapters need.
+        """
         self._progress(_STAGE_FINDING)
+        await self._find(self._timeout_s)
+        if not self._visit.ecus and self._timeout_s is None:
+            await self._find(_PATIENCE_S)
+
+    async def _find(self, timeout_s: float | None) -> None:
         for functional in (OBD_FUNCTIONAL, OBD_FUNCTIONAL_29):
-            for ecu in await self._obd.find_ecus(functional):
-                self._ecu(ecu.target).obd = ecu
-            for answer in await self._functional(functional, b"\x3e\x00"):
-                self._ecu(answer.source)
-            if self._visit.ecus:
-                break
+            for request in (b"\x01\x00", b"\x3e\x00"):
+                for answer in await self._requests.request(functional, request, timeout_s=timeout_s):
+                    self._ecu(answer.source)
         asked = {visit.target.request_id for visit in self._visit.ecus.values()}
-        targets = [Target.physical(request_id) for request_id in _PHYSICAL_11 if request_id not in asked]
-        known = {target.request_id for target in targets} | asked
-        targets += [target for target in self._database_targets() if target.request_id not in known]
-        found = await asyncio.gather(*(self._is_there(target) for target in targets))
-        for target, is_there in zip(targets, found, strict=True):
-            if is_there:
-                self._ecu(target)
+        targets = {request_id: Target.physical(request_id) for request_id in _PHYSICAL_11}
+        if any(visit.target.extended for visit in self._visit.ecus.values()):
+            targets |= {request_id: Target.physical(request_id) for request_id in _PHYSICAL_29}
+        for node in (node for database in self._named for node in database.nodes):
+            if node.diag_request_id is not None and node.diag_response_id is not None:
+                targets[node.diag_request_id] = Target(
+                    node.diag_request_id, node.diag_response_id, node.diag_request_id > 0x7FF
+                )
+        wanted = [target for request_id, target in targets.items() if request_id not in asked]
+        for at in range(0, len(wanted), _PROBES_AT_ONCE):
+            group = wanted[at : at + _PROBES_AT_ONCE]
+            found = await asyncio.gather(*(self._is_there(target, timeout_s) for target in group))
+            for target, is_there in zip(group, found, strict=True):
+                if is_there:
+                    self._ecu(target)
 
-    def _database_targets(self) -> list[Target]:
-        return [
-            Target.physical(node.diag_request_id, node.diag_response_id)
-            for database in self._named
-            for node in database.nodes
-            if node.diag_request_id is not None and node.diag_response_id is not None
-        ]
-
-    async def _functional(self, target: Target, payload: bytes) -> tuple[Answer, ...]:
-        return await self._requests.request(target, payload, timeout_s=self._timeout_s)
-
-    async def _is_there(self, target: Target) -> bool:
+    async def _is_there(self, target: Target, timeout_s: float | None) -> bool:
         try:
-            await self._requests.request(target, b"\x3e\x00", timeout_s=self._timeout_s or _PROBE_S)
+            await self._requests.request(target, b"\x3e\x00", timeout_s=timeout_s)
         except NoAnswer:
+            return False
+        except LinkLost:
+            raise
+        except DiagError as error:
+            self._visit.fail(target.address, _WHAT_DISCOVERY, _why(error))
             return False
         return True
 
-    def _ecu(self, target: Target) -> _EcuVisit:
-        return self._visit.ecus.setdefault(target.response_id or 0, _EcuVisit(target))
+    def _ecu(self, target: Target) -> EcuVisit:
+        return self._visit.ecus.setdefault(target.response_id or 0, EcuVisit(target))
 
     async def read_ecus(self) -> None:
-        """Reads all ECUs at the same time; what one of them fails in is noted and does not stop the others."""
+        """Reads all ECUs at the same time; what one of them fails in is noted and does not stop the others.
+
+        Raises:
+            LinkLost: the adapter went away.
+        """
         ecus = self._visit.sorted_ecus()
         done = 0
 
-        async def read(ecu: _EcuVisit) -> None:
+        async def read(ecu: EcuVisit) -> None:
             nonlocal done
-            for what, part in (
-                (Text("OBD-II", "OBD-II"), self._read_obd),
-                (Text("identification", "标识信息"), self._read_identification),
-                (Text("fault codes", "故障码"), self._read_uds_codes),
-            ):
-                try:
-                    await part(ecu)
-                except DiagError as error:
-                    self._visit.fail(ecu.address, what, error)
+            await self._read_ecu(ecu)
             done += 1
             self._progress(Text(f"reading ECUs: {done} of {len(ecus)}", f"正在读取控制器:{done}/{len(ecus)}"))
 
         self._progress(Text(f"reading {len(ecus)} ECUs", f"正在读取 {len(ecus)} 个控制器"))
         await asyncio.gather(*(read(ecu) for ecu in ecus))
+        if self._visit.lost is not None:
+            raise self._visit.lost
 
-    async def _read_obd(self, ecu: _EcuVisit) -> None:
-        if ecu.obd is None:
+    async def _read_ecu(self, ecu: EcuVisit) -> None:
+        """One ECU, codes first; each part has its own budget of time, so that no ECU holds the visit up for ever."""
+        for what, part in (
+            (_WHAT_CODES, self._read_uds_codes),
+            (Text("OBD-II", "OBD-II"), self._read_obd),
+            (Text("freeze frames", "冻结帧"), self._read_details),
+            (Text("identification", "标识信息"), self._read_identification),
+        ):
+            try:
+                async with asyncio.timeout(max(_PART_BUDGET_S, 40 * (self._timeout_s or 0))):
+                    await part(ecu)
+            except LinkLost as error:
+                self._visit.lost = error
+                return
+            except TimeoutError:
+                self._visit.fail(ecu.address, what, _TOO_LONG)
+            except DiagError as error:
+                self._visit.fail(ecu.address, what, _why(error))
+        if not ecu.codes_read:
+            self._visit.fail(ecu.address, _WHAT_CODES, _NOT_READ)
+
+    async def _read_obd(self, ecu: EcuVisit) -> None:
+        """Services 03, 07, 0A, 01, 09 and 02 where the ECU answers ``01 00``, whoever else it answers."""
+        answer = await _answer_or_none(self._requests, ecu.target, b"\x01\x00", self._timeout_s)
+        offered = None if answer is None else parse_items(answer.payload, service=0x01).get(0)
+        if offered is None:
             return
+        ecu.obd = ObdEcu(ecu.target, parse_supported(0, offered))
         for service in (0x03, 0x07, 0x0A):
-            for answer in await self._obd.read_codes(service, ecu.target):
-                parsed = parse_obd_dtcs(answer.payload, ecu=ecu.address)
+            for codes in await self._obd.read_codes(service, ecu.target):
+                parsed = parse_obd_dtcs(codes.payload, ecu=ecu.address)
                 ecu.dtcs += parsed.dtcs
                 self._note_missing(ecu, parsed.missing)
+                if service == 0x03 and parsed.negative is None:
+                    ecu.codes_read = True
         ecu.readiness = await self._obd.read_readiness(ecu.obd)
         ecu.information = await self._obd.read_vehicle_information(ecu.target)
         if ecu.information.vin:
@@ -212,190 +196,111 @@ class _Scanner:
         if frozen is not None:
             ecu.frames.append(_freeze_frame_from_obd(frozen))
 
-    async def _read_identification(self, ecu: _EcuVisit) -> None:
+    async def _read_identification(self, ecu: EcuVisit) -> None:
         session = UdsSession(self._requests, ecu.target, timeout_s=self._timeout_s)
-        identification = await session.read_identification()
+        identification = await session.read_identification(_IDENTIFIERS)
         ecu.identification = identification.texts
-        ecu.speaks_uds = bool(identification.readings or identification.refused)
+        ecu.speaks_uds = ecu.speaks_uds or bool(identification.readings)
         if identification.vin:
             ecu.vins[f"{ecu.address} F190"] = identification.vin
         for answer in identification.cut:
             self._note_missing(ecu, 1 if answer.missing else 0)
 
-    async def _read_uds_codes(self, ecu: _EcuVisit) -> None:
-        if not ecu.speaks_uds:
+    async def _read_uds_codes(self, ecu: EcuVisit) -> None:
+        """19 02, asked of everybody who is there: its answer proves UDS, and a refusal of it is said."""
+        answer = await _answer_or_none(self._requests, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), self._timeout_s)
+        if answer is None:
             return
-        session = UdsSession(self._requests, ecu.target, timeout_s=self._timeout_s)
-        answer = await session.read_codes(_MASK_FAULTS)
+        ecu.speaks_uds = answer.nrc != _SERVICE_NOT_SUPPORTED
         if answer.negative is not None:
+            if ecu.speaks_uds:
+                self._visit.fail(ecu.address, _WHAT_CODES, nrc_text(answer.negative.nrc))
             return
         parsed = parse_uds_dtcs(answer.payload, ecu=ecu.address, declared_length=answer.declared_length)
         ecu.dtcs += parsed.dtcs
+        ecu.codes_read = parsed.complete
         self._note_missing(ecu, parsed.missing)
-        faults = [dtc for dtc in parsed.dtcs if dtc.status is not None and dtc.status.is_fault]
+
+    async def _read_details(self, ecu: EcuVisit) -> None:
+        """Snapshots and extended data of the codes that are faults."""
+        session = UdsSession(self._requests, ecu.target, timeout_s=self._timeout_s)
+        faults = [dtc for dtc in ecu.dtcs if len(dtc.raw) == 4 and dtc.status is not None and dtc.status.is_fault]
         lengths: dict[int, int] = {}
         for dtc in faults[:_DETAILS_PER_ECU]:
             for details in (await session.read_snapshots(dtc.raw[:3]), await session.read_extended(dtc.raw[:3])):
                 if details.negative is None:
-                    await self._learn_lengths(session, details.payload, lengths)
-                    ecu.frames += parse_freeze_frames(details, lengths)
+                    learned = await self._learn_lengths(session, details.payload, lengths)
+                    ecu.frames += parse_freeze_frames(details, learned)
+        if len(faults) > _DETAILS_PER_ECU:
+            n = len(faults) - _DETAILS_PER_ECU
+            self._visit.fail(
+                ecu.address,
+                Text("freeze frames", "冻结帧"),
+                Text(f"of {n} more codes were not asked", f"另有 {n} 个故障码的未读取"),
+            )
 
-    async def _learn_lengths(self, session: UdsSession, payload: bytes, lengths: dict[int, int]) -> None:
+    async def _learn_lengths(self, session: UdsSession, payload: bytes, lengths: dict[int, int]) -> dict[int, int]:
         """Asks the ECU for each identifier of a snapshot whose length nobody knows: its own answer shows the length.
 
-        Where the ECU does not give it, the record stays raw from there on.
+        Returns:
+            The lengths to cut this answer with: the learned ones only where all records then end exactly, because an
+            ECU may store fewer bytes in a snapshot than it tells live. Else the record stays raw from there on.
         """
         while len(lengths) < _LENGTHS_PER_ECU:
             did = find_unknown_did(payload, {**DID_LENGTHS, **lengths})
             if did is None:
-                return
+                break
             answer = await session.read_data(did)
             if answer.negative is not None or not answer.complete:
-                return
+                break
             lengths[did] = len(parse_data(answer.payload, [did]).get(did, b""))
+        return lengths if _cuts_exactly(payload, lengths) else {}
 
-    def _note_missing(self, ecu: _EcuVisit, missing: int) -> None:
+    def _note_missing(self, ecu: EcuVisit, missing: int) -> None:
         if missing:
-            self._visit.unanswered.append(
-                Unanswered(
-                    ecu.address,
-                    Text(f"an answer was cut: {missing} items are missing", f"应答不完整:缺少 {missing} 项"),
-                )
+            self._visit.fail(
+                ecu.address,
+                Text("an answer was cut", "应答不完整"),
+                Text(f"{missing} items are missing", f"缺少 {missing} 项"),
             )
+
+
+async def _answer_or_none(link: IsoTpLink, target: Target, payload: bytes, timeout_s: float | None) -> Answer | None:
+    try:
+        return await ask(link, target, payload, timeout_s=timeout_s)
+    except NoAnswer:
+        return None
+
+
+def _is_of_use(frame: Frame) -> bool:
+    return not (frame.error or frame.remote or is_diagnostic_id(frame.can_id, extended=frame.extended))
+
+
+def _cuts_exactly(payload: bytes, lengths: Mapping[int, int]) -> bool:
+    """Whether every record of a snapshot answer ends where the next begins, all its values found."""
+    if payload[:2] != b"\x59\x04":
+        return True
+    records = parse_uds_dtcs(payload, did_lengths={**DID_LENGTHS, **lengths}).snapshots
+    whole = all(len(record.raw) > 1 and len(record.values) == (record.raw[1] or 0x100) for record in records)
+    return whole and sum(len(record.raw) for record in records) == len(payload) - 6
+
+
+def _why(error: DiagError) -> Text:
+    """An error of one ECU in few words; what to do about the whole car is said elsewhere."""
+    if isinstance(error, NoAnswer):
+        return Text("no answer", "无应答")
+    if isinstance(error, NegativeResponse):
+        return nrc_text(error.nrc)
+    reason = getattr(error, "reason", None) or getattr(error, "what", None)
+    return reason if isinstance(reason, Text) else Text(str(reason or error), str(reason or error))
 
 
 def _freeze_frame_from_obd(frozen: FrozenMoment) -> FreezeFrame:
     return FreezeFrame(frozen.ecu, frozen.code, frozen.frame, frozen.raw, frozen.readings, "obd-freeze-frame")
 
 
-def _nodes_by_response(databases: Iterable[Database]) -> dict[int, str]:
-    return {
-        node.diag_response_id: node.name
-        for database in databases
-        for node in database.nodes
-        if node.diag_response_id is not None
-    }
-
-
-def _ecu_fact(visit: _EcuVisit, nodes: Mapping[int, str]) -> Ecu:
-    node = nodes.get(visit.target.response_id or 0, "")
-    system = visit.identification.get("systemNameOrEngineType", "")
-    obd_name = (visit.information.name if visit.information else None) or ""
-    protocols = [name for name, spoken in (("obd2", visit.obd is not None), ("uds", visit.speaks_uds)) if spoken]
-    return Ecu(
-        address=visit.address,
-        request_address=hex_from_id(visit.target.request_id),
-        name=" ".join(obd_name.replace("\0", " ").split()) or system or node,
-        role=role_from_names(obd_name, system, node),
-        protocol="+".join(protocols) or "uds",
-        identification={
-            **visit.identification,
-            **_identification_from_obd(visit.information),
-        },
-    )
-
-
-def _identification_from_obd(information: VehicleInformation | None) -> dict[str, str]:
-    if information is None:
-        return {}
-    return {
-        name: value
-        for name, value in (
-            ("calibrationId", ", ".join(information.calibration_ids)),
-            ("calibrationVerificationNumber", ", ".join(information.cvns)),
-        )
-        if value
-    }
-
-
-def _silent_ecus(visit: _Visit, broadcast: Broadcast) -> list[Unanswered]:
-    """Nodes that the database expects and that answered nothing; whether they still broadcast is said too."""
-    quiet = {node.name for node in broadcast.silent_nodes}
-    out = []
-    for database in broadcast.databases:
-        for node in database.nodes:
-            if node.diag_response_id is None or node.diag_response_id in visit.ecus:
-                continue
-            name = Text(node.name, node.name)
-            why = (
-                Text(
-                    f"{name.en}: no answer to requests, and none of its broadcast frames arrive",
-                    f"{name.zh}:不应答请求,也收不到其广播报文",
-                )
-                if node.name in quiet
-                else Text(f"{name.en}: no answer to requests", f"{name.zh}:不应答请求")
-            )
-            out.append(Unanswered(hex_from_id(node.diag_response_id), why, role_from_names(node.name, node.comment)))
-    return out
-
-
-def _vehicle(vins: Mapping[str, str], today_year: int) -> Vehicle:
-    """The car by the VIN that most ECUs report."""
-    told = list(vins.values())
-    if not told:
-        return Vehicle()
-    vin = parse_vin(max(told, key=told.count), today_year=today_year)
-    return vin.to_vehicle() if vin else Vehicle()
-
-
-def _report(
-    visit: _Visit, link: FrameLink, databases: Sequence[Database], timeout_s: float | None, *, simulated: bool
-) -> VehicleReport:
-    """Judges what was found; works on a visit that was cut short as well."""
-    frames = [frame for frame in visit.frames if not is_diagnostic_id(frame.can_id, extended=frame.extended)]
-    chosen = tuple(databases)
-    if not chosen and (found := find_database(frames, load_bundled())):
-        chosen = (found,)
-    broadcast = decode_broadcast(frames, chosen)
-    ecus = tuple(_ecu_fact(ecu, _nodes_by_response(chosen)) for ecu in visit.sorted_ecus())
-    if not ecus and not frames and visit.complete:
-        raise NoAnswer(Text("the vehicle", "车辆"), timeout_s or Timing().window_s)
-    vins = {source: vin for ecu in visit.sorted_ecus() for source, vin in ecu.vins.items()}
-    dtcs = merge_dtcs(dtc for ecu in visit.sorted_ecus() for dtc in ecu.dtcs)
-    battery = battery_from_series(broadcast.series, source=broadcast.source)
-    silent = _silent_ecus(visit, broadcast) if visit.complete else []
-    unanswered = (*visit.unanswered, *silent)
-    is_simulated = simulated or any(
-        ecu.identification.get("systemSupplierIdentifier") == SIMULATOR_SUPPLIER for ecu in ecus
-    )
-    return VehicleReport(
-        started_ns=visit.started_ns,
-        duration_s=time.monotonic() - visit.started_monotonic,
-        complete=visit.complete,
-        simulated=is_simulated,
-        link=replace(link.info, simulated=is_simulated),
-        vehicle=_vehicle(vins, datetime.now(UTC).year),
-        ecus=ecus,
-        dtcs=dtcs,
-        freeze_frames=tuple(frame for ecu in visit.sorted_ecus() for frame in ecu.frames),
-        readiness={ecu.address: ecu.readiness.to_json() for ecu in visit.sorted_ecus() if ecu.readiness},
-        battery=battery,
-        findings=findings_from_facts(
-            dtcs=dtcs, battery=battery, unanswered=silent, ecus=ecus, vins=tuple(vins.items())
-        ),
-        unanswered=unanswered,
-        notes=tuple(_notes(ecus, broadcast)),
-    )
-
-
-def _notes(ecus: Sequence[Ecu], broadcast: Broadcast) -> Iterable[Text]:
-    if ecus and not broadcast.frames:
-        yield _HIDDEN
-    if not ecus:
-        yield _SILENT_DIAGNOSTICS
-    if broadcast.frames and not broadcast.databases:
-        yield Text(
-            f"{broadcast.frames} broadcast frames arrived and no database fits them: name the car's with --dbc.",
-            f"收到 {broadcast.frames} 帧广播报文,但没有匹配的数据库:请用 --dbc 指定该车的数据库。",
-        )
-    for name, count in broadcast.damaged.items():
-        yield Text(
-            f"{name}: {count} frames with a wrong checksum were not used.", f"{name}:{count} 帧校验错误,未采用。"
-        )
-
-
-def _ignore(_: Text) -> None:
-    """No progress wanted."""
+def _ignore(_: object) -> None:
+    """Nobody wants to know."""
 
 
 async def scan(
@@ -406,6 +311,7 @@ async def scan(
     listen_s: float = 2.0,
     timeout_s: float | None = None,
     progress: Callable[[Text], None] = _ignore,
+    keep: Callable[[VehicleReport], None] = _ignore,
 ) -> VehicleReport:
     """Reads a whole car and says what is wrong with it.
 
@@ -416,31 +322,36 @@ async def scan(
         listen_s: seconds of broadcast frames to collect at least.
         timeout_s: per answer; None = the protocol's own times.
         progress: told each stage, for people.
-
-    Returns:
-        The report; with ``complete`` false when the task was cancelled, holding what there was until then.
+        keep: given the report of what there was, when the visit ends early by cancellation or a lost link.
 
     Raises:
-        NoAnswer: neither an answer nor a single frame.
-        LinkLost: the adapter went away before anything was found.
+        NoAnswer: neither an answer nor a single broadcast frame.
+        LinkLost: the adapter went away; ``keep`` got what was found until then.
         RefusedByPolicy: the link's guard allows less than reading.
     """
-    visit = _Visit(time.time_ns(), time.monotonic())
+    visit = Visit(time.time_ns(), time.monotonic())
     progress(_STAGE_LISTENING)
-    async with IsoTpLink(link) as requests:
-        scanner = _Scanner(link, requests, visit, databases, timeout_s, progress)
-        collector = asyncio.create_task(scanner.collect())
-        try:
-            await scanner.find_ecus()
-            await scanner.read_ecus()
-            progress(_STAGE_LISTENING)
-            await asyncio.sleep(max(0.0, visit.started_monotonic + listen_s - time.monotonic()))
-            visit.complete = True
-        except (asyncio.CancelledError, LinkLost):
-            if not visit.ecus and not visit.frames:
-                raise
-        finally:
-            collector.cancel()
-            await asyncio.gather(collector, return_exceptions=True)
+    try:
+        async with IsoTpLink(link) as requests:
+            scanner = _Scanner(link, requests, visit, databases, timeout_s, progress)
+            collector = asyncio.create_task(scanner.collect())
+            try:
+                await scanner.find_ecus()
+                await scanner.read_ecus()
+                progress(_STAGE_LISTENING)
+                await asyncio.wait({collector}, timeout=max(0.0, visit.started_monotonic + listen_s - time.monotonic()))
+                if visit.lost is not None:
+                    raise visit.lost
+                visit.finished = True
+            finally:
+                collector.cancel()
+                await asyncio.gather(collector, return_exceptions=True)
+    except (asyncio.CancelledError, LinkLost) as error:
+        visit.lost = visit.lost or (error if isinstance(error, LinkLost) else None)
+        if visit.ecus or visit.frames:
+            keep(report_from_visit(visit, link, databases, simulated=simulated))
+        raise
+    if not visit.ecus and not visit.frames:
+        raise NoAnswer(Text("the vehicle", "车辆"), timeout_s or _PATIENCE_S)
     progress(_STAGE_JUDGING)
-    return _report(visit, link, databases, timeout_s, simulated=simulated)
+    return report_from_visit(visit, link, databases, simulated=simulated)

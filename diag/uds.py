@@ -266,8 +266,8 @@ _NETWORK_S: Final = 0.2
 """Way through gateways and adapters, on top of an ECU's own P2."""
 
 
-_MOST_SILENCE: Final = 2
-"""Unanswered requests after which the rest is not asked: that ECU does not know the service, or has gone."""
+_MOST_SILENCE: Final = 3
+"""Unanswered requests in a row after which the rest is not asked: the ECU does not know the service, or has gone."""
 
 
 class UdsSession:
@@ -334,15 +334,18 @@ class UdsSession:
         refused: dict[int, Negative] = {}
         silent: list[int] = []
         cut: list[Answer] = []
+        in_a_row = 0
         for did in dids:
-            if len(silent) >= _MOST_SILENCE and not readings and not refused:
+            if in_a_row >= _MOST_SILENCE:
                 silent.append(did)
                 continue
             try:
                 answer = await self.read_data(did)
             except NoAnswer:
                 silent.append(did)
+                in_a_row += 1
                 continue
+            in_a_row = 0
             if answer.negative is not None:
                 refused[did] = answer.negative
             elif not answer.complete:

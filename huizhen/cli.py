@@ -40,11 +40,15 @@ _ARGPARSE_ZH: Final = (
     (r"the following arguments are required: (.*)", "缺少参数:{0}"),
     (r"unrecognized arguments: (.*)", "无法识别的参数:{0}"),
     (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", "参数 {0}:{1} 无效,可选 {2}"),
+    (r"argument (.*?): given twice; one bus at a time", "参数 {0} 给出了两次;目前一次只支持一条总线"),
     (r"argument (.*?): expected one argument", "参数 {0} 需要一个值"),
     (r"argument (.*?): expected at least one argument", "参数 {0} 至少需要一个值"),
     (r"argument (.*?): invalid (.*?) value: (.*)", "参数 {0}:{2} 不是有效的 {1}"),
     (r"argument (.*?): not allowed with argument (.*)", "参数 {0} 不能与 {1} 同用"),
 )
+
+
+_KINDS_ZH: Final = {"seconds": "秒数(大于 0)", "int": "整数", "float": "数字"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,7 +84,7 @@ class Parser(argparse.ArgumentParser):
         if self.tr.lang == "zh":
             for pattern, chinese in _ARGPARSE_ZH:
                 if found := re.fullmatch(pattern, message):
-                    message = chinese.format(*found.groups())
+                    message = chinese.format(*(_KINDS_ZH.get(part, part) for part in found.groups()))
                     break
         sys.stderr.write(f"huizhen: {self.tr('cli.bad_usage', message=message, prog=self.prog)}\n")
         raise SystemExit(Exit.USAGE)

@@ -6,16 +6,16 @@ simulated car in process; everything it says is marked as simulated.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from huizhen.errors import BadUsage
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import AsyncIterator
 
     from dbc.database import Database
@@ -24,24 +24,52 @@ if TYPE_CHECKING:
     from huizhen.console import Console
     from huizhen.language import Translator
 
-__all__ = ["OpenVehicle", "add_link_options", "link_words", "open_vehicle"]
+__all__ = ["OpenVehicle", "add_link_options", "link_words", "open_vehicle", "seconds"]
 
+_LONGEST_S: Final = 3600.0
 _USUAL_CHANNELS: Final = {"udp_multicast": "239.74.163.2"}
 """Channels that need not be named: python-can's IPv4 group."""
+
+
+class _Once(argparse.Action):
+    """An option that may be given once: a second one is not silently taken for the first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's signature
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002 - argparse's signature
+    ) -> None:
+        if getattr(namespace, self.dest, None) is not None:
+            raise argparse.ArgumentError(self, "given twice; one bus at a time")
+        setattr(namespace, self.dest, values)
+
+
+def seconds(text: str) -> float:
+    """An option's time in seconds: a number above 0, at most an hour.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = float(text)
+    if not 0 < value <= _LONGEST_S:
+        raise ValueError(text)
+    return value
 
 
 def add_link_options(parser: argparse.ArgumentParser, tr: Translator) -> None:
     """Adds the link options that every command shares."""
     group = parser.add_argument_group(tr("link.title"))
     group.add_argument("-i", "--interface", help=tr("link.interface"))
-    group.add_argument("-c", "--channel", help=tr("link.channel"))
+    group.add_argument("-c", "--channel", action=_Once, help=tr("link.channel"))
     group.add_argument("-b", "--bitrate", type=int, help=tr("link.bitrate"))
     group.add_argument("--fd", action="store_true", help=tr("link.fd"))
     group.add_argument("--data-bitrate", type=int, help=tr("link.data_bitrate"))
     group.add_argument("--demo", action="store_true", help=tr("link.demo"))
     group.add_argument("--scenario", metavar="NAME|FILE", help=tr("link.scenario"))
     group.add_argument("--dbc", action="append", default=[], metavar="FILE", help=tr("link.dbc"))
-    group.add_argument("--timeout", type=float, metavar="S", help=tr("link.timeout"))
+    group.add_argument("--timeout", type=seconds, metavar="S", help=tr("link.timeout"))
 
 
 def link_words(args: argparse.Namespace) -> str:

@@ -39,6 +39,8 @@ def _show_vehicle(report: VehicleReport, console: Console) -> None:
     tr, vehicle = console.tr, report.vehicle
     if report.simulated:
         console.line(console.style(tr("scan.simulated"), "monitor"))
+    if not report.complete:
+        console.wrapped(console.style(tr("scan.incomplete"), "soon"))
     vin = vehicle.vin or tr("scan.no_vin")
     if vehicle.vin and vehicle.vin_valid is False:
         vin += f" ({tr('scan.vin_check_failed')})"
@@ -68,8 +70,12 @@ def _show_findings(report: VehicleReport, console: Console) -> None:
     tr = console.tr
     _title(tr("scan.findings"), console)
     if not report.findings:
-        complete = report.ecus and not report.unanswered
-        console.line("  " + console.style(tr("scan.no_findings") if complete else tr("scan.no_findings_but"), "good"))
+        if not report.complete or not report.ecus:
+            console.line("  " + console.style(tr("scan.nothing_proven"), "monitor"))
+        elif report.unanswered or report.battery is None:
+            console.line("  " + console.style(tr("scan.no_findings_but"), "good"))
+        else:
+            console.line("  " + console.style(tr("scan.no_findings"), "good"))
         return
     safety: list[str] = []
     for finding in report.findings:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from huizhen.exits import Exit
-from huizhen.links import add_link_options, link_words
+from huizhen.links import add_link_options, link_words, seconds
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from casebase.cases import Cases
     from diag.facts import VehicleReport
@@ -30,14 +31,16 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     )
     add_link_options(parser, tr)
     parser.add_argument("--symptom", default="", metavar="TEXT", help=tr("scan.symptom"))
-    parser.add_argument("--listen", type=float, default=2.0, metavar="S", help=tr("scan.listen"))
+    parser.add_argument("--listen", type=seconds, default=2.0, metavar="S", help=tr("scan.listen"))
     parser.add_argument("--library", metavar="FILE", help=tr("scan.library"))
     parser.add_argument("--fail-on", choices=("stop", "soon", "monitor", "low"), help=tr("scan.fail_on"))
     parser.add_argument("-o", "--output", metavar="FILE", help=tr("scan.output"))
 
 
-async def scan_vehicle(args: argparse.Namespace, console: Console) -> VehicleReport:
-    """Opens the car that the options name and scans it."""
+async def scan_vehicle(
+    args: argparse.Namespace, console: Console, keep: Callable[[VehicleReport], None]
+) -> VehicleReport:
+    """Opens the car that the options name and scans it; ``keep`` gets what there is when it ends early."""
     from diag.scan import scan
     from huizhen.links import open_vehicle
 
@@ -51,9 +54,25 @@ async def scan_vehicle(args: argparse.Namespace, console: Console) -> VehicleRep
                 listen_s=args.listen,
                 timeout_s=vehicle.timeout_s,
                 progress=lambda stage: console.stage(stage.in_language(console.tr.lang)),
+                keep=keep,
             )
         finally:
             console.stage_done()
+
+
+def _scan(args: argparse.Namespace, console: Console) -> tuple[VehicleReport, BaseException | None]:
+    """The report, and why it is not the whole one: interrupted, or the adapter went away."""
+    import asyncio
+
+    from diag.errors import LinkLost
+
+    partial: list[VehicleReport] = []
+    try:
+        return asyncio.run(scan_vehicle(args, console, partial.append)), None
+    except (KeyboardInterrupt, LinkLost) as error:
+        if not partial:
+            raise
+        return partial[0], error
 
 
 def rank_cases(report: VehicleReport, symptom: str, library: str | None) -> Cases:
@@ -68,23 +87,20 @@ def rank_cases(report: VehicleReport, symptom: str, library: str | None) -> Case
 def run(args: argparse.Namespace, console: Console) -> int:
     """Scans, prints, saves; returns the exit code.
 
-    A case library or an output file that fails costs only itself: what was read is printed first.
+    What was read is printed and saved whatever fails besides: the adapter, the case library, Ctrl-C.
     """
-    import asyncio
-
     from casebase.errors import CaseError
     from huizhen.files import check_writable, write_json
 
     if args.output:
         check_writable(args.output)
-    report = asyncio.run(scan_vehicle(args, console))
+    report, trouble = _scan(args, console)
     console.stage(console.tr("scan.stage.matching"))
-    trouble: CaseError | None = None
     cases: dict[str, Any] | None = None
     try:
         cases = rank_cases(report, args.symptom, args.library).to_json()
     except CaseError as error:
-        trouble = error
+        trouble = trouble or error
     console.stage_done()
     value: dict[str, Any] = {**report.to_json(), "cases": cases}
     _print(report, value, args, console)
@@ -93,8 +109,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.note(console.tr("scan.saved", path=args.output))
     if trouble is not None:
         raise trouble
-    if not report.complete:
-        return Exit.INTERRUPTED
     return _exit_for(report, args.fail_on)
 
 

@@ -85,10 +85,13 @@ async def test_a_silent_bus_is_no_healthy_car() -> None:
 async def test_an_interrupted_scan_keeps_what_it_has() -> None:
     with virtualbus.running("isolation", seed=3) as car:
         async with await open_can(car.interface, car.channel, guard=TransmitGuard()) as link:
-            task = asyncio.create_task(scan(link, listen_s=30.0))
-            await asyncio.sleep(2.5)
+            kept: list[VehicleReport] = []
+            task = asyncio.create_task(scan(link, listen_s=30.0, keep=kept.append))
+            await asyncio.sleep(4.0)
             task.cancel()
-            report = await task
+            with pytest.raises(asyncio.CancelledError):
+                await task
+    (report,) = kept
     assert not report.complete
     assert {ecu.address for ecu in report.ecus} == {"0x7E8", "0x7E9", "0x7EC", "0x7ED"}
     assert report.findings[0].code == "insulation.low"

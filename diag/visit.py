@@ -1,0 +1,246 @@
+"""One visit to a car: what each ECU gave, and the report that follows from it.
+
+A report can be made at any moment, also of a visit that was cut short. What could not be read is said, never taken for
+health.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from diag.battery import battery_from_series
+from diag.broadcast import Broadcast, decode_broadcast, find_database, load_bundled
+from diag.dtc import merge_dtcs
+from diag.facts import Dtc, Ecu, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
+from diag.findings import findings_from_facts
+from diag.roles import role_from_names
+from diag.vin import parse_vin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dbc.database import Database
+    from diag.addressing import Target
+    from diag.errors import LinkLost
+    from diag.frames import Frame, FrameLink
+    from diag.obd import ObdEcu, Readiness, VehicleInformation
+
+__all__ = ["SIMULATOR_SUPPLIER", "EcuVisit", "Visit", "report_from_visit"]
+
+SIMULATOR_SUPPLIER: Final = "HZSIM"
+"""What our simulated cars give as system supplier identifier (DID F18A), so that no front can hide what they are."""
+
+_HEARTBEATS: Final = 2
+"""Broadcast identifiers that a gateway may let through although it hides the rest."""
+
+
+_HIDDEN: Final = Text(
+    "No broadcast frames arrive at this plug: a gateway hides them. The battery's cells cannot be seen from here.",
+    "诊断口上收不到广播报文:被网关隔离,无法在此看到电池单体数据。",
+)
+
+_SILENT_DIAGNOSTICS: Final = Text(
+    "No ECU answers diagnostic requests; only broadcast frames were read.",
+    "没有控制器应答诊断请求;只读取了广播报文。",
+)
+
+
+@dataclass(slots=True)
+class EcuVisit:
+    """What one ECU gave, while it is being read."""
+
+    target: Target
+    obd: ObdEcu | None = None
+    information: VehicleInformation | None = None
+    identification: dict[str, str] = field(default_factory=dict)
+    vins: dict[str, str] = field(default_factory=dict)
+    dtcs: list[Dtc] = field(default_factory=list)
+    frames: list[FreezeFrame] = field(default_factory=list)
+    readiness: Readiness | None = None
+    speaks_uds: bool = False
+    codes_read: bool = False
+
+    @property
+    def address(self) -> str:
+        """Where it answers, as people write it."""
+        return self.target.address
+
+
+@dataclass(slots=True)
+class Visit:
+    """Everything found so far; a report can be made of it at any moment."""
+
+    started_ns: int
+    started_monotonic: float
+    ecus: dict[int, EcuVisit] = field(default_factory=dict)
+    dtcs: list[Dtc] = field(default_factory=list)
+    unanswered: list[Unanswered] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    finished: bool = False
+    lost: LinkLost | None = None
+
+    def fail(self, address: str, what: Text, why: Text) -> None:
+        """Notes something that was asked and did not come."""
+        self.unanswered.append(Unanswered(address, Text(f"{what.en}: {why.en}", f"{what.zh}:{why.zh}")))
+
+    @property
+    def complete(self) -> bool:
+        """Nothing was cut short, and the codes of every ECU that is there were read."""
+        return self.finished and all(ecu.codes_read for ecu in self.ecus.values())
+
+    def sorted_ecus(self) -> list[EcuVisit]:
+        """By response address."""
+        return [self.ecus[key] for key in sorted(self.ecus)]
+
+
+def _nodes_by_response(databases: Iterable[Database]) -> dict[int, str]:
+    return {
+        node.diag_response_id: node.name
+        for database in databases
+        for node in database.nodes
+        if node.diag_response_id is not None
+    }
+
+
+def _ecu_fact(visit: EcuVisit, nodes: Mapping[int, str]) -> Ecu:
+    node = nodes.get(visit.target.response_id or 0, "")
+    system = visit.identification.get("systemNameOrEngineType", "")
+    obd_name = (visit.information.name if visit.information else None) or ""
+    protocols = [name for name, spoken in (("obd2", visit.obd is not None), ("uds", visit.speaks_uds)) if spoken]
+    return Ecu(
+        address=visit.address,
+        request_address=hex_from_id(visit.target.request_id),
+        name=" ".join(obd_name.replace("\0", " ").split()) or system or node,
+        role=role_from_names(obd_name, system, node),
+        protocol="+".join(protocols) or "uds",
+        identification={
+            **visit.identification,
+            **_identification_from_obd(visit.information),
+        },
+        codes_read=visit.codes_read,
+    )
+
+
+def _identification_from_obd(information: VehicleInformation | None) -> dict[str, str]:
+    if information is None:
+        return {}
+    return {
+        name: value
+        for name, value in (
+            ("calibrationId", ", ".join(information.calibration_ids)),
+            ("calibrationVerificationNumber", ", ".join(information.cvns)),
+        )
+        if value
+    }
+
+
+def _silent_ecus(visit: Visit, broadcast: Broadcast) -> tuple[list[Unanswered], list[Unanswered]]:
+    """Nodes that the database expects and that answered nothing.
+
+    Returns:
+        Those that are wholly silent while others broadcast: something is wrong with them; and those that still
+        broadcast, or that nothing can be said of, because a gateway or a listening adapter may stand between.
+    """
+    quiet = {node.name for node in broadcast.silent_nodes}
+    silent, unheard = [], []
+    for node in (node for database in broadcast.databases for node in database.nodes):
+        if node.diag_response_id is None or node.diag_response_id in visit.ecus:
+            continue
+        role = role_from_names(node.name, node.comment)
+        address = hex_from_id(node.diag_response_id)
+        if node.name in quiet:
+            why = Text(
+                f"{node.name}: no answer to requests, and none of its broadcast frames arrive",
+                f"{node.name}:不应答请求,也收不到其广播报文",
+            )
+            silent.append(Unanswered(address, why, role))
+        else:
+            why = Text(f"{node.name}: no answer to requests", f"{node.name}:不应答诊断请求")
+            unheard.append(Unanswered(address, why, role))
+    return silent, unheard
+
+
+def _vins(visit: Visit) -> dict[str, list[str]]:
+    """ECU address -> the well-formed VINs that it reports; an unprogrammed one says nothing."""
+    year = datetime.now(UTC).year
+    told: dict[str, list[str]] = {}
+    for ecu in visit.sorted_ecus():
+        for vin in dict.fromkeys(ecu.vins.values()):
+            parsed = parse_vin(vin, today_year=year)
+            if parsed is not None and parsed.syntax_ok:
+                told.setdefault(ecu.address, []).append(parsed.text)
+    return told
+
+
+def _vehicle(visit: Visit) -> Vehicle:
+    """The car by the VIN that most ECUs report, one vote each, one with a right check digit before one without."""
+    year = datetime.now(UTC).year
+    votes = Counter(vin for vins in _vins(visit).values() for vin in vins)
+    parsed = [(parse_vin(vin, today_year=year), count) for vin, count in votes.items()]
+    ranked = [(vin.is_valid, count, vin) for vin, count in parsed if vin is not None]
+    if ranked:
+        return max(ranked, key=lambda item: item[:2])[2].to_vehicle()
+    broken = [vin for ecu in visit.sorted_ecus() for vin in ecu.vins.values()]
+    vin = parse_vin(broken[0], today_year=year) if broken else None
+    return vin.to_vehicle() if vin else Vehicle()
+
+
+def report_from_visit(
+    visit: Visit, link: FrameLink, databases: Sequence[Database], *, simulated: bool
+) -> VehicleReport:
+    """Judges what was found; works on a visit that was cut short as well."""
+    chosen = tuple(databases)
+    if not chosen and (found := find_database(visit.frames, load_bundled())):
+        chosen = (found,)
+    broadcast = decode_broadcast(visit.frames, chosen)
+    ecus = tuple(_ecu_fact(ecu, _nodes_by_response(chosen)) for ecu in visit.sorted_ecus())
+    dtcs = merge_dtcs(dtc for ecu in visit.sorted_ecus() for dtc in ecu.dtcs)
+    battery = battery_from_series(broadcast.series, source=broadcast.source)
+    silent, unheard = _silent_ecus(visit, broadcast) if visit.finished else ([], [])
+    is_simulated = simulated or any(
+        ecu.identification.get("systemSupplierIdentifier") == SIMULATOR_SUPPLIER for ecu in ecus
+    )
+    return VehicleReport(
+        started_ns=visit.started_ns,
+        duration_s=time.monotonic() - visit.started_monotonic,
+        complete=visit.complete,
+        simulated=is_simulated,
+        link=replace(link.info, simulated=is_simulated),
+        vehicle=_vehicle(visit),
+        ecus=ecus,
+        dtcs=dtcs,
+        freeze_frames=tuple(frame for ecu in visit.sorted_ecus() for frame in ecu.frames),
+        readiness={ecu.address: ecu.readiness.to_json() for ecu in visit.sorted_ecus() if ecu.readiness},
+        battery=battery,
+        findings=findings_from_facts(
+            dtcs=dtcs,
+            battery=battery,
+            unanswered=silent,
+            ecus=ecus,
+            vins=tuple((address, vin) for address, vins in _vins(visit).items() for vin in vins),
+        ),
+        unanswered=(*visit.unanswered, *silent, *unheard),
+        notes=tuple(_notes(visit, broadcast)),
+    )
+
+
+def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
+    if visit.lost is not None:
+        yield Text("The adapter went away during the scan.", "扫描过程中适配器断开。")
+    if visit.ecus and len({frame.can_id for frame in visit.frames}) <= _HEARTBEATS:
+        yield _HIDDEN
+    elif broadcast.frames and not broadcast.databases:
+        yield Text(
+            f"{broadcast.frames} broadcast frames arrived and no database fits them: name the car's with --dbc.",
+            f"收到 {broadcast.frames} 帧广播报文,但没有匹配的数据库:请用 --dbc 指定该车的数据库。",
+        )
+    if not visit.ecus and visit.finished:
+        yield _SILENT_DIAGNOSTICS
+    for name, count in broadcast.damaged.items():
+        yield Text(
+            f"{name}: {count} frames with a wrong checksum were not used.", f"{name}:{count} 帧校验错误,未采用。"
+        )
