@@ -311,6 +311,9 @@ class Draft:
 
     def targets(self, statement: Statement, file: str, what: str) -> list[MessageText]:
         """The messages that a statement is about; notes when there is none."""
+        if not statement.text("id"):
+            self.note("unreadable", statement.line, file, text=what)
+            return []
         number = int(statement.text("id"))
         for candidate in (number, number | _EXTENDED, number & _MAX_EXTENDED):
             if messages := self.by_number.get(candidate):

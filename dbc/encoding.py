@@ -143,6 +143,15 @@ def _by_lines(raw: bytes) -> FileText | None:
     return FileText(text, "utf-8", tuple(issues))
 
 
+def _is_chance(raw: bytes, text: str) -> bool:
+    """Whether Chinese bytes only happen to be UTF-8: a word like 一 twice is, as letters that nobody writes."""
+    strange = {char for char in text if char > "\x7f"}
+    if not strange or any(not "\u017f" < char < "\u0800" for char in strange):
+        return False
+    known = any("Α" <= char <= "ω" or "Ѐ" <= char <= "џ" for char in strange)
+    return not known and _score_asian(raw, "gb18030") == 1.0
+
+
 def _shown(encoding: str) -> str:
     return "shift-jis" if encoding == "cp932" else encoding
 
@@ -153,9 +162,11 @@ def _characters(raw: bytes) -> FileText:
             text = raw[len(mark) :].decode(encoding, errors="replace")
             return FileText(text, encoding, (found("byte-order-mark", 1),))
     try:
-        return FileText(raw.decode("utf-8"), "utf-8")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        pass
+        text = ""
+    if text or not raw:
+        return FileText(raw.decode("gb18030"), "gb18030") if _is_chance(raw, text) else FileText(text, "utf-8")
     if (mixed := _by_lines(raw)) is not None:
         return mixed
     best = _best(raw)

@@ -36,7 +36,8 @@ _SHOWN: Final = 60
 
 _STRING: Final = r'"(?:\\"|[^"])*"'
 _NAME: Final = r'[^\s:;,"\[\]()|]+'
-_OBJECT: Final = rf"(?:(?P<kind>SG_|BO_|BU_|EV_)\s+)?(?:(?P<id>\d+)\s+)?(?:(?P<name>(?![\d.+-]+\s*[;\n]){_NAME})\s+)?"
+_ID: Final = r"(?P<id>\d{1,10})"
+_OBJECT: Final = rf"(?:(?P<kind>SG_|BO_|BU_|EV_)\s+)?(?:{_ID}\s+)?(?:(?P<name>(?![\d.+-]+\s*[;\n]){_NAME})\s+)?"
 _NUMBER: Final = r"[^\s,()|\[\]]*"
 
 _PATTERNS: Final[dict[str, re.Pattern[str]]] = {
@@ -47,11 +48,12 @@ _PATTERNS: Final[dict[str, re.Pattern[str]]] = {
         rf"BU_\b[ \t]*(?P<colon>:?)(?P<names>[^\n;]*(?:\n[ \t]+(?!(?:{'|'.join(KEYWORDS)})\b)[^\n:;\"|]+(?=\n|$))*);?"
     ),
     "BO_": re.compile(
-        rf"BO_\s+(?P<id>0[xX][0-9A-Fa-f]+|\d+)\s+(?P<name>[^\n:\"]+?)[ \t]*:\s*(?P<length>\d+)"
+        rf"BO_\s+(?P<id>0[xX][0-9A-Fa-f]{{1,8}}|\d{{1,10}})\s+(?P<name>[^\n:\"]+?)[ \t]*:\s*(?P<length>\d{{1,5}})"
         rf"(?:[ \t]+(?P<sender>(?!(?:SG_|BO_)\s){_NAME}))?[ \t]*(?P<stray>;?)"
     ),
     "SG_": re.compile(
-        r"SG_\s+(?P<name>[^\n:\"]+?)(?:[ \t]+(?P<mux>[Mm]|m\d+M?))?[ \t]*:\s*(?P<start>\d+)\s*\|\s*(?P<length>\d+)\s*"
+        r"SG_\s+(?P<name>[^\n:\"]+?)(?:[ \t]+(?P<mux>[Mm]|m\d{1,20}M?))?[ \t]*:\s*(?P<start>\d{1,5})\s*\|\s*"
+        r"(?P<length>\d{1,5})\s*"
         rf"@\s*(?P<order>[01])\s*(?P<sign>[+-])\s*\(\s*(?P<scale>{_NUMBER})\s*,\s*(?P<offset>{_NUMBER})\s*\)\s*"
         rf"\[(?P<range>[^\]\n\"]*)\]\s*(?P<unit>{_STRING})?(?P<receivers>(?:[^\n;\"]*,[ \t]*(?=\n[ \t]+(?!SG_|BO_)))?"
         r"(?:(?!\b(?:SG_|BO_)\s)[^\n;\"])*)(?P<stray>;?)"
@@ -66,14 +68,14 @@ _PATTERNS: Final[dict[str, re.Pattern[str]]] = {
     ),
     "BA_": re.compile(rf"BA_\s+(?P<attribute>{_STRING})\s+{_OBJECT}(?P<value>{_STRING}|[^\s;\"]+)[ \t]*(?P<end>;?)"),
     "VAL_": re.compile(
-        rf"VAL_\s+(?:(?P<id>\d+)\s+)?(?P<name>{_NAME})(?P<entries>(?:\s+[^\s;\"]+\s*{_STRING})*)\s*(?P<end>;?)"
+        rf"VAL_\s+(?:{_ID}\s+|(?!\d))(?P<name>{_NAME})(?P<entries>(?:\s+[^\s;\"]+\s*{_STRING})*)\s*(?P<end>;?)"
     ),
-    "SIG_VALTYPE_": re.compile(rf"SIG_VALTYPE_\s+(?P<id>\d+)\s+(?P<name>{_NAME})\s*:?\s*(?P<type>\d+)\s*(?P<end>;?)"),
+    "SIG_VALTYPE_": re.compile(rf"SIG_VALTYPE_\s+{_ID}\s+(?P<name>{_NAME})\s*:?\s*(?P<type>\d\d?)\s*(?P<end>;?)"),
     "SG_MUL_VAL_": re.compile(
-        rf"SG_MUL_VAL_\s+(?P<id>\d+)\s+(?P<name>{_NAME})\s+(?P<selector>{_NAME})\s+"
-        r"(?P<ranges>\d+\s*-\s*\d+(?:\s*,?\s*\d+\s*-\s*\d+)*)\s*(?P<end>;?)"
+        rf"SG_MUL_VAL_\s+{_ID}\s+(?P<name>{_NAME})\s+(?P<selector>{_NAME})\s+"
+        r"(?P<ranges>\d{1,20}\s*-\s*\d{1,20}(?:\s*,?\s*\d{1,20}\s*-\s*\d{1,20})*)\s*(?P<end>;?)"
     ),
-    "BO_TX_BU_": re.compile(rf"BO_TX_BU_\s+(?P<id>\d+)\s*:\s*(?P<senders>{_NAME}(?:\s*,?\s*{_NAME})*)\s*(?P<end>;?)"),
+    "BO_TX_BU_": re.compile(rf"BO_TX_BU_\s+{_ID}\s*:\s*(?P<senders>{_NAME}(?:\s*,?\s*{_NAME})*)\s*(?P<end>;?)"),
 }
 _UNUSED: Final = re.compile(rf"(?:{_STRING}|[^\";])*?(?:;|(?=\n[ \t]*(?:{'|'.join(KEYWORDS)})\b)|\Z)")
 _SKIP: Final = re.compile(r"(?:\s+|//[^\n]*)*")
