@@ -166,6 +166,7 @@ class _Gvret:
     def shaped(self, sheet: Sheet, left: NDArray[np.intp]) -> tuple[NDArray[np.intp], FrameTable] | None:
         """Reads the lines that differ from the first of them only in time, identifier and data."""
         line = sheet.line(int(left[0]))
+        repaired = self.columns.repaired
         try:
             fields = line.decode("ascii").split(self.separator)
             row = self.columns.row(fields)
@@ -192,6 +193,7 @@ class _Gvret:
             )
         )
         if not plain:
+            self.columns.repaired = repaired  # The line is read again by itself.
             return None
         rows = left[sheet.ends[left] - sheet.starts[left] == len(line)]
         starts = sheet.starts[rows]

@@ -1,14 +1,14 @@
 """Captures of SocketCAN: pcap and pcapng as tcpdump, Wireshark and dumpcap write them.
 
-Link types 227 (CAN_SOCKETCAN), and 113 and 276 (Linux "cooked") with the protocols of CAN and CAN FD. Identifiers are
-big-endian. Times are UTC.
+Link types 227 (CAN_SOCKETCAN), whose identifiers are big-endian, and 113 and 276 (Linux "cooked") with the protocols of
+CAN and CAN FD, whose identifiers have the byte order of the computer that captured. Times are UTC.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from dbc.errors import NotARecording, Phrase, RecordingBroken
 from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read, Unreadable
@@ -50,6 +50,7 @@ class _Packets:
     bad_count: int = 0
     number: int = 0
     other: int = 0
+    order: Literal["big", "little"] = "little"
 
     def wrong(self, en: str, zh: str) -> None:
         """Notes the packet at hand as unreadable."""
@@ -76,7 +77,7 @@ class _Packets:
             self.other += 1
             return
         try:
-            row = _frame(t_ns, data, fd)
+            row = _frame(t_ns, data, fd, "big" if link == _SOCKETCAN else self.order)
         except Unreadable as exc:
             self.wrong(exc.reason.en, exc.reason.zh)
             return
@@ -88,13 +89,13 @@ class _Packets:
         self.rows.append(row._replace(channel=self.names.index(bus), flags=row.flags | (TX if sent else 0)))
 
 
-def _frame(t_ns: int, data: bytes, fd: bool | None) -> FrameRow:
+def _frame(t_ns: int, data: bytes, fd: bool | None, order: Literal["big", "little"]) -> FrameRow:
     """A frame as SocketCAN lays it out."""
     if len(data) < 8:
         raise Unreadable("a packet shorter than a frame's head", "数据包短于报文头")
     if not 0 <= t_ns < _MAX_T:
         raise Unreadable("a time out of range", "时间超出范围")
-    word, length, marks = int.from_bytes(data[:4], "big"), data[4], data[5]
+    word, length, marks = int.from_bytes(data[:4], order), data[4], data[5]
     if fd is None:
         fd = length > 8 or bool(marks & 4) or len(data) == _FD_FRAME
     if length > (64 if fd else 8):
@@ -116,6 +117,7 @@ def _frame(t_ns: int, data: bytes, fd: bool | None) -> FrameRow:
 
 def _read_pcap(content: bytes, packets: _Packets) -> None:
     order, unit = _MAGIC[content[:4]]
+    packets.order = "big" if order == ">" else "little"
     if len(content) < 24:
         packets.wrong("the header is cut", "文件头不完整")
         return
@@ -187,6 +189,7 @@ def _read_ng(content: bytes, packets: _Packets) -> None:
         if content[at : at + 4] == _NG:
             mark = content[at + 8 : at + 12]
             order = ">" if mark == b"\x1a\x2b\x3c\x4d" else "<"
+            packets.order = "big" if order == ">" else "little"
             interfaces = []
         kind, length = struct.unpack_from(f"{order}LL", content, at)
         body, end = at + 8, at + length - 4
