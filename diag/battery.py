@@ -9,16 +9,15 @@ Standard: none; practice as collected in ``docs/standards.md`` (battery).
 
 from __future__ import annotations
 
-import re
-import tomllib
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from diag.batterynames import BatterySignals, find_battery_signals
+from diag.cells import CellView, find_bad_probes, view_cells
 from diag.facts import BatteryState, Rejected, Text
+from diag.limits import RULES, BatteryLimits, load_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,107 +26,20 @@ if TYPE_CHECKING:
 
     from diag.facts import Series
 
-__all__ = ["BatteryLimits", "BatterySignals", "battery_from_series", "find_battery_signals", "load_limits"]
+__all__ = [
+    "IMPOSSIBLE",
+    "RULES",
+    "BatteryLimits",
+    "BatterySignals",
+    "battery_from_series",
+    "find_battery_signals",
+    "load_limits",
+]
 
-RULES: Final = Path(__file__).parent / "rules" / "findings.toml"
-
-_CELL_V = re.compile(r"(?:cell|bat)[a-z]*?volt(?:age)?s?0*(\d+)$|(?:cell)0*(\d+)volt(?:age)?$|^vcell0*(\d+)$")
-_CELL_T = re.compile(
-    r"(?:cell|module|batt?|pack)[a-z]*?temp(?:erature)?0*(\d+)$|(?:cell|module)0*(\d+)temp(?:erature)?$"
+IMPOSSIBLE: Final = Text("outside of what such a sensor can measure", "超出该传感器可能的测量范围")
+_LOW_VOLTAGE: Final = Text(
+    "the voltage of the low-voltage battery, not of a traction battery", "是低压蓄电池电压,不是动力电池电压"
 )
-_PACK_V = re.compile(r"(?:pack|hvbatt?|batt?(?:ery)?|totalbatt?)[a-z]*volt(?:age)?$")
-_PACK_I = re.compile(r"(?:pack|hvbatt?|batt?(?:ery)?|totalbatt?)[a-z]*curr(?:ent)?$")
-_SOC = re.compile(r"^(?:bms|hv|batt?(?:ery)?|pack|display)?(?:soc|stateofcharge)(?:bms|display)?$")
-_INSULATION = re.compile(r"(?:insulation|isolation)(?:resistance|resist|res)?$")
-
-_VOLTS: Final = {"v": 1.0, "mv": 1e-3}
-_KOHMS: Final = {"kohm": 1.0, "kω": 1.0, "ohm": 1e-3, "ω": 1e-3, "mohm": 1e3, "mω": 1e3}
-_CELSIUS: Final = {"degc", "°c", "c", "deg c", "℃"}
-
-
-@dataclass(frozen=True, slots=True)
-class BatteryLimits:
-    """Figures that separate possible from impossible and normal from odd; each is a setting in the rule file.
-
-    Volts, millivolts, degrees Celsius and Ω/V as the names say.
-    """
-
-    cell_possible_v: tuple[float, float]
-    temperature_possible_c: tuple[float, float]
-    z_flag: float
-    mad_floor_mv: float
-    insulation_stop_ohm_per_v: float
-    insulation_soon_ohm_per_v: float
-    cell_low_monitor_mv: float
-    cell_low_soon_mv: float
-    opposition_mv: float
-    opposition_imbalance: float
-    spread_monitor_mv: float
-    spread_soon_mv: float
-    sum_mismatch_v: float
-    temperature_soon_c: float
-    temperature_stop_c: float
-
-
-@cache
-def load_rules() -> dict[str, Any]:
-    """The rule file as it stands."""
-    return tomllib.loads(RULES.read_text(encoding="utf-8"))
-
-
-@cache
-def load_limits() -> BatteryLimits:
-    """The limits of the rule file."""
-    figures: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in load_rules()["limits"].items()
-    }
-    return BatteryLimits(**figures)
-
-
-@dataclass(frozen=True, slots=True)
-class BatterySignals:
-    """Which signal is what; ``scale`` turns each into V, A, °C, % or kΩ."""
-
-    cells: Mapping[int, tuple[str, float]]
-    temperatures: Mapping[int, str]
-    pack_v: tuple[str, float] | None = None
-    current: str | None = None
-    soc: str | None = None
-    insulation: tuple[str, float] | None = None
-
-
-def find_battery_signals(units: Mapping[str, str]) -> BatterySignals | None:
-    """Recognises a battery's signals by name and unit.
-
-    Args:
-        units: signal name -> unit as the database spells it.
-
-    Returns:
-        None when there is neither a cell voltage nor a pack voltage among them.
-    """
-    cells: dict[int, tuple[str, float]] = {}
-    temperatures: dict[int, str] = {}
-    single: dict[str, Any] = {}
-    for name, unit_text in units.items():
-        plain, unit = re.sub(r"[^a-z0-9]", "", name.lower()), unit_text.strip().lower()
-        if (found := _CELL_V.search(plain)) and unit in _VOLTS:
-            cells[int(next(group for group in found.groups() if group))] = (name, _VOLTS[unit])
-        elif (found := _CELL_T.search(plain)) and unit in _CELSIUS:
-            temperatures[int(next(group for group in found.groups() if group))] = name
-        elif unit in _VOLTS and _PACK_V.search(plain):
-            single.setdefault("pack_v", (name, _VOLTS[unit]))
-        elif unit == "a" and _PACK_I.search(plain):
-            single.setdefault("current", name)
-        elif unit == "%" and _SOC.search(plain):
-            single.setdefault("soc", name)
-        elif unit in _KOHMS and _INSULATION.search(plain):
-            single.setdefault("insulation", (name, _KOHMS[unit]))
-    if not cells and "pack_v" not in single:
-        return None
-    return BatterySignals(cells, temperatures, **single)
-
-
-_IMPOSSIBLE: Final = Text("outside of what such a sensor can measure", "超出该传感器可能的测量范围")
 _NOT_AVAILABLE: Final = Text('the ECU says "not available"', "控制器标记为“不可用”")
 
 
@@ -142,7 +54,7 @@ def _typical(
     values: NDArray[np.float64] = series.values[series.valid] * scale
     believed = values[(values >= possible[0]) & (values <= possible[1])]
     if len(believed) < len(values):
-        rejected.append(Rejected(series.name, _IMPOSSIBLE, len(values) - len(believed)))
+        rejected.append(Rejected(series.name, IMPOSSIBLE, len(values) - len(believed)))
     return float(np.median(believed)) if len(believed) else None
 
 
@@ -159,48 +71,50 @@ def battery_from_series(
         limits: other than those of the rule file.
 
     Returns:
-        None when there is no battery among the signals.
+        None when there is no traction battery among the signals; a "battery voltage" of 12, 24 or 48 V is none.
     """
     limits = limits or load_limits()
     signals = find_battery_signals({name: item.unit for name, item in series.items()})
     if signals is None:
         return None
     rejected: list[Rejected] = []
-    count = max(signals.cells, default=0)
-    first = min(signals.cells, default=1)
-    cells: list[float | None] = []
-    for number in range(min(first, 1), count + 1) if signals.cells else ():
-        name, scale = signals.cells.get(number, ("", 1.0))
-        cells.append(_typical(series.get(name), scale, limits.cell_possible_v, rejected))
+
+    def typical(signal: tuple[str, float] | None, possible: tuple[float, float]) -> float | None:
+        return _typical(series.get(signal[0]), signal[1], possible, rejected) if signal else None
+
+    cells = [typical(signals.cells.get(number), limits.cell_possible_v) for number in range(1, signals.count + 1)]
     probes = [
-        _typical(series.get(signals.temperatures[number]), 1.0, limits.temperature_possible_c, rejected)
+        typical((signals.temperatures[number], 1.0), limits.temperature_possible_c)
         for number in sorted(signals.temperatures)
     ]
-    pack_v = (
-        _typical(series.get(signals.pack_v[0]), signals.pack_v[1], (1.0, 1500.0), rejected) if signals.pack_v else None
-    )
-    current = _typical(series.get(signals.current), 1.0, (-3000.0, 3000.0), rejected) if signals.current else None
-    soc = _typical(series.get(signals.soc), 1.0, (0.0, 100.0), rejected) if signals.soc else None
-    insulation = (
-        _typical(series.get(signals.insulation[0]), signals.insulation[1], (0.0, 1e6), rejected)
-        if signals.insulation
-        else None
-    )
-    features = _features(cells, probes, pack_v, insulation, limits)
-    weakest, why = _weakest(cells, features)
-    return BatteryState(
+    pack_v = typical(signals.pack_v, (1.0, limits.pack_possible_v[1]))
+    if pack_v is not None and signals.pack_v and pack_v < limits.pack_possible_v[0]:
+        if not cells:
+            return None
+        if sum(cell or 0.0 for cell in cells) > limits.pack_possible_v[0]:
+            rejected.append(Rejected(signals.pack_v[0], _LOW_VOLTAGE, len(series[signals.pack_v[0]].values)))
+            pack_v = None
+    current = typical((signals.current, 1.0) if signals.current else None, (-3000.0, 3000.0))
+    soc = typical((signals.soc, 1.0) if signals.soc else None, (0.0, 100.0))
+    insulation = typical(signals.insulation, (0.0, 1e6))
+    view = view_cells([_rounded(cell, 4) for cell in cells], limits)
+    labels = signals.labels or {}
+    stands_out = view.lowest is not None and view.lowest.score >= limits.z_flag
+    state = BatteryState(
         cell_v=tuple(_rounded(cell, 4) for cell in cells),
         temperatures_c=tuple(_rounded(probe, 2) for probe in probes),
         pack_v=_rounded(pack_v, 2),
         current_a=_rounded(current, 2),
         soc_percent=_rounded(soc, 2),
         insulation_kohm=_rounded(insulation, 1),
-        weakest_cell=weakest,
-        weakest_why=why,
-        features=features,
+        weakest_cell=view.lowest.cell if view.lowest and stands_out else None,
+        features=_features(view, cells, probes, pack_v, insulation, limits),
         rejected=tuple(rejected),
         source=source,
+        cell_signals=tuple(signals.cells.get(number, ("", 1.0))[0] for number in range(1, len(cells) + 1)),
+        cell_labels=tuple(labels.get(number, "?") for number in range(1, len(cells) + 1)),
     )
+    return replace(state, weakest_why=_why_weakest(state, view)) if stands_out else state
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
@@ -208,13 +122,17 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def _features(
+    view: CellView,
     cells: list[float | None],
     probes: list[float | None],
     pack_v: float | None,
     insulation_kohm: float | None,
     limits: BatteryLimits,
 ) -> dict[str, float | None]:
-    """Named figures for findings and the case library; None = could not be measured."""
+    """Named figures for findings and the case library; None = could not be measured.
+
+    The low cell is that of the cells which no wrong sense wire touches; the spread is that of all.
+    """
     features: dict[str, float | None] = dict.fromkeys(
         (
             "spread_mv",
@@ -229,60 +147,38 @@ def _features(
             "sum_mismatch_v",
         )
     )
-    known = np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
-    if np.isfinite(known).sum() >= 4:
-        deviation_mv = (known - np.nanmedian(known)) * 1000
-        sigma_mv = max(1.4826 * float(np.nanmedian(np.abs(deviation_mv))), limits.mad_floor_mv)
-        features["spread_mv"] = round(float(np.nanmax(known) - np.nanmin(known)) * 1000, 1)
-        features["cell_low_mv"] = round(-float(np.nanmin(deviation_mv)), 1)
-        features["cell_high_mv"] = round(float(np.nanmax(deviation_mv)), 1)
-        features["cell_low_z"] = round(-float(np.nanmin(deviation_mv)) / sigma_mv, 1)
-        opposition, cell = _opposition(deviation_mv, sigma_mv, limits)
-        features["neighbour_opposition_mv"] = round(opposition, 1)
-        features["opposition_cell"] = float(cell) if cell else None
-        if pack_v is not None and np.isfinite(known).all():
-            features["sum_mismatch_v"] = round(float(known.sum()) - pack_v, 2)
-    seen = [probe for probe in probes if probe is not None]
+    known = [cell for cell in cells if cell is not None]
+    if view.high_mv is not None:
+        features["spread_mv"] = round((max(known) - min(known)) * 1000, 1)
+        features["cell_high_mv"] = round(view.high_mv, 1)
+        features["neighbour_opposition_mv"] = round(view.pairs[0].millivolts, 1) if view.pairs else 0.0
+        features["opposition_cell"] = float(view.pairs[0].cell) if view.pairs else None
+        if pack_v is not None and len(known) == len(cells):
+            features["sum_mismatch_v"] = round(sum(known) - pack_v, 2)
+    if view.lowest:
+        features["cell_low_mv"] = round(view.lowest.millivolts, 1)
+        features["cell_low_z"] = round(view.lowest.score, 1)
+    broken = find_bad_probes(probes, limits)
+    seen = [probe for number, probe in enumerate(probes, start=1) if probe is not None and number not in broken]
     if seen:
-        features["temp_max_c"] = max(seen)
+        features["temp_max_c"] = round(max(seen), 2)
         features["temp_spread_k"] = round(max(seen) - min(seen), 2)
     if insulation_kohm is not None and pack_v:
         features["insulation_ohm_per_v"] = round(insulation_kohm * 1000 / pack_v, 1)
     return features
 
 
-def _opposition(deviation_mv: NDArray[np.float64], sigma_mv: float, limits: BatteryLimits) -> tuple[float, int | None]:
-    """How far two neighbours stand apart in opposite directions by about the same amount.
-
-    A sense wire between two cells that reads wrong moves both readings against each other and leaves their sum alone;
-    a bad cell moves only itself.
-
-    Returns:
-        The smaller of the two deviations in mV and the first cell's number; ``(0, None)`` when there is no such pair.
-    """
-    left, right = deviation_mv[:-1], deviation_mv[1:]
-    smaller = np.minimum(np.abs(left), np.abs(right))
-    larger = np.maximum(np.abs(left), np.abs(right))
-    with np.errstate(invalid="ignore"):
-        pair = (
-            (left * right < 0)
-            & (smaller > limits.z_flag * sigma_mv)
-            & (np.abs(left + right) <= limits.opposition_imbalance * larger)
-        )
-    if not pair.any():
-        return 0.0, None
-    at = int(np.argmax(np.where(pair, smaller, 0.0)))
-    return float(smaller[at]), at + 1
-
-
-def _weakest(cells: list[float | None], features: Mapping[str, float | None]) -> tuple[int | None, Text | None]:
-    """The cell with the lowest believed voltage and how far it stands out; none when a sense wire explains it."""
-    seen = [(volts, number) for number, volts in enumerate(cells, start=1) if volts is not None]
-    low, z = features["cell_low_mv"], features["cell_low_z"]
-    if not seen or low is None or z is None or features["opposition_cell"] is not None:
-        return None, None
-    volts, number = min(seen)
-    return number, Text(
-        f"{volts:.3f} V, {low:.0f} mV below the median (robust score {z:.1f})",
-        f"{volts:.3f} V,低于中位数 {low:.0f} mV(稳健评分 {z:.1f})",
+def _why_weakest(state: BatteryState, view: CellView) -> Text | None:
+    """How far the lowest cell stands out, with the car's own number where that is another."""
+    low = view.lowest
+    volts = state.cell_v[low.cell - 1] if low else None
+    if low is None or volts is None:
+        return None
+    signal = state.cell_signals[low.cell - 1]
+    own = state.cell_label(low.cell) != str(low.cell)
+    return Text(
+        f"{volts:.3f} V, {low.millivolts:.0f} mV below the median ({low.score:.1f} times the usual scatter"
+        + (f"; signal {signal})" if own else ")"),
+        f"{volts:.3f} V,低于中位数 {low.millivolts:.0f} mV(偏离倍数 {low.score:.1f},即正常离散程度的倍数"
+        + (f";信号 {signal})" if own else ")"),
     )

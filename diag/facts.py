@@ -357,6 +357,7 @@ class BatteryState:
         cell_signals: the signal of each cell, empty where no signal carries that number.
         cell_labels: each cell's number in the car's own counting (``0`` …, module and cell ``2-3``).
         features: named figures for the case library (``spread_mv``, ``weakest_z`` …), None = not measurable.
+        weakest_cell: the lowest cell, None when none stands out of the usual scatter.
         source: ``broadcast:<database>`` or ``none``.
     """
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from diag.battery import load_limits, load_rules
 from diag.facts import EcuRole, Evidence, Finding, Severity, Text
+from diag.limits import load_limits, load_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
