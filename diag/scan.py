@@ -21,14 +21,23 @@ from diag.errors import DiagError, LinkLost, NegativeResponse, NoAnswer
 from diag.facts import FreezeFrame, Text, VehicleReport
 from diag.nrc import nrc_text
 from diag.obd import ObdEcu, ObdSession, parse_items, parse_supported
+from diag.polling import poll_battery
 from diag.request import IsoTpLink
 from diag.uds import DID_LENGTHS, IDENTIFIERS, UdsSession, parse_data, parse_freeze_frames
-from diag.visit import EcuVisit, Visit, report_from_visit
+from diag.visit import (
+    EcuVisit,
+    Visit,
+    battery_from_visit,
+    decode_visit,
+    report_from_visit,
+    vehicle_from_visit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dbc.database import Database
+    from dbc.signalset.model import SignalSet
     from diag.answers import Answer
     from diag.frames import Frame, FrameLink
     from diag.obd import FrozenMoment
@@ -52,6 +61,7 @@ _LENGTHS_PER_ECU: Final = 32
 
 _STAGE_LISTENING: Final = Text("listening to the bus", "正在监听总线")
 _STAGE_FINDING: Final = Text("looking for ECUs", "正在查找控制器")
+_STAGE_ASKING: Final = Text("asking for the battery's values", "正在请求电池数据")
 _STAGE_JUDGING: Final = Text("judging", "正在分析")
 
 _WHAT_DISCOVERY: Final = Text("discovery", "查找")
@@ -307,6 +317,7 @@ async def scan(
     link: FrameLink,
     *,
     databases: Sequence[Database] = (),
+    signal_set: SignalSet | None = None,
     simulated: bool = False,
     listen_s: float = 2.0,
     timeout_s: float | None = None,
@@ -318,6 +329,7 @@ async def scan(
     Args:
         link: an open bus; its guard decides what may be sent.
         databases: of the broadcast frames, first match wins; empty = a bundled one where it fits.
+        signal_set: what to ask where the broadcast frames do not show the battery; None = do not ask.
         simulated: the caller knows that the car is not real.
         listen_s: seconds of broadcast frames to collect at least.
         timeout_s: per answer; None = the protocol's own times.
@@ -342,6 +354,11 @@ async def scan(
                 await asyncio.wait({collector}, timeout=max(0.0, visit.started_monotonic + listen_s - time.monotonic()))
                 if visit.lost is not None:
                     raise visit.lost
+                if signal_set is not None and battery_from_visit(visit, decode_visit(visit, databases)) is None:
+                    progress(_STAGE_ASKING)
+                    collector.cancel()  # answers on the maker's own identifiers are no broadcast frames
+                    year = vehicle_from_visit(visit).model_year
+                    visit.polled = await poll_battery(requests, signal_set, year=year, timeout_s=timeout_s)
                 visit.finished = True
             finally:
                 collector.cancel()

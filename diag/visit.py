@@ -26,10 +26,20 @@ if TYPE_CHECKING:
     from dbc.database import Database
     from diag.addressing import Target
     from diag.errors import LinkLost
+    from diag.facts import BatteryState
     from diag.frames import Frame, FrameLink
     from diag.obd import ObdEcu, Readiness, VehicleInformation
+    from diag.polling import Polled
 
-__all__ = ["SIMULATOR_SUPPLIER", "EcuVisit", "Visit", "report_from_visit"]
+__all__ = [
+    "SIMULATOR_SUPPLIER",
+    "EcuVisit",
+    "Visit",
+    "battery_from_visit",
+    "decode_visit",
+    "report_from_visit",
+    "vehicle_from_visit",
+]
 
 SIMULATOR_SUPPLIER: Final = "HZSIM"
 """What our simulated cars give as system supplier identifier (DID F18A), so that no front can hide what they are."""
@@ -80,6 +90,7 @@ class Visit:
     dtcs: list[Dtc] = field(default_factory=list)
     unanswered: list[Unanswered] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
+    polled: Polled | None = None
     finished: bool = False
     lost: LinkLost | None = None
 
@@ -176,7 +187,7 @@ def _vins(visit: Visit) -> dict[str, list[str]]:
     return told
 
 
-def _vehicle(visit: Visit) -> Vehicle:
+def vehicle_from_visit(visit: Visit) -> Vehicle:
     """The car by the VIN that most ECUs report, one vote each, one with a right check digit before one without."""
     year = datetime.now(UTC).year
     votes = Counter(vin for vins in _vins(visit).values() for vin in vins)
@@ -189,17 +200,30 @@ def _vehicle(visit: Visit) -> Vehicle:
     return vin.to_vehicle() if vin else Vehicle()
 
 
+def decode_visit(visit: Visit, databases: Sequence[Database]) -> Broadcast:
+    """The broadcast frames, decoded with the databases that were named, else with a bundled one where it fits."""
+    chosen = tuple(databases)
+    if not chosen and (found := find_database(visit.frames, load_bundled())):
+        chosen = (found,)
+    return decode_broadcast(visit.frames, chosen)
+
+
+def battery_from_visit(visit: Visit, broadcast: Broadcast) -> BatteryState | None:
+    """The battery as its broadcast frames show it, else as it answered when it was asked."""
+    battery = battery_from_series(broadcast.series, source=broadcast.source)
+    if battery is None and visit.polled is not None:
+        battery = battery_from_series(visit.polled.series, source=visit.polled.source)
+    return battery
+
+
 def report_from_visit(
     visit: Visit, link: FrameLink, databases: Sequence[Database], *, simulated: bool
 ) -> VehicleReport:
     """Judges what was found; works on a visit that was cut short as well."""
-    chosen = tuple(databases)
-    if not chosen and (found := find_database(visit.frames, load_bundled())):
-        chosen = (found,)
-    broadcast = decode_broadcast(visit.frames, chosen)
-    ecus = tuple(_ecu_fact(ecu, _nodes_by_response(chosen)) for ecu in visit.sorted_ecus())
+    broadcast = decode_visit(visit, databases)
+    ecus = tuple(_ecu_fact(ecu, _nodes_by_response(broadcast.databases)) for ecu in visit.sorted_ecus())
     dtcs = merge_dtcs(dtc for ecu in visit.sorted_ecus() for dtc in ecu.dtcs)
-    battery = battery_from_series(broadcast.series, source=broadcast.source)
+    battery = battery_from_visit(visit, broadcast)
     silent, unheard = _silent_ecus(visit, broadcast) if visit.finished else ([], [])
     is_simulated = simulated or any(
         ecu.identification.get("systemSupplierIdentifier") == SIMULATOR_SUPPLIER for ecu in ecus
@@ -210,7 +234,7 @@ def report_from_visit(
         complete=visit.complete,
         simulated=is_simulated,
         link=replace(link.info, simulated=is_simulated),
-        vehicle=_vehicle(visit),
+        vehicle=vehicle_from_visit(visit),
         ecus=ecus,
         dtcs=dtcs,
         freeze_frames=tuple(frame for ecu in visit.sorted_ecus() for frame in ecu.frames),
@@ -231,8 +255,16 @@ def report_from_visit(
 def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
     if visit.lost is not None:
         yield Text("The adapter went away during the scan.", "扫描过程中适配器断开。")
+    polled = visit.polled
+    if polled is not None:
+        yield Text(
+            f"The battery was asked with the signal set {polled.set_name}: {polled.answered} of {polled.asked} requests"
+            " were answered.",
+            f"已按信号集 {polled.set_name} 请求电池数据:{polled.asked} 个请求中有 {polled.answered} 个得到应答。",
+        )
     if visit.ecus and len({frame.can_id for frame in visit.frames}) <= _HEARTBEATS:
-        yield _HIDDEN
+        if not (polled and polled.answered):
+            yield _HIDDEN
     elif broadcast.frames and not broadcast.databases:
         yield Text(
             f"{broadcast.frames} broadcast frames arrived and no database fits them: name the car's with --dbc.",

@@ -32,6 +32,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     add_link_options(parser, tr)
     parser.add_argument("--symptom", default="", metavar="TEXT", help=tr("scan.symptom"))
     parser.add_argument("--listen", type=seconds, default=2.0, metavar="S", help=tr("scan.listen"))
+    parser.add_argument("--signals", metavar="SET", help=tr("scan.signals"))
     parser.add_argument("--library", metavar="FILE", help=tr("scan.library"))
     parser.add_argument("--fail-on", choices=("stop", "soon", "monitor", "low"), help=tr("scan.fail_on"))
     parser.add_argument("-o", "--output", metavar="FILE", help=tr("scan.output"))
@@ -44,12 +45,18 @@ async def scan_vehicle(
     from diag.scan import scan
     from huizhen.links import open_vehicle
 
+    signal_set = None
+    if args.signals:
+        from dbc.signalset.loading import load_signal_set
+
+        signal_set = load_signal_set(args.signals)
     console.stage(console.tr("scan.stage.opening"))
     async with open_vehicle(args, console) as vehicle:
         try:
             return await scan(
                 vehicle.link,
                 databases=vehicle.databases,
+                signal_set=signal_set,
                 simulated=vehicle.simulated,
                 listen_s=args.listen,
                 timeout_s=vehicle.timeout_s,
