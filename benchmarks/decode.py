@@ -1,9 +1,10 @@
 """Columnar decoding against cantools ``decode_message``, frame for frame, in one process.
 
 Each round times both one after the other on the same frames (cantools on every n-th of them, it is that much slower);
-the figure is the median of the rounds' ratios. All signals of all frames come out as float64 with their validity.
+the figure is the median of the rounds' ratios. All signals of all frames come out with their validity, once as float64
+and once in native types (the smallest integer type where scale and offset are whole numbers, else float64).
 
-    python benchmarks/decode.py [--frames 1000000] [--rounds 7] [DBC…]
+    python benchmarks/decode.py [--frames 2000000] [--rounds 7] [DBC…]
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 import statistics
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +32,21 @@ if TYPE_CHECKING:
     from dbc.database import Database
 
 SHARED = Path(os.environ.get("HUIZHEN_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-DEFAULT = (
-    *bundled(),
-    *(
-        SHARED / "data" / name
-        for name in ("savvycan/ThinkCity.dbc", "savvycan/bms.dbc", "savvycan/LeafPowertrainBus.dbc")
-    ),
+OPENDBC = (
+    "tesla_model3_vehicle",
+    "tesla_model3_party",
+    "ford_cgea1_2_ptcan_2011",
+    "gm_global_a_high_voltage_management",
 )
 SAMPLE = 50
+
+
+def opendbc_folder() -> Path:
+    """Where the wheel of opendbc keeps its databases."""
+    spec = find_spec("opendbc")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit("opendbc is not installed")
+    return Path(next(iter(spec.submodule_search_locations))) / "dbc"
 
 
 def frames(database: Database, n: int) -> FrameTable:
@@ -73,9 +82,9 @@ def frames(database: Database, n: int) -> FrameTable:
     )
 
 
-def seconds_ours(table: FrameTable, database: Database) -> float:
+def seconds_ours(table: FrameTable, database: Database, *, native: bool) -> float:
     begin = time.perf_counter()
-    decode_table(table, [database])
+    decode_table(table, [database], native=native)
     return time.perf_counter() - begin
 
 
@@ -91,27 +100,29 @@ def seconds_cantools(rows: list[tuple[int, bytes]], other: Any) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("databases", nargs="*", type=Path, default=[path for path in DEFAULT if path.exists()])
-    parser.add_argument("--frames", type=int, default=1_000_000)
+    parser.add_argument("databases", nargs="*", type=Path)
+    parser.add_argument("--frames", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
     logging.getLogger("cantools").setLevel(logging.ERROR)
-    for path in args.databases:
+    for path in args.databases or [*bundled(), *(opendbc_folder() / f"{name}.dbc" for name in OPENDBC)]:
         database, other = load(path), cantools.database.load_file(path, strict=False)
         table = frames(database, args.frames)
         rows = [(row.can_id, row.data) for row in table[::SAMPLE].rows()]
-        seconds_ours(table, database)
-        seconds_cantools(rows, other)
-        ratios, ours = [], []
-        for _ in range(args.rounds):
-            mine = seconds_ours(table, database)
-            theirs = seconds_cantools(rows, other) * len(table) / len(rows)
-            ratios.append(theirs / mine)
-            ours.append(len(table) / mine)
-        print(
-            f"{database.name}: {statistics.median(ratios):.0f}x cantools "
-            f"({min(ratios):.0f}-{max(ratios):.0f}), {statistics.median(ours) / 1e6:.1f} M frames/s"
-        )
+        for native in (False, True):
+            seconds_ours(table, database, native=native)
+            seconds_cantools(rows, other)
+            ratios, ours = [], []
+            for _ in range(args.rounds):
+                mine = seconds_ours(table, database, native=native)
+                theirs = seconds_cantools(rows, other) * len(table) / len(rows)
+                ratios.append(theirs / mine)
+                ours.append(len(table) / mine)
+            print(
+                f"{database.name:36} {'native ' if native else 'float64'} {statistics.median(ratios):4.0f}x cantools "
+                f"({min(ratios):.0f}-{max(ratios):.0f}), {statistics.median(ours) / 1e6:.1f} M frames/s",
+                flush=True,
+            )
     return 0
 
 

@@ -208,23 +208,23 @@ class File:
         offset, factor = struct.unpack_from("<dd", self.content, block.start + 24)
         return factor, offset
 
-    def stream(self, at: int) -> bytes:
-        """All bytes that a data link leads to, through lists and inflated.
+    def stream(self, at: int, *, room: int = 0) -> bytes:
+        """All bytes that a data link leads to, through lists and inflated, and some zeros behind them.
 
         Raises:
             RecordingBroken: damaged.
             Beyond: a kind of block or compression that is not read here.
         """
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         self._collect(at, parts, 0)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join((*parts, bytes(room)))
 
-    def _collect(self, at: int, parts: list[bytes], depth: int) -> None:
+    def _collect(self, at: int, parts: list[bytes | memoryview], depth: int) -> None:
         if not at:
             return
         block = self.block(at)
         if block.kind in {"DT", "SD"}:
-            parts.append(self.content[block.start : block.end])
+            parts.append(memoryview(self.content)[block.start : block.end])
         elif block.kind == "DZ":
             parts.append(self._inflate(block))
         elif block.kind == "HL" and depth == 0:
