@@ -148,6 +148,8 @@ class Pp2Can(PatternDialect):
         r"(?P<data>(?:\t(?:[0-9A-Fa-f]{1,2}|\s))*)\t?(?:p:(?P<bus>\d{1,2}))?\s*"
     )
 
+    _HEADING: ClassVar[re.Pattern[str]] = re.compile(r"PP2CAN|CAN speed|Date|Time|Start|Stop|[-=*]{3}", re.IGNORECASE)
+
     @classmethod
     def recognises(cls, head: str) -> bool:
         """Whether its first line stands there, or lines of its own."""
@@ -158,8 +160,10 @@ class Pp2Can(PatternDialect):
         return found["kind"] == "Ex"
 
     def other(self, text: str) -> FrameRow | None:
-        """Whatever does not begin like a frame is a heading."""
-        return super().other(text) if text.startswith((">\t", "<\t")) else None
+        """Headings: above the first frame anything, later those of another section."""
+        if not text.startswith((">\t", "<\t")) and (not self.buses or self._HEADING.match(text)):
+            return None
+        return super().other(text)
 
 
 class UsbCan(PatternDialect):

@@ -57,6 +57,7 @@ def read(content: bytes, path: str) -> Read:
     failed = 0
     try:
         with closing(sqlite3.connect(":memory:")) as store:
+            store.text_factory = bytes
             store.deserialize(bytes(image))
             store.execute("PRAGMA trusted_schema = OFF")
             found = store.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'messages'").fetchone()
@@ -70,7 +71,7 @@ def read(content: bytes, path: str) -> Read:
                     failed += 1
                     if len(bad) < KEPT_BAD_LINES:
                         bad.append(BadLine(number, exc.reason))
-    except (sqlite3.Error, OverflowError, MemoryError) as exc:
+    except (sqlite3.Error, ValueError, OverflowError, MemoryError) as exc:
         if not rows:
             raise RecordingBroken(path, Phrase("as SQLite", "SQLite 数据库"), str(exc)) from exc
         failed += 1
