@@ -230,7 +230,7 @@ def _database(parsed: Any, repaired: Repaired, where: str) -> Database:
     )
     last = {message.can_id | message.extended << 31: message.name for message in messages}
     hidden = tuple(m.name for m in messages if last[m.can_id | m.extended << 31] != m.name)
-    issues.sort(key=lambda issue: (issue.file != "", issue.file, issue.line))
+    issues.sort(key=lambda issue: (issue.file != "", issue.file, issue.line, issue.code))
     return Database(
         Path(where).stem,
         where,

@@ -214,6 +214,11 @@ def test_a_selector_range_as_wide_as_a_number_is_not_spelled_out(tmp_path: Path)
     assert signal.conditions[0].ranges == ((5, 4294967295),)
 
 
+def test_every_kind_of_fault_is_explained() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "databases.md").read_text("utf-8")
+    assert [code for code in KINDS if f"| `{code}` |" not in told] == []
+
+
 # --- encodings ------------------------------------------------------------------------------------------------------
 
 
