@@ -20,12 +20,15 @@ from dbc.imports import MAX_BYTES, MAX_IMPORTS, read_bytes
 from dbc.table import pgn_from_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["ENDINGS", "Entry", "candidates", "entries", "find_entry", "outlines", "user_folder"]
+__all__ = ["ENDINGS", "ORIGINS", "Entry", "candidates", "entries", "find_entry", "outlines", "user_folder"]
 
 ENDINGS: Final = (".dbc", ".kcd", ".sym", ".arxml", ".cdd")
 """Files of the user's folder that are databases."""
+
+ORIGINS: Final = ("bundled", "user", "opendbc")
+"""Where entries come from."""
 
 _MAKES: Final = {
     "acura": "Acura", "bmw": "BMW", "cadillac": "Cadillac", "chrysler": "Chrysler", "fca": "Alfa Romeo",
@@ -209,19 +212,22 @@ def outlines() -> dict[str, dict[int, int]]:
     return {entry.name: dict(_whole_outline(entry.path).lengths) for entry in entries()}
 
 
-def candidates(seen: Mapping[int, tuple[int, int]], *, limit: int = 6) -> tuple[Entry, ...]:
+def candidates(
+    seen: Mapping[int, tuple[int, int]], *, origins: Collection[str] = ORIGINS, limit: int = 6
+) -> tuple[Entry, ...]:
     """The databases that could belong to a bus, best first: most of the frames have one of their identifiers.
 
     This only saves loading the others. Which of them it is, if any, takes more than identifiers.
 
     Args:
         seen: identifier (bit 31 = extended) -> how many frames, and the bytes of the shortest.
+        origins: only entries from there.
         limit: so many entries at most.
     """
     total = sum(count for count, _ in seen.values())
     ranked: list[tuple[float, int, Entry]] = []
     for number, entry in enumerate(entries()):
-        if entry.is_fragment:
+        if entry.is_fragment or entry.origin not in origins:
             continue
         outline = _whole_outline(entry.path)
         groups = (

@@ -5,6 +5,7 @@ A gateway often hides these frames from the diagnostic plug; that is said, not t
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,9 +29,11 @@ __all__ = [
     "find_database",
     "is_diagnostic_id",
     "load_bundled",
+    "load_likely",
     "table_from_frames",
 ]
 
+_LOG: Final = logging.getLogger(__name__)
 _FIT_NEEDED: Final = 0.8
 _MESSAGES_NEEDED: Final = 2
 
@@ -67,6 +70,30 @@ def load_bundled() -> tuple[Database, ...]:
     from dbc.files import bundled
 
     return tuple(load(path) for path in bundled())
+
+
+def load_likely(frames: Iterable[Frame]) -> tuple[Database, ...]:
+    """The bundled databases, and those of the user's folder that could belong to what is on the bus.
+
+    Which one it is, if any, :func:`find_database` says. The many databases of other people, where identifiers and
+    lengths are all there is to go by, are not tried: those two alone prove nothing.
+    """
+    from dbc.catalogue import candidates
+    from dbc.errors import DatabaseError, FileMissing
+
+    seen: dict[int, tuple[int, int]] = {}
+    for frame in frames:
+        if not (frame.error or frame.remote or is_diagnostic_id(frame.can_id, extended=frame.extended)):
+            key = frame.can_id | frame.extended << 31
+            count, shortest = seen.get(key, (0, len(frame.data)))
+            seen[key] = count + 1, min(shortest, len(frame.data))
+    likely = list(load_bundled())
+    for entry in candidates(seen, origins=("user",)):
+        try:
+            likely.append(load(entry.path))
+        except (DatabaseError, FileMissing) as error:
+            _LOG.warning("%s is not used: %s", entry.path, error)
+    return tuple(likely)
 
 
 def _fit(table: FrameTable, database: Database) -> float:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from diag.battery import battery_from_series
-from diag.broadcast import Broadcast, decode_broadcast, find_database, load_bundled
+from diag.broadcast import Broadcast, decode_broadcast, find_database, load_likely
 from diag.dtc import merge_dtcs
 from diag.facts import Dtc, Ecu, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
 from diag.findings import findings_from_facts
@@ -201,9 +201,9 @@ def vehicle_from_visit(visit: Visit) -> Vehicle:
 
 
 def decode_visit(visit: Visit, databases: Sequence[Database]) -> Broadcast:
-    """The broadcast frames, decoded with the databases that were named, else with a bundled one where it fits."""
+    """The broadcast frames, decoded with the databases that were named, else with the bundled or own one that fits."""
     chosen = tuple(databases)
-    if not chosen and (found := find_database(visit.frames, load_bundled())):
+    if not chosen and (found := find_database(visit.frames, load_likely(visit.frames))):
         chosen = (found,)
     return decode_broadcast(visit.frames, chosen)
 

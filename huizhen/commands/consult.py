@@ -282,10 +282,10 @@ async def _examine(
 
 
 async def _fitting_databases(vehicle: OpenVehicle) -> tuple[Any, ...]:
-    """The bundled database of what is on the bus; none when nothing fits or a gateway hides the frames."""
+    """The bundled or own database of what is on the bus; none when nothing fits or a gateway hides the frames."""
     import asyncio
 
-    from diag.broadcast import find_database, load_bundled
+    from diag.broadcast import find_database, load_likely
 
     heard: list[Any] = []
     with vehicle.link.frames() as subscription:
@@ -295,7 +295,7 @@ async def _fitting_databases(vehicle: OpenVehicle) -> tuple[Any, ...]:
                     heard.extend(frames)
         except TimeoutError:
             pass
-    found = find_database(heard, load_bundled())
+    found = find_database(heard, load_likely(heard))
     return (found,) if found else ()
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import can
 
 import virtualbus
+from dbc.catalogue import user_folder
 from dbc.files import EV400
-from diag.broadcast import find_database, is_diagnostic_id, load_bundled
+from diag.broadcast import find_database, is_diagnostic_id, load_bundled, load_likely
 from diag.canbus import open_can
 from diag.frames import Frame
 from diag.guard import TransmitGuard
@@ -74,3 +75,24 @@ def test_a_bundled_database_is_found_by_its_own_frames() -> None:
     found = find_database(frames, load_bundled())
     assert found is not None
     assert found.path == str(EV400)
+
+
+def test_a_database_in_the_users_folder_is_used_without_being_told() -> None:
+    folder = user_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    own = folder / "own.dbc"
+    own.write_text(
+        'BO_ 291 One: 8 X\n SG_ A : 0|8@1+ (1,0) [0|0] "" X\nBO_ 292 Two: 4 X\n SG_ B : 0|8@1+ (1,0) [0|0] "" X\n'
+    )
+    broken = folder / "broken.dbc"
+    broken.write_text("BO_ 291 One: 8 X\nBO_ 292 Two: 4 X\n SG_ nothing\n")
+    try:
+        frames = [Frame(291, bytes(8), t_ns=i) for i in range(9)] + [Frame(292, bytes(4), t_ns=9)]
+        found = find_database(frames, load_likely(frames))
+        assert found is not None
+        assert found.path == str(own)
+        others = [Frame(can_id, bytes(8), t_ns=can_id) for can_id in range(300, 320)]
+        assert find_database(others, load_likely(others)) is None
+    finally:
+        own.unlink()
+        broken.unlink()
