@@ -206,6 +206,7 @@ def find_battery_signals(units: Mapping[str, str]) -> BatterySignals | None:
     if not numbered and "pack_v" not in single:
         return None
     positions, count = _positions(numbered)
+    labels = _labels(positions, count)
     temperatures = _choose_numbering(probes)
     return BatterySignals(
         cells={at: numbered[key] for key, at in positions.items()},
@@ -214,7 +215,7 @@ def find_battery_signals(units: Mapping[str, str]) -> BatterySignals | None:
         current=single["current"][1] if "current" in single else None,
         soc=single["soc"][1] if "soc" in single else None,
         insulation=single["insulation"][1:] if "insulation" in single else None,
-        labels={at: "-".join(map(str, key)) for key, at in positions.items()},
+        labels=labels,
         count=count,
     )
 
@@ -256,3 +257,18 @@ def _positions(numbered: Mapping[tuple[int, ...], object]) -> tuple[dict[tuple[i
         start += max(cells) - first + 1
         previous = group[0] if group else None
     return places, start
+
+
+def _labels(places: Mapping[tuple[int, ...], int], count: int) -> dict[int, str]:
+    """Every place -> its own number; one without a signal counts on from the place before it."""
+    own = {place: key for key, place in places.items()}
+    labels: dict[int, str] = {}
+    for place in range(1, count + 1):
+        if place in own:
+            labels[place] = "-".join(map(str, own[place]))
+        elif after := next((at for at in range(place + 1, count + 1) if at in own), None):
+            *group, number = own[after]
+            labels[place] = "-".join(map(str, (*group, number - (after - place))))
+            if group and number - (after - place) < 0:
+                labels[place] = "?"
+    return labels
