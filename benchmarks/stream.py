@@ -1,0 +1,57 @@
+"""A candump log of any size to Parquet: seconds, megabytes per second and the most memory that was resident.
+
+python benchmarks/stream.py [--megabytes 5000] [--dbc FILE] [--keep FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from decode import frames, opendbc_folder
+from read import write_candump
+
+from dbc.database import load
+from dbc.streaming import decode_candump
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=5000)
+    parser.add_argument("--dbc", type=Path, default=None)
+    parser.add_argument("--keep", type=Path, default=None)
+    args = parser.parse_args()
+    dbc = args.dbc or opendbc_folder() / "tesla_model3_vehicle.dbc"
+    database = load(dbc)
+    place = args.keep or Path(tempfile.mkdtemp())
+    path = place / "made.log"
+    write_candump(path, frames(database, 200_000))
+    block = path.read_bytes()
+    with path.open("wb") as out:
+        for _ in range(max(1, args.megabytes * 1_000_000 // len(block))):
+            out.write(block)
+    del block
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.perf_counter()
+    result = decode_candump(path, [database], place / "decoded")
+    seconds = time.perf_counter() - begin
+    size = path.stat().st_size
+    written = sum(file.stat().st_size for file in result.files.values())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"{size / 1e9:.2f} GB, {result.frames} frames, {result.decoded_frames} decoded, in {seconds:.1f} s "
+        f"({size / seconds / 1e6:.0f} MB/s), {written / 1e6:.0f} MB of Parquet, "
+        f"peak {peak / 1024:.0f} MB resident ({before / 1024:.0f} MB before)"
+    )
+    if args.keep is None:
+        shutil.rmtree(place)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
