@@ -12,33 +12,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
 from diag.answers import Answer, RequestLink, ask, is_answer_to, is_silence_wanted
 from diag.canbus import Frame
-from diag.errors import (
-    LinkLost,
-    NoAnswer,
-    RefusedByPolicy,
-    RemoteProtocolError,
-)
+from diag.errors import LinkLost, NoAnswer, RefusedByPolicy, RemoteProtocolError
 from diag.facts import Text
-from diag.isotp import (
-    IsoTpSettings,
-    PayloadCut,
-    PayloadReceived,
-    Receiver,
-    Sender,
-    SendFrame,
-    TransferFailed,
-)
+from diag.guard import Risk
+from diag.isotp import IsoTpSettings, PayloadCut, PayloadReceived, Receiver, Sender, SendFrame, TransferFailed
+from diag.lanes import Lanes
 from diag.nrc import BUSY, PENDING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from types import TracebackType
 
     from diag.canbus import FrameLink, FrameSubscription
@@ -69,50 +57,80 @@ class Timing:
         answer_s: for one ECU to begin its answer (P2 and the way through a gateway).
         window_s: for all ECUs to begin theirs after a functional request; it is always waited out.
         pending_s: after each "response pending" (P2*).
-        pending_total_s: for all of them together.
+        pending_total_s: for all of them together; enough for reading, more is for whoever asks for long work.
         busy_pause_s: before a request is repeated that met a busy ECU.
-        busy_repeats: how often it is.
+        busy_repeats: how often it is; only reading is ever repeated.
+        second_s: how long a second ECU that answers with the same identifier is listened for. An identifier that a
+            few answers have shown to be used by one ECU alone is not waited for any more.
     """
 
     answer_s: float = 0.5
     window_s: float = 0.25
     pending_s: float = 5.0
-    pending_total_s: float = 30.0
+    pending_total_s: float = 10.0
     busy_pause_s: float = 0.2
     busy_repeats: int = 5
+    second_s: float = 0.005
 
 
 _SETTINGS: Final = IsoTpSettings()
 _TIMING: Final = Timing()
 _FIRST: Final = 1
 _FLOW_CONTROL: Final = 3
+_TRUSTED_AFTER: Final = 8
+_TWO: Final = Text("two different answers with one identifier", "同一标识符出现两个不同的应答")
 
 
 @dataclass(slots=True)
 class _Peer:
     """One ECU within a conversation: its reassembly, and until when its answer may come.
 
-    ``fallback`` is what counts as its answer when nothing better comes: a cut message, or the last "pending".
+    Attributes:
+        first: the first frame of the running answer.
+        replaced: the beginning of an answer that was given up for another.
+        fallback: what counts as its answer when nothing better comes: a cut message, the last "pending", or a refusal
+            that may belong to an earlier request.
     """
 
     source: Target
     receiver: Receiver
     pending_since_ns: int | None = None
     deadline_ns: int = 0
+    first: bytes = b""
+    replaced: bytes = b""
     fallback: Answer | None = None
     is_done: bool = False
 
 
 class _Conversation:
-    """One request in flight: what arrives for it, and when it is over."""
+    """One request in flight: what arrives for it, and when it is over.
 
-    def __init__(self, target: Target, payload: bytes, settings: IsoTpSettings, timing: Timing) -> None:
+    Args:
+        is_owed: the ECU still owes the answer to an earlier request of this service. A refusal names no identifier,
+            so the first one that comes may be the late answer to that.
+        second_s: how long to listen on after the answer of one ECU.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        payload: bytes,
+        settings: IsoTpSettings,
+        timing: Timing,
+        *,
+        is_owed: bool = False,
+        second_s: float = 0.0,
+    ) -> None:
         self.target, self.payload = target, payload
         self.answers: list[Answer] = []
         self.sender = Sender(settings)
         self.sending_error: Text | None = None
         self.lost: LinkLost | None = None
         self._settings, self._timing = settings, timing
+        self._is_owed, self._second_ns = is_owed, int(second_s * _NS)
+        self._doubted: Answer | None = None
+        self._hold_ns = 0
+        self._ends_ns: int | None = None
         self._peers: dict[int, _Peer] = {}
         self._window_ns = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -124,6 +142,17 @@ class _Conversation:
     def open_window(self, now_ns: int, timeout_s: float) -> None:
         """The request is out: from now the ECUs have this long to begin."""
         self._window_ns = now_ns + int(timeout_s * _NS)
+        self._hold_ns = 2 * int(timeout_s * _NS)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """All that came is a refusal that may be the answer to an earlier request."""
+        return self._doubted is not None and self._doubted in self.answers
+
+    @property
+    def is_answered(self) -> bool:
+        """The ECU owes nothing more: it said something that is not "wait"."""
+        return any(answer.nrc != PENDING for answer in self.answers)
 
     def take(self, frame: Frame, now_ns: int) -> list[tuple[int, bytes]]:
         """Takes a frame of an answering ECU; gives back the frames to send: ``(request id, data)``."""
@@ -133,14 +162,17 @@ class _Conversation:
         kind = frame.data[0] >> 4 if frame.data else -1
         if kind == _FLOW_CONTROL:
             return self._act(peer, self.sender.receive(frame.data, now_ns), frame.t_ns, now_ns)
-        if kind == _FIRST and not self._is_begun_here(frame.data):
-            return []
+        if kind == _FIRST:
+            start = _start(frame.data)
+            if not start or not is_answer_to(self.payload, start):
+                return []  # a late answer to another request gets no flow control
+            if peer.is_done:
+                self._compare(peer, start, is_whole=False)
+                return []
+            if peer.receiver.is_receiving and frame.data != peer.first:
+                return self._act(peer, peer.receiver.abort(_TWO), frame.t_ns, now_ns)
+            peer.first = frame.data
         return self._act(peer, peer.receiver.receive(frame.data, now_ns), frame.t_ns, now_ns)
-
-    def _is_begun_here(self, data: bytes) -> bool:
-        """Whether a first frame begins an answer to this request; a late one to another gets no flow control."""
-        start = data[6:] if data[1:2] == b"\0" and data[0] & 0x0F == 0 else data[2:]
-        return bool(start) and is_answer_to(self.payload, start)
 
     def poll(self, now_ns: int) -> list[tuple[int, bytes]]:
         """Lets time pass in every state machine."""
@@ -186,22 +218,41 @@ class _Conversation:
         return [(peer.source.request_id, data) for data in self._send_on(events)]
 
     def _hear(self, peer: _Peer, answer: Answer, now_ns: int) -> None:
-        if peer.is_done or not is_answer_to(self.payload, answer.payload):
+        if not is_answer_to(self.payload, answer.payload):
             return
         if answer.nrc == PENDING:
-            peer.fallback = answer
-            if peer.pending_since_ns is None:
-                peer.pending_since_ns = now_ns
-            cap_ns = peer.pending_since_ns + int(self._timing.pending_total_s * _NS)
-            peer.deadline_ns = min(now_ns + int(self._timing.pending_s * _NS), cap_ns)
-            return
-        self._conclude(peer, answer)
+            if not peer.is_done:
+                self._extend(peer, answer, now_ns)
+        elif peer.is_done:
+            self._compare(peer, answer.payload, is_whole=True)
+        elif self._is_owed and answer.negative is not None:
+            self._is_owed, self._doubted, peer.fallback = False, answer, answer
+            peer.deadline_ns = now_ns + self._hold_ns
+        elif answer.payload.startswith(peer.replaced):
+            self._conclude(peer, answer)
+        else:
+            self._conclude(peer, replace(answer, complete=False, reason=_TWO))
+
+    def _extend(self, peer: _Peer, answer: Answer, now_ns: int) -> None:
+        """The ECU asks for patience."""
+        peer.fallback = answer
+        if peer.pending_since_ns is None:
+            peer.pending_since_ns = now_ns
+        cap_ns = peer.pending_since_ns + int(self._timing.pending_total_s * _NS)
+        peer.deadline_ns = min(now_ns + int(self._timing.pending_s * _NS), cap_ns)
+
+    def _compare(self, peer: _Peer, start: bytes, *, is_whole: bool) -> None:
+        """Something more came after the answer: when it is not the same again, nobody knows whose which is."""
+        for at, answer in enumerate(self.answers):
+            is_same = answer.payload == start if is_whole else answer.payload.startswith(start)
+            if answer.source == peer.source and answer.complete and not is_same:
+                self.answers[at] = replace(answer, complete=False, reason=_TWO)
 
     def _hear_cut(self, peer: _Peer, answer: Answer, *, is_replaced: bool) -> None:
         if peer.is_done or not answer.payload or not is_answer_to(self.payload, answer.payload):
             return
         if is_replaced:
-            peer.fallback = answer
+            peer.fallback, peer.replaced = answer, answer.payload
         else:
             self._conclude(peer, answer)
 
@@ -214,7 +265,8 @@ class _Conversation:
         if self.sending_error is not None or self.lost is not None:
             return None
         if self.answers and not self.target.is_functional:
-            return None
+            self._ends_ns = now_ns + self._second_ns if self._ends_ns is None else self._ends_ns
+            return self._ends_ns if self._ends_ns > now_ns else None
         if self.sender.is_sending:
             return self.sender.deadline_ns
         ends = [self._window_ns]
@@ -246,6 +298,11 @@ class _Conversation:
             self._waiter = None
 
 
+def _start(data: bytes) -> bytes:
+    """The beginning of the message that a first frame carries."""
+    return data[6:] if data[1:2] == b"\0" and data[0] & 0x0F == 0 else data[2:]
+
+
 class IsoTpLink:
     """A :class:`RequestLink` over CAN frames. It reads a frame link without owning it.
 
@@ -261,14 +318,23 @@ class IsoTpLink:
         self.timing = timing
         self._routes: dict[tuple[int, bool], _Conversation] = {}
         self._functional: _Conversation | None = None
-        self._busy: set[int | None] = set()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._lanes = Lanes()
+        self._owed: dict[Target, tuple[int, int]] = {}
+        self._alone: Counter[Target] = Counter()
         self._reader: asyncio.Task[None] | None = None
         self._lost: LinkLost | None = None
 
     async def request(self, target: Target, payload: bytes, *, timeout_s: float | None = None) -> tuple[Answer, ...]:
-        """Asks, and waits for whoever answers; see :meth:`RequestLink.request`."""
-        answers = await self._converse(target, payload, timeout_s)
+        """Asks, and waits for whoever answers; see :meth:`RequestLink.request`.
+
+        Requests go in the order of asking as far as they are in each other's way; each of them has an end, and
+        ``timeout_s`` runs from when this one is on the bus.
+        """
+        answers, risk, is_doubtful = await self._converse(target, payload, timeout_s)
+        if risk is not Risk.READ:  # asked for once, so sent once
+            return answers
+        if is_doubtful:
+            answers, _, _ = await self._converse(target, payload, timeout_s)
         for _ in range(self.timing.busy_repeats):
             busy = [answer for answer in answers if answer.nrc == BUSY]
             if not busy:
@@ -282,24 +348,50 @@ class IsoTpLink:
     async def _once_more(self, answer: Answer, timeout_s: float | None) -> Answer:
         """Asks a busy ECU again; when it now stays silent, its "busy" remains its answer."""
         try:
-            answers = await self._converse(answer.source, answer.request, timeout_s)
+            answers, _, _ = await self._converse(answer.source, answer.request, timeout_s)
         except NoAnswer:
             return answer
         return answers[0] if answers else answer
 
-    async def _converse(self, target: Target, payload: bytes, timeout_s: float | None) -> tuple[Answer, ...]:
-        """One request and its answers, without repeats."""
-        async with self._lane(target):
+    async def _converse(
+        self, target: Target, payload: bytes, timeout_s: float | None
+    ) -> tuple[tuple[Answer, ...], Risk, bool]:
+        """One request without repeats: its answers, its class, and whether they are one of doubtful origin."""
+        async with self._lanes.turn(target.response_id):
             if self._lost is not None:
                 raise self._lost
             exchange = self.link.guard.open(payload, target)
-            conversation = _Conversation(target, bytes(payload), self.settings, self.timing)
+            conversation = _Conversation(
+                target,
+                bytes(payload),
+                self.settings,
+                self.timing,
+                is_owed=self._take_debt(target) == payload[0],
+                second_s=self.timing.second_s if self._alone[target] < _TRUSTED_AFTER else 0.0,
+            )
             try:
                 self._route(target, conversation)
-                return await self._run(conversation, self._timeout(target, payload, timeout_s))
+                answers = await self._run(conversation, self._timeout(target, payload, timeout_s))
             finally:
                 self._unroute(target)
                 self.link.guard.close(exchange)
+                if exchange.sent:
+                    self._settle(conversation)
+            return answers, exchange.risk, conversation.is_doubtful
+
+    def _take_debt(self, target: Target) -> int | None:
+        """The service to which this ECU may still answer, if any."""
+        service, ends_ns = self._owed.pop(target, (-1, 0))
+        return service if time.monotonic_ns() < ends_ns else None
+
+    def _settle(self, conversation: _Conversation) -> None:
+        """Remembers what the ECU still owes, and whether it answers alone with its identifier."""
+        target, payload = conversation.target, conversation.payload
+        if target.is_functional:
+            return
+        if not conversation.is_answered and not is_silence_wanted(payload):
+            self._owed[target] = payload[0], time.monotonic_ns() + int(self.timing.pending_s * _NS)
+        self._alone[target] += any(answer.complete for answer in conversation.answers)
 
     def _timeout(self, target: Target, payload: bytes, timeout_s: float | None) -> float:
         if timeout_s is not None:
@@ -384,24 +476,6 @@ class IsoTpLink:
             except RefusedByPolicy as refusal:
                 _LOG.debug("%s", refusal)
                 conversation.abort(request_id, Text("the guard refused flow control", "流控帧被拒绝发送"))
-
-    @asynccontextmanager
-    async def _lane(self, target: Target) -> AsyncIterator[None]:
-        """One request per ECU at a time; a functional one has the bus to itself."""
-        key = target.response_id
-        while self._busy if key is None else (key in self._busy or None in self._busy):
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        self._busy.add(key)
-        try:
-            yield
-        finally:
-            self._busy.discard(key)
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
 
     async def close(self) -> None:
         """Stops reading; the frame link stays open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from dataclasses import replace
 
 import can
 import pytest
@@ -21,6 +22,7 @@ from diag.errors import (
     RefusedByPolicy,
     RemoteProtocolError,
 )
+from diag.guard import Risk, TransmitGuard, VehicleState
 from diag.isotp import IsoTpSettings
 from diag.request import IsoTpLink, Timing
 
@@ -33,15 +35,16 @@ VIN = bytes.fromhex("62F190") + b"LHZEV400XP0000001"
 class Car:
     """A link to scripted ECUs; ``async with``."""
 
-    def __init__(self, *ecus: ScriptedEcu, timing: Timing = QUICK, settings: IsoTpSettings | None = None):
+    def __init__(self, *ecus: ScriptedEcu, timing: Timing = QUICK, settings: IsoTpSettings | None = None, guard=None):
         self.fd = settings is not None and settings.can_dl > 8
         self.rig = Rig(channel := next(CHANNELS), *ecus, fd=self.fd)
+        self.guard = guard
         self.channel, self.timing, self.settings = channel, timing, settings or IsoTpSettings()
 
     async def __aenter__(self) -> IsoTpLink:
         self.rig.__enter__()
         options = {"protocol": can.CanProtocol.CAN_FD} if self.fd else {}
-        self.frames = await open_can("virtual", self.channel, **options)
+        self.frames = await open_can("virtual", self.channel, guard=self.guard, **options)
         self.link = IsoTpLink(self.frames, timing=self.timing, settings=self.settings)
         return self.link
 
@@ -285,6 +288,164 @@ async def test_an_ecu_that_never_lets_a_long_request_go_is_blamed():
             await (await car.request(VCU, "22F190F18CF195F188"))
         with pytest.raises(RemoteProtocolError, match="too long"):
             await (await car.request(VCU, "22F190F18CF195F188", (0x7E8, "320000")))
+
+
+async def test_a_late_refusal_is_not_charged_to_the_next_request():
+    async with Puppet() as car:
+        with pytest.raises(NoAnswer):
+            await (await car.request(VCU, "22F180"))
+        task = await car.request(VCU, "22F187", (0x7E8, "037F2231CCCCCCCC"))
+        await car.say((0x7E8, "0562F1874142CCCC"))
+        (answer,) = await task
+        assert answer.payload == bytes.fromhex("62F1874142")
+        (again,) = await (await car.request(VCU, "22F18C", (0x7E8, "037F2231CCCCCCCC")))
+        assert again.nrc == 0x31  # nothing is owed any more
+        assert len(car.heard()) == 3
+
+
+async def test_two_refusals_after_a_silence_belong_to_either_request():
+    async with Puppet() as car:
+        with pytest.raises(NoAnswer):
+            await (await car.request(VCU, "22F180"))
+        task = await car.request(VCU, "22F187", (0x7E8, "037F2231CCCCCCCC"), (0x7E8, "037F2233CCCCCCCC"))
+        (answer,) = await task
+        assert answer.nrc == 0x33
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_a_refusal_of_doubtful_origin_is_asked_for_again(is_silent):
+    async with Puppet() as car:
+        with pytest.raises(NoAnswer):
+            await (await car.request(VCU, "22F180"))
+        car.heard()
+        task = await car.request(VCU, "22F187", (0x7E8, "037F2231CCCCCCCC"))
+        heard = []
+        async with asyncio.timeout(30):
+            while len(heard) < 2:
+                heard += car.heard()
+                await asyncio.sleep(0.001)
+        assert heard == [(0x7E0, "0322F187CCCCCCCC")] * 2
+        if is_silent:
+            with pytest.raises(NoAnswer):
+                await task
+        else:
+            await car.say((0x7E8, "037F2231CCCCCCCC"))
+            (answer,) = await task
+            assert answer.nrc == 0x31
+
+
+async def test_a_refusal_of_another_service_is_not_doubted():
+    async with Puppet() as car:
+        with pytest.raises(NoAnswer):
+            await (await car.request(VCU, "22F180"))
+        (answer,) = await (await car.request(VCU, "1902AF", (0x7E8, "037F1922CCCCCCCC")))
+        assert answer.nrc == 0x22
+        assert len(car.heard()) == 2
+
+
+async def test_two_ecus_on_one_identifier_are_never_mixed():
+    async with Puppet() as car:
+        task = await car.request(VCU, "1902AF", (0x7E8, "100B5902FF0AA61A"), (0x7E8, "100B5902FF0DE616"))
+        await car.say((0x7E8, "212F0AA7112F"), (0x7E8, "212F0BBD162F"))
+        (answer,) = await task
+        assert (answer.payload.hex().upper(), answer.complete, answer.missing) == ("5902FF0AA61A", False, 5)
+        assert "two different" in answer.reason.en
+        assert "两个不同" in answer.reason.zh
+
+
+@pytest.mark.parametrize("target", [VCU, OBD_FUNCTIONAL])
+@pytest.mark.parametrize("second", ["075902FF0DE6162F", "100B5902FF0DE616", "035902FFCCCCCCCC", "037F1931CCCCCCCC"])
+async def test_a_second_different_answer_makes_both_doubtful(target, second):
+    async with Puppet() as car:
+        task = await car.request(target, "1902AF", (0x7E8, "075902FF0AA61A2F"), (0x7E8, second))
+        (answer,) = await task
+        assert (answer.complete, answer.payload.hex().upper()) == (False, "5902FF0AA61A2F")
+        with pytest.raises(RemoteProtocolError, match="two different"):
+            answer.whole()
+        task = await car.request(VCU, "1902AF", *[(0x7E8, "075902FF0AA61A2F")] * 2)
+        assert (await task)[0].complete  # the same twice is the same
+
+
+async def test_a_second_ecu_on_the_identifier_may_take_a_moment():
+    async with Puppet() as car:
+        car.link.timing = replace(QUICK, second_s=0.3)
+        task = await car.request(VCU, "1902AF", (0x7E8, "075902FF0AA61A2F"))
+        assert not task.done()
+        await car.say((0x7E8, "075902FF0DE6162F"))
+        assert not (await task)[0].complete
+
+
+async def test_another_single_answer_within_a_long_one_is_doubtful():
+    async with Puppet() as car:
+        task = await car.request(VCU, "1902AF", (0x7E8, "100B5902FF0AA61A"), (0x7E8, "035902FFCCCCCCCC"))
+        (answer,) = await task
+        assert (answer.payload, answer.complete) == (b"\x59\x02\xff", False)
+        assert "two different" in answer.reason.en
+
+
+async def test_an_identifier_that_is_known_is_not_listened_to_longer():
+    timing = Timing(answer_s=30, second_s=30)
+    async with Car(ecu(0x7E0, {"3E00": "7E00"}), timing=timing) as link:
+        link._alone[VCU] = 8
+        async with asyncio.timeout(10):
+            await link.request(VCU, b"\x3e\x00")
+
+
+async def test_a_busy_ecu_is_not_asked_twice_for_more_than_reading():
+    clear = bytes.fromhex("14FFFFFF")
+    guard = TransmitGuard(frozenset(Risk), state=VehicleState(0.0, False, 12.6))
+    one = ScriptedEcu(0x7E0, 0x7E8, lambda _: [b"\x7f\x14\x21"])
+    async with Car(one, guard=guard) as link:
+        guard.confirm(clear, VCU)
+        (answer,) = await link.request(VCU, clear)
+        assert answer.nrc == 0x21
+    assert len(one.requests) == 1
+
+
+async def test_a_busy_ecu_that_then_stays_silent_has_said_busy():
+    count = itertools.count()
+    one = ScriptedEcu(0x7E0, 0x7E8, lambda _: [] if next(count) else [b"\x7f\x22\x21"])
+    async with Car(one) as link:
+        (answer,) = await link.request(VCU, bytes.fromhex("22F190"))
+        assert answer.nrc == 0x21
+    assert len(one.requests) > 1
+
+
+async def test_a_functional_request_has_the_bus_to_itself():
+    async with Puppet() as car:
+        first = await car.request(VCU, "22F190")
+        every = await car.request(OBD_FUNCTIONAL, "0100")
+        later = await car.request(BMS, "22F190")
+        assert car.heard() == [(0x7E0, "0322F190CCCCCCCC")]
+        await car.say((0x7E8, "0562F1904142CCCC"), (0x7EC, "0641000000000000"))
+        await first
+        await asyncio.sleep(0.01)
+        assert car.heard() == [(0x7DF, "020100CCCCCCCCCC")]  # and the BMS waits, though nobody speaks with it
+        await car.say((0x7E8, "0641008000000000"))
+        assert [answer.ecu for answer in await every] == ["0x7E8"]
+        await asyncio.sleep(0.01)
+        assert car.heard() == [(0x7E4, "0322F190CCCCCCCC")]
+        await car.say((0x7EC, "0562F1904142CCCC"))
+        assert len(await later) == 1
+
+
+async def test_a_functional_request_gets_its_turn_however_busy_the_single_ones_are():
+    ecus = [ecu(0x7E0, {"3E00": "7E00"}), ecu(0x7E4, {"3E00": "7E00", "0100": "410080000000"})]
+    async with Car(*ecus) as link:
+
+        async def keep_busy(target):
+            while True:
+                await link.request(target, b"\x3e\x00")
+
+        tasks = [asyncio.ensure_future(keep_busy(target)) for target in (VCU, VCU, BMS, BMS)]
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            answers = await link.request(OBD_FUNCTIONAL, b"\x01\x00")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert [answer.ecu for answer in answers] == ["0x7EC"]
+        assert link._lanes.is_idle
 
 
 async def test_a_refused_request_leaves_no_trace():
