@@ -12,7 +12,7 @@ import struct
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -41,6 +41,11 @@ _FD_KIND: Final = 100
 _FD_64_KIND: Final = 101
 _ERROR_KIND, _FD_ERROR_KIND = 73, 104
 _NEEDS: Final = {1: 16, 86: 16, 2: 4, 73: 32, 104: 40, 100: 20, 101: 40}
+_NARROW: Final = (101, 104)
+"""Kinds whose channel is a byte."""
+_HEAD_BYTES: Final = 32
+_PADDING: Final = 128
+_MARK: Final = int.from_bytes(b"LOBJ", "little")
 _U16, _U32, _U64 = np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8")
 
 
@@ -88,104 +93,109 @@ def _inflate(content: bytes, at: int, path: str) -> tuple[bytes, bool]:
     return b"".join(parts), cut
 
 
+def _marks(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """int64 (n,): where the mark of an object stands, by all four ways to cut bytes into words."""
+    found: list[NDArray[np.int64]] = []
+    for offset in range(4):
+        words = raw[offset : offset + (len(raw) - offset) // 4 * 4].view(_U32)
+        found.append(np.flatnonzero(words == _MARK) * 4 + offset)
+    return np.sort(np.concatenate(found))
+
+
 def _objects(raw: NDArray[np.uint8], stream: bytes) -> tuple[NDArray[np.int64], bool]:
     """int64 (n,): where the objects begin, and whether something between them was no object."""
-    if len(raw) < 32:
-        return np.empty(0, np.int64), bool(len(raw))
-    mark = (raw[:-3] == ord("L")) & (raw[1:-2] == ord("O"))
-    at = np.flatnonzero(mark & (raw[2:-1] == ord("B")) & (raw[3:] == ord("J")))
-    at = at[at + 32 <= len(raw)]
+    size = len(stream)
+    if size < _HEAD_BYTES:
+        return np.empty(0, np.int64), bool(size)
+    at = _marks(raw)
+    at = at[at + _HEAD_BYTES <= size]
     if not len(at):
         return at, True
-    sizes = _field(raw, at + 8, _U32).astype(np.int64)
-    ends = at + sizes
+    ends = at + _rows(raw, at + 8, 4).view(_U32)[:, 0].astype(np.int64)
     gaps = at[1:] - ends[:-1]
-    if at[0] == 0 and len(gaps) == int(np.count_nonzero((gaps >= 0) & (gaps < _SLACK))):
-        whole = ends <= len(raw)
+    if at[0] == 0 and bool(((gaps >= 0) & (gaps < _SLACK)).all()):
+        whole = ends <= size
         return at[whole], not bool(whole.all())
     # The mark also stands inside some payload, or objects are damaged: from one to the next.
     places: list[int] = []
-    here, broken, last = 0, bool(at[0]), len(raw) - 32
+    here, broken, last = 0, bool(at[0]), size - _HEAD_BYTES
     while True:
         here = stream.find(b"LOBJ", here)
         if not 0 <= here <= last:
             break
-        size = int.from_bytes(stream[here + 8 : here + 12], "little")
-        if size < 16 or here + size > len(stream):
+        length = int.from_bytes(stream[here + 8 : here + 12], "little")
+        if length < _BASE.size or here + length > size:
             broken = True
             here += 4
             continue
         places.append(here)
-        here += size
+        here += length
         broken = broken or (here <= last and stream.find(b"LOBJ", here, here + _SLACK + 4) < 0)
     return np.array(places, np.int64), broken
 
 
-def _field(raw: NDArray[np.uint8], at: NDArray[np.int64], kind: np.dtype[np.unsignedinteger]) -> NDArray[np.uint64]:
-    """uint64 (n,): little-endian numbers at some places."""
-    part = raw[at[:, None] + np.arange(kind.itemsize)]
-    return np.ascontiguousarray(part).view(kind)[:, 0].astype(np.uint64)
+def _rows(raw: NDArray[np.uint8], at: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
+    """uint8 (n, width): the bytes from some places on; ``raw`` is padded so that none ends outside."""
+    return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(raw, width)[at])
+
+
+def _field(rows: NDArray[np.uint8], at: int, kind: np.dtype[Any]) -> NDArray[Any]:
+    """(n,): one little-endian number of each row."""
+    return np.ascontiguousarray(rows[:, at : at + kind.itemsize]).view(kind)[:, 0]
 
 
 def _payload(
     raw: NDArray[np.uint8], at: NDArray[np.int64], length: NDArray[np.int64], limit: NDArray[np.int64], width: int
 ) -> NDArray[np.uint8]:
     """uint8 (n, width): payloads; bytes outside their object are zero."""
-    columns = np.arange(width)
-    inside = (columns < length[:, None]) & (at[:, None] + columns < limit[:, None])
-    return np.where(inside, raw[np.where(inside, at[:, None] + columns, 0)], 0).astype(np.uint8)
+    data = _rows(raw, at, width)
+    used = np.minimum(length, limit - at)
+    if (used < width).any():
+        data[np.arange(width) >= used[:, None]] = 0
+    return data
 
 
-def _table(raw: NDArray[np.uint8], at: NDArray[np.int64], kind: int) -> tuple[FrameTable, NDArray[np.uint64]]:
+def _table(raw: NDArray[np.uint8], at: NDArray[np.int64], kind: int) -> tuple[FrameTable, NDArray[np.uint16]]:
     """The frames of all objects of one kind, their channel column empty, and their channel numbers."""
-    stamp = _field(raw, at + 24, _U64).astype(np.int64)
-    tens = _field(raw, at + 16, _U32) == _TENS_OF_US
-    t_ns = np.where(tens, np.clip(stamp, 0, 1 << 48) * 10_000, np.clip(stamp, 0, 1 << 62))
-    body = at + _field(raw, at + 4, _U16).astype(np.int64)
-    end = at + _field(raw, at + 8, _U32).astype(np.int64)
-    n, width = len(at), 8
+    head = _rows(raw, at, _HEAD_BYTES)
+    stamp = _field(head, 24, _U64)
+    tens = _field(head, 16, _U32) == _TENS_OF_US
+    t_ns = np.minimum(stamp, np.uint64(1 << 62)).astype(np.int64)
+    if tens.any():
+        t_ns = np.where(tens, np.minimum(t_ns, 1 << 48) * 10_000, t_ns)
+    body_at = at + _field(head, 4, _U16)
+    end = at + _field(head, 8, _U32)
+    body = _rows(raw, body_at, _NEEDS[kind])
+    n, width = len(at), CLASSIC_WIDTH
     flags: NDArray[np.int64] = np.zeros(n, np.int64)
-    ids = np.zeros(n, np.uint64)
+    ids: NDArray[np.uint32] = np.zeros(n, np.uint32)
     length: NDArray[np.int64] = np.zeros(n, np.int64)
-    data = np.zeros((n, 8), np.uint8)
-    channel = _field(raw, body, _U16)
+    channel = body[:, 0].astype(np.uint16) if kind in _NARROW else _field(body, 0, _U16)
     if kind in _CLASSIC:
-        marks, length = raw[body + 2].astype(np.int64), np.minimum(raw[body + 3].astype(np.int64), 8)
-        ids, place = _field(raw, body + 4, _U32), body + 8
+        marks, length, ids, place = body[:, 2], np.minimum(body[:, 3], 8).astype(np.int64), _field(body, 4, _U32), 8
         flags = (marks & 1) * TX | np.where(marks & 0x80, REMOTE, 0)
     elif kind == _FD_KIND:
-        marks, fd = raw[body + 2].astype(np.int64), raw[body + 13].astype(np.int64)
-        length = np.minimum(raw[body + 14].astype(np.int64), FD_WIDTH)
-        asked = np.minimum(raw[body + 3].astype(np.int64), 8)
-        ids, place, width = _field(raw, body + 4, _U32), body + 20, FD_WIDTH
+        marks, fd, ids, place, width = body[:, 2], body[:, 13], _field(body, 4, _U32), 20, FD_WIDTH
         flags = (marks & 1) * TX | np.where(marks & 0x80, REMOTE, 0) | (fd & 1) * FD
         flags |= np.where(fd & 2, BITRATE_SWITCH, 0) | np.where(fd & 4, ERROR_STATE, 0)
-        length = np.where(flags & REMOTE, asked, length)
+        length = np.where(flags & REMOTE, np.minimum(body[:, 3], 8), np.minimum(body[:, 14], FD_WIDTH)).astype(np.int64)
     elif kind == _FD_64_KIND:
-        channel = raw[body].astype(np.uint64)
-        marks = _field(raw, body + 12, _U32).astype(np.int64)
-        length = np.minimum(raw[body + 2].astype(np.int64), FD_WIDTH)
-        asked = np.minimum(raw[body + 1].astype(np.int64), 8)
-        ids, place, width = _field(raw, body + 4, _U32), body + 40, FD_WIDTH
-        flags = (raw[body + 34] != 0).astype(np.int64) * TX
-        flags |= np.where(marks & 0x10, REMOTE, 0) | np.where(marks & 0x1000, FD, 0)
-        flags |= np.where(marks & 0x2000, BITRATE_SWITCH, 0) | np.where(marks & 0x4000, ERROR_STATE, 0)
-        length = np.where(flags & REMOTE, asked, length)
-        extra = raw[body + 35].astype(np.int64)
-        end = np.where((extra > 0) & (at + extra < end), at + extra, end)
+        words, ids, place, width = _field(body, 12, _U32), _field(body, 4, _U32), 40, FD_WIDTH
+        flags = (body[:, 34] != 0).astype(np.int64) * TX
+        flags |= np.where(words & 0x10, REMOTE, 0) | np.where(words & 0x1000, FD, 0)
+        flags |= np.where(words & 0x2000, BITRATE_SWITCH, 0) | np.where(words & 0x4000, ERROR_STATE, 0)
+        length = np.where(flags & REMOTE, np.minimum(body[:, 1], 8), np.minimum(body[:, 2], FD_WIDTH)).astype(np.int64)
+        extra = at + body[:, 35]
+        end = np.where((body[:, 35] > 0) & (extra < end), extra, end)
     else:
-        flags, place = np.full(n, ERROR), body + 24
+        flags, place = np.full(n, ERROR), 24
         if kind == _ERROR_KIND:
-            length, ids = np.minimum(raw[body + 10].astype(np.int64), 8), _field(raw, body + 16, _U32)
-        elif kind == _FD_ERROR_KIND:
-            channel = raw[body].astype(np.uint64)
-    flags = flags | np.where((ids >> np.uint64(31)) & np.uint64(1), EXTENDED, 0)
-    can_id = (ids & np.uint64(0x1FFF_FFFF)).astype(np.uint32)
-    flags |= np.where(can_id > 0x7FF, EXTENDED, 0)
-    data = _payload(raw, place, np.where(flags & REMOTE, 0, length), end, width)
-    table = FrameTable(
-        t_ns.astype(np.int64), can_id, flags.astype(np.uint8), np.zeros(n, np.uint8), length.astype(np.uint8), data
-    )
+            length, ids = np.minimum(body[:, 10], 8).astype(np.int64), _field(body, 16, _U32)
+    can_id = ids & np.uint32(0x1FFF_FFFF)
+    extended = (ids >> np.uint32(31) > 0) | (can_id > 0x7FF)
+    flags = flags | np.where(extended, EXTENDED, 0)
+    data = _payload(raw, body_at + place, np.where(flags & REMOTE, 0, length), end, width)
+    table = FrameTable(t_ns, can_id, flags.astype(np.uint8), np.zeros(n, np.uint8), length.astype(np.uint8), data)
     return table, channel
 
 
@@ -212,16 +222,15 @@ def read(content: bytes, path: str) -> Read:
         raise RecordingBroken(path, Phrase("byte 0", "第 0 字节"), Phrase("the header is cut", "文件头不完整"))
     header = _FILE.unpack_from(content)
     stream, cut = _inflate(content, max(int(header[1]), _FILE.size), path)
-    raw = np.frombuffer(stream, np.uint8)
+    raw = np.frombuffer(stream + bytes(_PADDING), np.uint8)
     at, broken = _objects(raw, stream)
-    kinds = _field(raw, at + 12, _U32).astype(np.int64) if len(at) else at
-    head = _field(raw, at + 4, _U16).astype(np.int64) if len(at) else at
-    size = _field(raw, at + 8, _U32).astype(np.int64) if len(at) else at
-    pieces: list[tuple[NDArray[np.intp], FrameTable, NDArray[np.uint64]]] = []
+    heads = _rows(raw, at, 16)
+    kinds, head, size = _field(heads, 12, _U32), _field(heads, 4, _U16), _field(heads, 8, _U32)
+    pieces: list[tuple[NDArray[np.intp], FrameTable, NDArray[np.uint16]]] = []
     short = 0
     for kind, needed in _NEEDS.items():
         which = np.flatnonzero(kinds == kind)
-        fits = (head[which] >= 32) & (head[which] + needed <= size[which])
+        fits = (head[which] >= _HEAD_BYTES) & (head[which].astype(np.int64) + needed <= size[which])
         short += int(np.count_nonzero(~fits))
         which = which[fits]
         if len(which):
@@ -239,9 +248,11 @@ def read(content: bytes, path: str) -> Read:
     count = cut + broken + short
     if not pieces:
         return Read(FrameTable.empty(), (), bad, count, start_ns=start_ns, local_start=local)
-    rows = np.argsort(np.concatenate([where for where, _, _ in pieces]), kind="stable")
-    table = FrameTable.concat([piece for _, piece, _ in pieces])[rows]
-    numbers = np.concatenate([channel for _, _, channel in pieces])[rows]
+    table = FrameTable.concat([piece for _, piece, _ in pieces])
+    numbers = np.concatenate([channel for _, _, channel in pieces])
+    if len(pieces) > 1:
+        rows = np.argsort(np.concatenate([where for where, _, _ in pieces]), kind="stable")
+        table, numbers = table[rows], numbers[rows]
     known, index = np.unique(numbers, return_inverse=True)
     table.channel[:] = np.minimum(index, 255)
     names = tuple(str(number) for number in known[:256].tolist())
