@@ -27,6 +27,8 @@ _CONTAINER_SIZE: Final = 128 * 1024
 _CONTAINER_KIND, _DEFLATED = 10, 2
 _UTC_WRITER, _OTHER_WRITER = 5, 0
 _ROWS: Final = 1 << 17
+_LEVEL: Final = 3
+"""Of deflation: a third of the time of the usual 6 for a few percent more bytes."""
 _EXTENDED_BIT: Final = np.uint32(1 << 31)
 _FD_LENGTHS: Final = np.array([*range(9), 12, 16, 20, 24, 32, 48, 64])
 
@@ -157,7 +159,7 @@ def write_blf(
         final = at + _ROWS > len(table)
         while len(waiting) >= _CONTAINER_SIZE or (final and waiting):
             piece, waiting = waiting[:_CONTAINER_SIZE], waiting[_CONTAINER_SIZE:]
-            body = zlib.compress(piece)
+            body = zlib.compress(piece, _LEVEL)
             size = _CONTAINER.size + len(body)
             # The readers pad by the size's rest of 4, not to a multiple of 4.
             padding = bytes(size % 4)
