@@ -37,13 +37,24 @@ def is_parquet(head: bytes) -> bool:
 
 def _payloads(column: Any, sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
     """uint8 (n, 8 or 64): payloads filled up with zeros."""
-    stored = [value or b"" for value in column.to_pylist()]
-    longest = max(map(len, stored), default=0)
-    if longest > FD_WIDTH or any(len(value) != size for value, size in zip(stored, sizes.tolist(), strict=True)):
-        raise ValueError("payloads that are not as long as they should be")
-    width = CLASSIC_WIDTH if longest <= CLASSIC_WIDTH else FD_WIDTH
-    joined = b"".join(value.ljust(width, b"\0") for value in stored)
-    return np.frombuffer(joined, np.uint8).reshape(len(stored), width)
+    longest = int(sizes.max()) if len(sizes) else 0
+    if longest > FD_WIDTH:
+        raise ValueError("payloads above 64 bytes")
+    data = np.zeros((len(sizes), CLASSIC_WIDTH if longest <= CLASSIC_WIDTH else FD_WIDTH), np.uint8)
+    row = 0
+    for chunk in column.chunks:
+        n = len(chunk)
+        _, ends, values = chunk.buffers()
+        wanted = sizes[row : row + n]
+        if n:
+            offsets = np.frombuffer(ends, np.int32)[chunk.offset : chunk.offset + n + 1].astype(np.int64)
+            if not (np.diff(offsets) == wanted).all():
+                raise ValueError("payloads that are not as long as they should be")
+            stored = np.frombuffer(values, np.uint8) if values is not None else np.empty(0, np.uint8)
+            inside = np.arange(data.shape[1]) < wanted[:, None]
+            data[row : row + n][inside] = stored[offsets[0] : offsets[-1]]
+        row += n
+    return data
 
 
 def read(content: bytes, path: str) -> Read:
@@ -71,6 +82,8 @@ def read(content: bytes, path: str) -> Read:
         values = [stored[name].to_numpy() for name in COLUMNS[:-1]]
         fields = [value.astype(dtype, casting="safe") for value, dtype in zip(values, _TYPES, strict=True)]
         sizes = np.where(fields[2] & REMOTE, 0, fields[4]).astype(np.int64)
+        if stored["data"].type != import_module("pyarrow").binary():
+            raise TypeError("payloads of another type")  # noqa: TRY301 - one place translates all
         data = _payloads(stored["data"], sizes)
         if len(data) and (int(fields[1].max()) > _LARGEST_ID or int(fields[4].max()) > data.shape[1]):
             raise ValueError("an identifier or a length out of range")  # noqa: TRY301 - one place translates all
