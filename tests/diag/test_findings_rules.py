@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from diag.battery import RULES, battery_from_series
+from diag.dtctext import load_codes
 from diag.facts import BatteryState, Dtc, DtcKind, DtcStatus, Ecu, EcuRole, Series, Severity, Text, Unanswered
 from diag.findings import findings_from_facts
 
@@ -389,3 +390,11 @@ def test_a_version_is_referred_to_by_the_identifier_it_was_read_from() -> None:
     bms = Ecu("0x7EC", "0x7E4", "BMS", EcuRole.BMS, "uds", {"systemSupplierECUSoftwareVersionNumber": "9.1"})
     (only,) = judged(dtcs=[dtc("U0312", "0x7E8")], ecus=(ECUS[0], bms))
     assert {item.ref for item in only.evidence if item.kind == "identification"} == {"0x7E8 F189", "0x7EC F195"}
+
+
+@pytest.mark.parametrize(("mask", "severity"), [(0x2F, Severity.STOP), (0x28, Severity.STOP), (0x2F, Severity.SOON)])
+def test_people_leave_the_car_only_for_a_fire_hazard_that_is_there(mask: int, severity: Severity) -> None:
+    fire = next(code for code, known in load_codes().items() if known.reason == "fire" and code != "P0A7E")
+    (only,) = judged(dtcs=[dtc(fire, mask=mask, severity=severity)])
+    assert any("15 m" in step.en for step in only.safety) is (mask == 0x2F and severity is Severity.STOP)
+    assert only.safety
