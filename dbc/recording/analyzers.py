@@ -67,7 +67,7 @@ class BusMaster(PatternDialect):
             self._relative, self._system = "RELATIVE" in word, "SYSTEM" in word
         elif found := self._START.fullmatch(text):
             clock = ":".join(part.zfill(2) for part in found.groups()[3:6])
-            self.local_start = f"{_date(*found.groups()[:3])} {clock}.{found[7]}"
+            self.local_start = self.local_start or f"{_date(*found.groups()[:3])} {clock}.{found[7]}"
         return None
 
     def finished(self, table: FrameTable, read: Read) -> FrameTable:
@@ -133,7 +133,7 @@ class Microchip(PatternDialect):
             return super().other(text)
         if found := self._START.fullmatch(text):
             clock = ":".join(part.zfill(2) for part in found.groups()[3:6])
-            self.local_start = f"{_date(*found.groups()[:3])} {clock}"
+            self.local_start = self.local_start or f"{_date(*found.groups()[:3])} {clock}"
         return None
 
 

@@ -159,7 +159,7 @@ class Asc(PatternDialect):
         if found["half"]:
             hour = hour % 12 + (12 if found["half"].lower() == "pm" else 0)
         date = f"{found['year']}-{_MONTHS[found['month'].lower()]:02d}-{int(found['day']):02d}"
-        self.local_start = f"{date} {hour:02d}:{found['min']}:{found['s']}{found['f'] or ''}"
+        self.local_start = self.local_start or f"{date} {hour:02d}:{found['min']}:{found['s']}{found['f'] or ''}"
 
     def finished(self, table: FrameTable, read: Read) -> FrameTable:
         """Relative stamps are steps from line to line; ours with a start in UTC keep that."""

@@ -16,7 +16,7 @@ import numpy as np
 from dbc.errors import Phrase, RecordingBroken
 from dbc.recording.lines import Read, Unreadable
 from dbc.recording.sheet import Sheet, number_from_digits, read_lines
-from dbc.recording.tables import note_repaired, repaired_id
+from dbc.recording.tables import note_repaired, perhaps_repaired, repaired_id
 from dbc.recording.timeline import means_milliseconds
 from dbc.table import CLASSIC_WIDTH, ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 
@@ -159,8 +159,10 @@ class _Gvret:
         self.columns = columns
         self.separator = separator
 
-    def single(self, text: str) -> FrameRow:
-        """Reads one line of any kind."""
+    def single(self, text: str) -> FrameRow | None:
+        """Reads one line of any kind; another capture glued behind brings its header line along."""
+        if _HEADER.match(text.encode()):
+            return None
         return self.columns.row(text.split(self.separator))
 
     def shaped(self, sheet: Sheet, left: NDArray[np.intp]) -> tuple[NDArray[np.intp], FrameTable] | None:
@@ -207,7 +209,7 @@ class _Gvret:
         t_us, right = number_from_digits(cells[time], 10)
         good &= right & (t_us <= _LARGEST_US)
         ids, right = number_from_digits(cells[can_id], 16)
-        good &= right & (ids <= _LARGEST_ID)
+        good &= right & (ids <= _LARGEST_ID) & ~perhaps_repaired(ids)
         data = np.zeros((len(rows), CLASSIC_WIDTH), np.uint8)
         for number, at in enumerate(bytes_at):
             good &= (cells[at] < 16) & (cells[at + 1] < 16)

@@ -9,16 +9,32 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import unquote
 
+import numpy as np
+
 from dbc.errors import Phrase
 from dbc.recording.lines import Unreadable
 from dbc.recording.patterns import PatternDialect, lines_of, number
 from dbc.table import BITRATE_SWITCH, ERROR, ERROR_STATE, EXTENDED, FD, REMOTE, FrameRow
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from dbc.recording.lines import Read
+    from dbc.recording.sheet import Sheet
     from dbc.table import FrameTable
 
-__all__ = ["FRAMES_HEADER", "FRAMES_START", "KINDS", "FramesCsv", "GenericId", "PythonCan", "is_values", "repaired_id"]
+__all__ = [
+    "FRAMES_HEADER",
+    "FRAMES_START",
+    "KINDS",
+    "FramesCsv",
+    "GenericId",
+    "PythonCan",
+    "is_values",
+    "note_repaired",
+    "perhaps_repaired",
+    "repaired_id",
+]
 
 FRAMES_START: Final = "# huizhen frames; time 0 in ns since 1970 UTC: "
 FRAMES_HEADER: Final = "t_s,bus,id,width,dir,kind,length,data"
@@ -35,6 +51,7 @@ KINDS: Final = {
 
 _EXPONENT: Final = re.compile(r"([1-7])(?:\.0+)?E\+?0*(\d)", re.IGNORECASE)
 _ZEROS: Final = re.compile(r"([1-7])(0{3,9})")
+_SUSPECTS: Final = np.array([digit << 4 * zeros for digit in range(1, 8) for zeros in range(3, 10)], np.int64)
 _VALUES: Final = re.compile(r'^\s*"?SECONDS"?\s*[;,]\s*"?PID"?\s*[;,]\s*"?VALUE"?', re.IGNORECASE)
 
 
@@ -55,6 +72,11 @@ def repaired_id(text: str) -> int | None:
     if found := _ZEROS.fullmatch(clean):
         return int(f"{found[1]}E{len(found[2])}", 16)
     return None
+
+
+def perhaps_repaired(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool (n,): identifiers that read 1000, 10000, … in hexadecimal, whose text :func:`repaired_id` must see."""
+    return np.isin(ids, _SUSPECTS)
 
 
 class GenericId(PatternDialect):
@@ -84,6 +106,14 @@ class GenericId(PatternDialect):
         """Identifiers that a spreadsheet may have changed go one by one."""
         word = found["id"]
         return repaired_id(word) is None and (not word.isdecimal() or word.startswith("0") or len(word) == 3)
+
+    def shaped(self, sheet: Sheet, left: NDArray[np.intp]) -> tuple[NDArray[np.intp], FrameTable] | None:
+        """Reads the lines of one layout, without those that a spreadsheet may have changed."""
+        read = super().shaped(sheet, left)
+        if read is None:
+            return None
+        sure = ~perhaps_repaired(read[1].can_id.astype(np.int64))
+        return read if sure.all() else (read[0][sure], read[1][sure])
 
     def row(self, found: re.Match[str]) -> FrameRow:
         """One line; what a spreadsheet did to its identifier is undone."""

@@ -95,7 +95,7 @@ class CanHacker(PatternDialect):
     def other(self, text: str) -> FrameRow | None:
         """Its heading and remarks."""
         if found := self._LOCAL.match(text):
-            self.local_start = found[1].strip()
+            self.local_start = self.local_start or found[1].strip()
         return None if text[0] in "@#" else super().other(text)
 
 
@@ -182,4 +182,4 @@ class Pcan(PatternDialect):
             start = datetime(1899, 12, 30) + timedelta(days=int(found[1]), microseconds=microseconds)  # noqa: DTZ001 - the file names no zone
         except OverflowError:
             return
-        self.local_start = start.isoformat(sep=" ", timespec="milliseconds")
+        self.local_start = self.local_start or start.isoformat(sep=" ", timespec="milliseconds")

@@ -113,6 +113,17 @@ def test_two_captures_glued_together() -> None:
     assert recording.table.t_ns.tolist() == [100 * S, 101 * S, 100_900_000_000, 5 * S, 6 * S]
 
 
+def test_the_headers_of_glued_captures_are_no_bad_lines() -> None:
+    for text, count in (
+        ("Time Stamp,ID,Extended,Bus,LEN,D1\n9000000,1,false,0,1,AA\n", 2),
+        (";$FILEVERSION=1.1\n;$STARTTIME=41207.5\n     1)      9059.9  Rx     0300  1  00\n", 2),
+        ("date Tue Nov 14 10:13:20 2023\nbase hex  timestamps absolute\n 9.1 1 21A Rx d 1 00\n", 2),
+        ("***BUSMASTER***\n***HEX***\n00:01:01:0000 Rx 1 0x1 s 0\n", 2),
+    ):
+        recording = recording_from_bytes((text + text.replace("9", "3", 1 if text[0] != "T" else 0)).encode(), "x")
+        assert (len(recording.table), recording.bad_line_count) == (count, 0)
+
+
 def csv(*stamps: int) -> bytes:
     head = "Time Stamp,ID,Extended,Bus,LEN,D1,D2,D3,D4,D5,D6,D7,D8\n"
     return (head + "".join(f"{t},00000700,false,0,8,1,2,3,4,5,6,7,8\n" for t in stamps)).encode()
@@ -125,6 +136,14 @@ def test_a_32_bit_clock_that_wraps_is_carried_on_signed_or_not() -> None:
     assert int(signed.table.t_ns[1] - signed.table.t_ns[0]) == 7_296_000
     assert signed.segments == unsigned.segments == ()
     assert "started again 1 times" in unsigned.notes[0].en
+
+
+def test_a_changed_identifier_is_seen_among_others_of_its_length() -> None:
+    plain = recording_from_bytes(b"ID,Data Bytes\n000000,01\n100000,01\n00018A,01\n", "x")
+    assert plain.table.can_id.tolist() == [0, 0x1E5, 0x18A]
+    head = "Time Stamp,ID,Extended,Bus,LEN,D1\n"
+    text = head + "5,00018A,false,0,1,AA\n6,100000,false,0,1,AA\n7,00018B,false,0,1,AA\n"
+    assert recording_from_bytes(text.encode(), "x").table.can_id.tolist() == [0x18A, 0x1E5, 0x18B]
 
 
 def test_negative_stamps_stay_as_they_are() -> None:
