@@ -231,6 +231,7 @@ def _statistics(column: SignalColumn) -> dict[str, Any]:
         "last": last[1] if last else None,
         "unit": column.signal.unit,
         "invalid": column.not_available,
+        "out_of_range": int(np.count_nonzero(column.out_of_range)),
     }
 
 

@@ -290,6 +290,7 @@ def _show(facts: dict[str, Any], console: Console) -> None:
         tr("log.decode.mean"),
         tr("log.decode.last"),
         tr("log.decode.invalid"),
+        tr("log.decode.out_of_range"),
         tr("log.decode.unit"),
     )
     rows = [
@@ -303,6 +304,7 @@ def _show(facts: dict[str, Any], console: Console) -> None:
             _number(value["mean"]),
             _number(value["last"]),
             str(value["invalid"]),
+            str(value["out_of_range"]),
             value["unit"],
         )
         for name, message in facts["messages"].items()

@@ -109,9 +109,14 @@ def check_against_cantools(path: Path, *, per_message: int, seed: int) -> int:
     assert decoded.unknown_ids == ()
     compared = 0
     for columns in decoded.messages.values():
-        parsed = other.get_message_by_frame_id(columns.message.can_id)
-        if overlapping(parsed):
+        try:
+            parsed = other.get_message_by_frame_id(columns.message.can_id, columns.message.extended)
+        except KeyError:  # imported from another file, which cantools does not follow
             continue
+        selectors = {signal.multiplexer_signal for signal in parsed.signals} - {None}
+        lost = not all(parsed.get_signal_by_name(name).is_multiplexer for name in selectors)
+        if overlapping(parsed) or lost or parsed.name != columns.message.name:
+            continue  # "lost": cantools takes a selector marked "m" for none and drops what it selects
         samples: list[dict[str, float]] = [{} for _ in range(len(columns))]
         for name, column in columns.columns.items():
             for row, value in zip(column.rows.tolist(), column.values.tolist(), strict=True):

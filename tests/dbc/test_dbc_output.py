@@ -68,6 +68,7 @@ def test_summary_counts_values_and_missing_ones() -> None:
         "last": 50.0,
         "unit": "%",
         "invalid": 1,
+        "out_of_range": 0,
     }
     json.dumps(summary, allow_nan=False)
 
