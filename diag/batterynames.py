@@ -97,7 +97,7 @@ _DENIED: Final = frozenset(
 _STATE_OF_CHARGE: Final = frozenset({"state", "of", "charge"})
 
 _VOLTS: Final = {"v": 1.0, "volt": 1.0, "volts": 1.0, "vdc": 1.0, "mv": 1e-3, "millivolt": 1e-3, "millivolts": 1e-3}
-_AMPERES: Final = frozenset({"a", "amp", "amps", "ampere", "amperes", "adc"})
+_AMPERES: Final = frozenset({"a", "amp", "amps", "ampere", "amperes", "amper", "adc"})
 _PERCENT: Final = frozenset({"%", "percent", "pct", "perc"})
 _KOHMS: Final = {
     **dict.fromkeys(("kohm", "kohms", "kω", "kiloohm", "kiloohms"), 1.0),
@@ -105,7 +105,7 @@ _KOHMS: Final = {
     **dict.fromkeys(("mohm", "mohms", "mω", "megaohm", "megohm"), 1e3),
 }
 _CELSIUS: Final = frozenset(
-    {"degc", "°c", "c", "℃", "ºc", "˚c", "celsius", "degcelsius", "degreec", "degreesc", "degreecelsius"}
+    {"degc", "°c", "c", "℃", "ºc", "˚c", "celsius", "degcelsius", "degreec", "degreesc", "degreecelsius", "degrecelsi"}
 )
 _HIGHEST_NUMBER: Final = 999
 
@@ -180,7 +180,7 @@ def find_battery_signals(units: Mapping[str, str]) -> BatterySignals | None:
             single[figure] = (rank, name, scale)
 
     for name, unit_text in units.items():
-        unit = re.sub(r"[\s._]", "", unit_text.lower())
+        unit = re.sub(r"[\s._]", "", unit_text.lower()).removeprefix("unit")
         words, shape, numbers = _split_numbers(name)
         is_soc = "soc" in words or "stateofcharge" in words or words >= _STATE_OF_CHARGE
         denied = words & _DENIED - (_STATE_OF_CHARGE if is_soc else frozenset())
