@@ -386,9 +386,8 @@ class BatteryState:
         return round((max(seen) - min(seen)) * 1000, 3) if len(seen) > 1 else None
 
     def to_json(self) -> Json:
-        """``battery`` of a scan; the keys of ``huizhen.battery/1`` among them. Cells count from 1."""
+        """``battery`` of a scan. Cells count from 1."""
         return {
-            "schema": "huizhen.battery/1",
             "source": self.source,
             "cells": len(self.cell_v),
             "cell_v": list(self.cell_v),

@@ -334,7 +334,8 @@ async def scan(
         listen_s: seconds of broadcast frames to collect at least.
         timeout_s: per answer; None = the protocol's own times.
         progress: told each stage, for people.
-        keep: given the report of what there was, when the visit ends early by cancellation or a lost link.
+        keep: given the report as soon as there is one, also when the visit ends early by cancellation or a lost link;
+            what is raised after that costs nothing that was read.
 
     Raises:
         NoAnswer: neither an answer nor a single broadcast frame.
@@ -371,4 +372,6 @@ async def scan(
     if not visit.ecus and not visit.frames:
         raise NoAnswer(Text("the vehicle", "车辆"), timeout_s or _PATIENCE_S)
     progress(_STAGE_JUDGING)
-    return report_from_visit(visit, link, databases, simulated=simulated)
+    report = report_from_visit(visit, link, databases, simulated=simulated)
+    keep(report)
+    return report

@@ -155,9 +155,20 @@ def _configure_logging(*, debug: bool) -> None:
         root.addHandler(logging.NullHandler())
 
 
+def _mend_streams() -> None:
+    """A closed stream becomes an empty one, and a narrow encoding shows ``?`` instead of ending the work."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - lives as long as we
+        elif hasattr(stream, "reconfigure") and name != "stdin":
+            stream.reconfigure(errors="replace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _mend_streams()
     tr = Translator(pick_language(_asked_language(words)))
     parser = build_parser(tr)
     args = parser.parse_args(words)
@@ -182,9 +193,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         exit_ = exit_from_error(error)
         if exit_ is Exit.INTERNAL:
-            console.error(tr("cli.internal", kind=type(error).__name__, message=str(error)))
+            sentence = tr("cli.internal", kind=type(error).__name__, message=str(error))
         elif exit_ is Exit.INTERRUPTED:
-            console.error(tr("cli.interrupted"))
+            sentence = tr("cli.interrupted")
         else:
-            console.error(tr.error(error))
+            sentence = tr.error(error)
+        console.error(sentence)
+        if getattr(args, "json", False) and not console.has_spoken:
+            code = getattr(type(error), "code", "huizhen.internal" if exit_ is Exit.INTERNAL else "huizhen.interrupted")
+            console.json({"schema": "huizhen.error/1", "code": code, "message": sentence, "exit": int(exit_)})
         return exit_

@@ -89,6 +89,7 @@ class Console:
     Args:
         tr: says the catalogue's sentences.
         quiet: only results and errors.
+        has_spoken: a JSON object has gone out; an error after it gets none of its own.
         verbose: more detail where a command has it.
     """
 
@@ -98,6 +99,7 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    has_spoken: bool = False
 
     @property
     def colour(self) -> bool:
@@ -128,6 +130,7 @@ class Console:
 
     def json(self, value: dict[str, Any]) -> None:
         """One JSON object on one line."""
+        self.has_spoken = True
         self.out.write(json.dumps(value, ensure_ascii=False) + "\n")
         self.out.flush()
 

@@ -14,16 +14,28 @@ from huizhen.errors import CannotWrite
 __all__ = ["check_writable", "write_json"]
 
 
+def _place(path: str) -> Path:
+    """The regular file, existing or not, that a path means; links are followed.
+
+    Raises:
+        CannotWrite: a folder, a device, a pipe: nothing that could be replaced by a file.
+    """
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise CannotWrite(path, os.strerror(errno.EISDIR))
+    if target.exists() and not target.is_file():
+        raise CannotWrite(path, os.strerror(errno.EINVAL))
+    return target
+
+
 def check_writable(path: str) -> None:
     """Finds out before the work whether its result can be saved there.
 
     Raises:
-        CannotWrite: the folder is missing or may not be written, or the path is a folder.
+        CannotWrite: no regular file can stand there, or the folder is missing or may not be written.
     """
-    target = Path(path)
+    target = _place(path)
     try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
@@ -36,7 +48,7 @@ def write_json(path: str, value: dict[str, Any]) -> None:
     Raises:
         CannotWrite: the place cannot be written, or the disk is full.
     """
-    target = Path(path)
+    target = _place(path)
     temporary = ""
     try:
         with tempfile.NamedTemporaryFile(

@@ -79,7 +79,7 @@ def _scan(args: argparse.Namespace, console: Console) -> tuple[VehicleReport, Ba
     except (KeyboardInterrupt, LinkLost) as error:
         if not partial:
             raise
-        return partial[0], error
+        return partial[-1], error
 
 
 def rank_cases(report: VehicleReport, symptom: str, library: str | None) -> Cases:
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     cases: dict[str, Any] | None = None
     try:
         cases = rank_cases(report, args.symptom, args.library).to_json()
-    except CaseError as error:
+    except (CaseError, KeyboardInterrupt) as error:
         trouble = trouble or error
     console.stage_done()
     value: dict[str, Any] = {**report.to_json(), "cases": cases}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +89,7 @@ def test_the_json_keeps_its_promise(capfd: pytest.CaptureFixture[str]) -> None:
     for finding in report["findings"]:
         assert set(finding) >= {"code", "severity", "title", "evidence"}
     assert set(report["battery"]) >= {
-        "schema", "cells", "weakest", "spread_mv", "soc", "soh", "insulation_kohm", "rejected",
+        "cells", "weakest", "spread_mv", "soc", "soh", "insulation_kohm", "rejected",
     }  # fmt: skip
     cases = report["cases"]
     assert cases["schema"] == "huizhen.cases/1"
@@ -145,3 +148,36 @@ def test_a_broken_library_costs_only_the_cases(tmp_path: Path, capfd: pytest.Cap
     assert main(words) == Exit.CASE_LIBRARY
     out, _ = capfd.readouterr()
     assert "[STOP]" in out or "立即停用" in out
+
+
+def test_a_device_is_never_replaced_and_a_link_is_followed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert main(["scan", "--demo", "-o", str(pipe)]) == Exit.USAGE
+    assert pipe.is_fifo()
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    link.symlink_to(real)
+    assert main(["scan", "--demo", "--scenario", "healthy", "-q", "-o", str(link)]) == Exit.DONE
+    assert link.is_symlink()
+    assert json.loads(real.read_text(encoding="utf-8"))["schema"] == "huizhen.scan/1"
+    capfd.readouterr()
+
+
+def test_an_error_speaks_json_too_when_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["scan", "-i", "slcan", "-c", "/dev/no-such-device", "--json"]) == Exit.NO_ADAPTER
+    out, err = capfd.readouterr()
+    assert json.loads(out)["schema"] == "huizhen.error/1"
+    assert json.loads(out)["exit"] == 3
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("after_s", [4.0, 5.5])
+def test_ctrl_c_shows_what_there_is(after_s: float) -> None:
+    words = [sys.executable, "-m", "huizhen", "scan", "--demo", "--scenario", "isolation", "--listen", "60", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == Exit.INTERRUPTED
+    assert len(err.splitlines()) == 1
+    assert json.loads(out)["complete"] is False
