@@ -33,9 +33,11 @@ KEYWORDS: Final = frozenset(
 _ESSENTIAL: Final = frozenset({"BO_", "SG_", "SG_MUL_VAL_", "SIG_VALTYPE_"})
 _NO_SEMICOLON: Final = frozenset({"BO_", "SG_"})
 _SHOWN: Final = 60
+_MOST_UNREADABLE: Final = 500
 
 _STRING: Final = r'"(?:\\"|[^"])*"'
 _NAME: Final = r'[^\s:;,"\[\]()|]+'
+_WORDS: Final = r'(?P<name>[^\s:"]++(?:[ \t]++[^\s:"]++)*?)'
 _ID: Final = r"(?P<id>\d{1,10})"
 _OBJECT: Final = rf"(?:(?P<kind>SG_|BO_|BU_|EV_)\s+)?(?:{_ID}\s+)?(?:(?P<name>(?![\d.+-]+\s*[;\n]){_NAME})\s+)?"
 _NUMBER: Final = r"[^\s,()|\[\]]*"
@@ -48,11 +50,11 @@ _PATTERNS: Final[dict[str, re.Pattern[str]]] = {
         rf"BU_\b[ \t]*(?P<colon>:?)(?P<names>[^\n;]*(?:\n[ \t]+(?!(?:{'|'.join(KEYWORDS)})\b)[^\n:;\"|]+(?=\n|$))*);?"
     ),
     "BO_": re.compile(
-        rf"BO_\s+(?P<id>0[xX][0-9A-Fa-f]{{1,8}}|\d{{1,10}})\s+(?P<name>[^\n:\"]+?)[ \t]*:\s*(?P<length>\d{{1,5}})"
+        rf"BO_\s+(?P<id>0[xX][0-9A-Fa-f]{{1,8}}|\d{{1,10}})\s+{_WORDS}[ \t]*+:\s*(?P<length>\d{{1,5}})"
         rf"(?:[ \t]+(?P<sender>(?!(?:SG_|BO_)\s){_NAME}))?[ \t]*(?P<stray>;?)"
     ),
     "SG_": re.compile(
-        r"SG_\s+(?P<name>[^\n:\"]+?)(?:[ \t]+(?P<mux>[Mm]|m\d{1,20}M?))?[ \t]*:\s*(?P<start>\d{1,5})\s*\|\s*"
+        rf"SG_\s+{_WORDS}(?:[ \t]++(?P<mux>[Mm]|m\d{{1,20}}M?))?[ \t]*+:\s*(?P<start>\d{{1,5}})\s*\|\s*"
         r"(?P<length>\d{1,5})\s*"
         rf"@\s*(?P<order>[01])\s*(?P<sign>[+-])\s*\(\s*(?P<scale>{_NUMBER})\s*,\s*(?P<offset>{_NUMBER})\s*\)\s*"
         rf"\[(?P<range>[^\]\n\"]*)\]\s*(?P<unit>{_STRING})?(?P<receivers>(?:[^\n;\"]*,[ \t]*(?=\n[ \t]+(?!SG_|BO_)))?"
@@ -61,7 +63,7 @@ _PATTERNS: Final[dict[str, re.Pattern[str]]] = {
     "CM_": re.compile(rf"CM_\s+{_OBJECT}(?P<text>{_STRING})\s*(?P<end>;?)"),
     "BA_DEF_": re.compile(
         rf"BA_DEF_\s+(?:(?P<kind>SG_|BO_|BU_|EV_)\s+)?(?P<attribute>{_STRING})\s+(?P<type>INT|HEX|FLOAT|STRING|ENUM)\b"
-        rf"(?P<values>(?:\s*,?\s*{_STRING})+|(?:\s+[^\s;,\"]+)*)\s*(?P<end>;?)"
+        rf"(?P<values>(?:\s*+,?\s*+{_STRING})+|(?:\s+[^\s;,\"]+)*)\s*(?P<end>;?)"
     ),
     "BA_DEF_DEF_": re.compile(
         rf"BA_DEF_DEF_\s+(?P<attribute>{_STRING})\s+(?P<value>{_STRING}|[^\s;\"]+)\s*(?P<end>;?)"
@@ -73,9 +75,11 @@ _PATTERNS: Final[dict[str, re.Pattern[str]]] = {
     "SIG_VALTYPE_": re.compile(rf"SIG_VALTYPE_\s+{_ID}\s+(?P<name>{_NAME})\s*:?\s*(?P<type>\d\d?)\s*(?P<end>;?)"),
     "SG_MUL_VAL_": re.compile(
         rf"SG_MUL_VAL_\s+{_ID}\s+(?P<name>{_NAME})\s+(?P<selector>{_NAME})\s+"
-        r"(?P<ranges>\d{1,20}\s*-\s*\d{1,20}(?:\s*,?\s*\d{1,20}\s*-\s*\d{1,20})*)\s*(?P<end>;?)"
+        r"(?P<ranges>\d{1,20}\s*-\s*\d{1,20}(?:\s*+,?\s*+\d{1,20}\s*-\s*\d{1,20})*)\s*(?P<end>;?)"
     ),
-    "BO_TX_BU_": re.compile(rf"BO_TX_BU_\s+{_ID}\s*:\s*(?P<senders>{_NAME}(?:\s*,?\s*{_NAME})*)\s*(?P<end>;?)"),
+    "BO_TX_BU_": re.compile(
+        rf"BO_TX_BU_\s+{_ID}\s*:\s*(?P<senders>{_NAME}(?:(?:\s*+,\s*+|\s++){_NAME})*)\s*(?P<end>;?)"
+    ),
 }
 _UNUSED: Final = re.compile(rf"(?:{_STRING}|[^\";])*?(?:;|(?=\n[ \t]*(?:{'|'.join(KEYWORDS)})\b)|\Z)")
 _SKIP: Final = re.compile(r"(?:\s+|//[^\n]*)*")
@@ -193,6 +197,11 @@ def _leave_out(scan: Scan, text: str, at: int, line: int, kind: str) -> int:
     end = _NEXT.search(text, at + 1) if kind else re.compile(r"\n|\Z").search(text, at)
     stop = end.end() if end else len(text)
     left = text[at:stop].strip()
+    if sum(issue.code == "unreadable" for issue in scan.issues[-_MOST_UNREADABLE:]) == _MOST_UNREADABLE:
+        reason = Phrase(
+            f"{_MOST_UNREADABLE} places in a row cannot be understood", f"连续 {_MOST_UNREADABLE} 处无法理解"
+        )
+        raise DatabaseBroken(scan.path, line, reason)
     if left.strip(";"):
         scan.issues.append(found("unreadable", line, text=" ".join(left.split())[:_SHOWN]))
     elif left:

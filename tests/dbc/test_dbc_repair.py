@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
+from time import process_time
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -378,6 +379,30 @@ def test_opendbc_s_fragments_become_one_database() -> None:
     database = load(path)
     assert len(database.imports) == 7
     assert not any(issue.code == "missing-import" for issue in database.issues)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        " SG_ a" + " " * 30_000 + "x",
+        "BO_ 2 a" + " " * 30_000 + "x",
+        "BO_ 2 " + "a " * 30_000,
+        'BA_DEF_ BO_ "a" ENUM' + " " * 30_000,
+        "BU_:" + "\n a" * 30_000,
+        "VAL_ 256 Voltage" + ' 1 "x"' * 30_000 + "!",
+        "BO_TX_BU_ 256 : " + "a " * 30_000 + '"',
+        '"' * 60_000,
+        'CM_ "' + '\\"' * 50_000,
+        "zz\n" * 30_000,
+    ],
+)
+def test_no_line_takes_long(tmp_path: Path, tail: str) -> None:
+    """A pattern that tries every split of a long run would need hours here; the bound is generous."""
+    path = write(tmp_path, GOOD + tail)
+    before = process_time()
+    with suppress(DatabaseError):
+        load(path)
+    assert process_time() - before < 10
 
 
 # --- fuzz -----------------------------------------------------------------------------------------------------------
