@@ -171,11 +171,10 @@ def test_an_error_speaks_json_too_when_asked(capfd: pytest.CaptureFixture[str]) 
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("after_s", [4.0, 5.5])
-def test_ctrl_c_shows_what_there_is(after_s: float) -> None:
+def test_ctrl_c_shows_what_there_is() -> None:
     words = [sys.executable, "-m", "huizhen", "scan", "--demo", "--scenario", "isolation", "--listen", "60", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(after_s)
+        time.sleep(10.0)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == Exit.INTERRUPTED
