@@ -189,10 +189,10 @@ def _joined(path: str, found: list[tuple[str, Recording]], others: list[tuple[st
         segments += ([rows] if rows else []) + [rows + at for at in recording.segments]
         rows += len(table)
     notes.insert(0, Phrase(f"{len(found)} recordings in the archive", f"压缩包内有 {len(found)} 个记录"))
-    notes += [
-        Phrase(f"{name}: {error}", f"{name}:{getattr(error, 'reason', Phrase(str(error), str(error)))}")
-        for name, error in others
-    ]
+    for name, error in others:
+        why = getattr(error, "reason", str(error))
+        reason = why if isinstance(why, Phrase) else Phrase(str(why), str(why))
+        notes.append(Phrase(f"{name}: {reason.en}", f"{name}:{reason.zh}"))
     formats = dict.fromkeys(recording.format for _, recording in found)
     return Recording(
         path,

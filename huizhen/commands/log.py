@@ -269,6 +269,7 @@ def _decode(args: argparse.Namespace, console: Console) -> int:
         console.wrapped(tr("log.decode.unknown", ids=" ".join(facts["unknown_ids"])))
     if not facts["messages"] and signals is None:
         console.note(tr("log.decode.nothing"))
+    _note_content(recording, console)
     _note_bad_lines(recording, console)
     return Exit.DONE
 
