@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dbc.plans import native_plan, read_plan
 
@@ -207,8 +207,7 @@ class Signal:
         return float(value) if math.isfinite(value) else None
 
 
-@dataclass(frozen=True, slots=True)
-class SignalValue:
+class SignalValue(NamedTuple):
     """One signal of one frame.
 
     Args:
@@ -247,6 +246,29 @@ class DecodedFrame:
     source_address: int | None = None
 
 
+_Step = tuple[str, "Signal", bool, int, int, int, float, float, "tuple[int, ...] | None", int]
+"""How a signal is read from a whole payload: name, signal, byte order, shift, mask, sign, scale, offset, the codes that
+are no values, and from which bits on there are none. The codes are None where the long way must be taken."""
+
+
+def _step(signal: Signal, length: int) -> _Step:
+    shift = signal.first_bit if signal.little_endian else 8 * length - signal.first_bit - signal.length
+    largest = float((signal.mask + 1) * abs(signal.scale) + abs(signal.offset))
+    quick = signal.is_linear and max(largest, signal.mask) < _EXACT
+    return (
+        signal.name,
+        signal,
+        signal.little_endian,
+        shift,
+        signal.mask,
+        signal.sign,
+        float(signal.scale),
+        float(signal.offset),
+        signal.not_available if quick else None,
+        signal.mask + 1 if signal.invalid_from is None else signal.invalid_from,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A frame's layout.
@@ -278,6 +300,8 @@ class Message:
         init=False, repr=False, compare=False
     )
     _nested: tuple[Signal, ...] = field(init=False, repr=False, compare=False)
+    _steps: Mapping[str, _Step] = field(init=False, repr=False, compare=False)
+    _fixed_steps: tuple[_Step, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.is_j1939:
@@ -301,6 +325,10 @@ class Message:
         object.__setattr__(self, "_fixed", tuple(signal for signal in self.signals if not signal.conditions))
         object.__setattr__(self, "_branches", tuple((by_name[name], branch) for name, branch in branches.items()))
         object.__setattr__(self, "_nested", tuple(nested))
+        inside = [signal for signal in self.signals if signal.needs_bytes <= self.length]
+        steps = {signal.name: _step(signal, self.length) for signal in inside}
+        object.__setattr__(self, "_steps", steps)
+        object.__setattr__(self, "_fixed_steps", tuple(steps[s.name] for s in inside if not s.conditions))
 
     def _by_j1939(self, signal: Signal) -> Signal:
         """A signal whose highest codes are no values; one that selects others is no measurement."""
@@ -314,6 +342,8 @@ class Message:
 
     def decode(self, data: bytes) -> dict[str, SignalValue]:
         """Reads one payload: the signals that are there, by name."""
+        if len(data) == self.length:
+            return self._decode_whole(data)
         little, big = int.from_bytes(data, "little"), int.from_bytes(data, "big")
         size, end = len(data), 8 * len(data)
         present = self._fixed
@@ -332,6 +362,33 @@ class Message:
                 )
                 bits = whole & signal.mask
                 out[signal.name] = SignalValue(signal, signal.value_from_bits(bits), (bits ^ signal.sign) - signal.sign)
+        return out
+
+    def _decode_whole(self, data: bytes) -> dict[str, SignalValue]:
+        """Reads a payload of the message's own length, by steps that were worked out before."""
+        little, big = int.from_bytes(data, "little"), int.from_bytes(data, "big")
+        steps = self._fixed_steps
+        known = self._steps
+        for selector, branch in self._branches:
+            if selector.name in known:
+                chosen = branch.get(selector.bits_of(data), ())
+                steps += tuple(known[signal.name] for signal in chosen if signal.name in known)
+        for signal in self._nested:
+            if signal.name in known and self._is_chosen(signal, data):
+                steps += (known[signal.name],)
+        out: dict[str, SignalValue] = {}
+        new = tuple.__new__
+        for name, signal, is_little, shift, mask, sign, scale, offset, codes, none_from in steps:
+            bits = (little if is_little else big) >> shift & mask
+            raw = (bits ^ sign) - sign
+            value: float | None
+            if codes is None:
+                value = signal.value_from_bits(bits)
+            elif bits >= none_from or (codes and raw in codes):
+                value = None
+            else:
+                value = raw * scale + offset
+            out[name] = new(SignalValue, (signal, value, raw))
         return out
 
     def _is_chosen(self, signal: Signal, data: bytes) -> bool:
