@@ -265,6 +265,12 @@ def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
     if visit.ecus and len({frame.can_id for frame in visit.frames}) <= _HEARTBEATS:
         if not (polled and polled.answered):
             yield _HIDDEN
+    elif broadcast.databases and not broadcast.series:
+        names = ", ".join(database.name for database in broadcast.databases)
+        yield Text(
+            f"None of the {broadcast.frames} broadcast frames is in {names}: is it this car's database?",
+            f"收到的 {broadcast.frames} 帧广播报文均不在 {names} 中:请确认是否为该车的数据库。",
+        )
     elif broadcast.frames and not broadcast.databases:
         yield Text(
             f"{broadcast.frames} broadcast frames arrived and no database fits them: name the car's with --dbc.",

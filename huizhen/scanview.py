@@ -168,9 +168,10 @@ def _show_dtcs(report: VehicleReport, console: Console) -> None:
 
 
 def _show_freeze_frames(report: VehicleReport, console: Console) -> None:
-    """The moment each code was set: the newest record of each code, codes with the same moment together."""
+    """The moments the ECU kept of each code; codes with the same moment together."""
     tr = console.tr
-    uds = {frame.code.partition("-")[0] for frame in report.freeze_frames if frame.source == "uds-snapshot"}
+    snapshots = [frame for frame in report.freeze_frames if frame.source == "uds-snapshot"]
+    uds = {frame.code.partition("-")[0] for frame in snapshots}
     moments: dict[tuple[str, str], list[str]] = {}
     newest: dict[tuple[str, str], str] = {}
     for frame in report.freeze_frames:
@@ -182,7 +183,9 @@ def _show_freeze_frames(report: VehicleReport, console: Console) -> None:
             if item.value is not None
         )
         if readings:
-            newest[(frame.ecu, frame.code if not console.verbose else f"{frame.code} #{frame.record}")] = readings
+            records = sum(other.ecu == frame.ecu and other.code == frame.code for other in snapshots)
+            mark = tr("scan.record", n=frame.record) if records > 1 else ""
+            newest[(frame.ecu, f"{frame.code}{mark}")] = readings
     for (ecu, code), readings in newest.items():
         moments.setdefault((ecu, readings), []).append(code)
     for (ecu, readings), codes in moments.items():
@@ -247,7 +250,14 @@ def _show_battery(battery: BatteryState | None, console: Console) -> None:
             )
             console.line(f"  {start + 1:>4}  {bars}")
     if battery.weakest_cell and battery.weakest_why and (battery.features.get("cell_low_z") or 0) >= 4:
-        console.line("  " + tr("scan.weakest", cell=battery.weakest_cell, why=battery.weakest_why.in_language(tr.lang)))
+        console.line(
+            "  "
+            + tr(
+                "scan.weakest",
+                cell=battery.cell_label(battery.weakest_cell),
+                why=battery.weakest_why.in_language(tr.lang),
+            )
+        )
     _show_rejected(battery, console)
 
 
