@@ -364,10 +364,28 @@ class Message:
                 out[signal.name] = SignalValue(signal, signal.value_from_bits(bits), (bits ^ signal.sign) - signal.sign)
         return out
 
-    def _decode_whole(self, data: bytes) -> dict[str, SignalValue]:
-        """Reads a payload of the message's own length, by steps that were worked out before."""
+    def values(self, data: bytes) -> dict[str, float | None]:
+        """The physical values of one payload's signals that are there, by name; None for "not available"."""
+        if len(data) != self.length:
+            return {name: found.value for name, found in self.decode(data).items()}
         little, big = int.from_bytes(data, "little"), int.from_bytes(data, "big")
+        out: dict[str, float | None] = {}
+        for name, signal, is_little, shift, mask, sign, scale, offset, codes, none_from in self._there(data):
+            bits = (little if is_little else big) >> shift & mask
+            if codes is None:
+                out[name] = signal.value_from_bits(bits)
+            elif bits >= none_from:
+                out[name] = None
+            else:
+                raw = (bits ^ sign) - sign if sign else bits
+                out[name] = None if codes and raw in codes else raw * scale + offset
+        return out
+
+    def _there(self, data: bytes) -> tuple[_Step, ...]:
+        """The signals that are there in a payload of the message's own length."""
         steps = self._fixed_steps
+        if not self._branches and not self._nested:
+            return steps
         known = self._steps
         for selector, branch in self._branches:
             if selector.name in known:
@@ -376,9 +394,14 @@ class Message:
         for signal in self._nested:
             if signal.name in known and self._is_chosen(signal, data):
                 steps += (known[signal.name],)
+        return steps
+
+    def _decode_whole(self, data: bytes) -> dict[str, SignalValue]:
+        """Reads a payload of the message's own length, by steps that were worked out before."""
+        little, big = int.from_bytes(data, "little"), int.from_bytes(data, "big")
         out: dict[str, SignalValue] = {}
         new = tuple.__new__
-        for name, signal, is_little, shift, mask, sign, scale, offset, codes, none_from in steps:
+        for name, signal, is_little, shift, mask, sign, scale, offset, codes, none_from in self._there(data):
             bits = (little if is_little else big) >> shift & mask
             raw = (bits ^ sign) - sign
             value: float | None

@@ -89,18 +89,18 @@ class SignalBoard:
         if frame.error or frame.remote or is_diagnostic_id(frame.can_id, extended=frame.extended):
             return
         for database in self._databases:
-            decoded = database.decode_frame(frame.can_id, frame.extended, frame.data)
-            if decoded is None:
+            message = database.find_message(frame.can_id, extended=frame.extended)
+            if message is None:
                 continue
-            protection = self._protection.get(decoded.message.name)
+            protection = self._protection.get(message.name)
             if protection is not None and not protection.holds(frame.data):
                 self.damaged += 1
                 return
-            for name, value in decoded.values.items():
-                at = self._column.get((decoded.message.name, name))
+            for name, value in message.values(frame.data).items():
+                at = self._column.get((message.name, name))
                 if at is not None:
-                    self._known[at] = value.value is not None
-                    self._values[at] = 0.0 if value.value is None else value.value
+                    self._known[at] = value is not None
+                    self._values[at] = 0.0 if value is None else value
                     self._seen_ns[at] = now_ns
             return
 

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dbc_decode import check_against_cantools
 
-from dbc.database import Database
+from dbc.database import Database, load
 from dbc.decode import decode_table
 from dbc.errors import DatabaseError
+from dbc.files import EV400
 from dbc.signals import Message, Signal
 from dbc.table import EXTENDED, FrameRow, FrameTable
 
@@ -146,3 +147,14 @@ def test_every_message_of_opendbc_equals_cantools() -> None:
         files += 1
     assert files > 60 if PER_MESSAGE else files > 8
     assert compared > 2_000
+
+
+@pytest.mark.parametrize("size", [8, 5, 0])
+def test_values_alone_are_those_of_decode(size: int) -> None:
+    messages = load(EV400).messages
+    chance = random.Random(4)
+    for one in messages:
+        data = chance.randbytes(min(size, one.length))
+        assert one.values(data) == {name: found.value for name, found in one.decode(data).items()}
+        whole = chance.randbytes(one.length)
+        assert one.values(whole) == {name: found.value for name, found in one.decode(whole).items()}
