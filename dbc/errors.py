@@ -240,7 +240,7 @@ class AnswerCut(SignalSetError):
     ecu: str
     missing: int
     code: ClassVar[str] = "dbc.answer-cut"
-    template: ClassVar[str] = "{ecu}: {missing} bytes of the answer are missing; ask again for the values behind"
+    template: ClassVar[str] = "{ecu}: {missing} bytes of the answer are missing; ask again for what needs them"
 
 
 @dataclass(eq=False)

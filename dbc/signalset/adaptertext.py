@@ -10,7 +10,7 @@ Standard: ISO 15765-2:2016 §9.6 (frames), §10.3 (extended addressing); the pri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dbc.errors import Phrase
@@ -70,13 +70,13 @@ class _Bare:
     """An answer printed without identifiers: a length line, then numbered lines; or one line."""
 
     length: int | None = None
-    data: bytes = b""
+    data: bytearray = field(default_factory=bytearray)
 
     def finish(self) -> list[EcuAnswer]:
         if not self.data:
             return []
         length = len(self.data) if self.length is None else self.length
-        return [EcuAnswer(None, self.data[:length], max(0, length - len(self.data)))]
+        return [EcuAnswer(None, bytes(self.data[:length]), max(0, length - len(self.data)))]
 
 
 def read_adapter_text(text: str, command: Command) -> Heard:
@@ -109,6 +109,7 @@ class _Reader:
 
     def take(self, line: str) -> None:
         """Takes one line, without its end."""
+        line = " ".join(line.split())
         for pattern, trouble in _WORDS:
             line, count = pattern.subn(" ", line)
             if count:

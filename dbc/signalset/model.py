@@ -33,6 +33,7 @@ __all__ = [
     "YearFilter",
     "find_command",
     "parse_command_id",
+    "printable",
 ]
 
 Number = float | int
@@ -387,6 +388,11 @@ def _years_from_text(text: str) -> YearFilter:
     return YearFilter(first, last, frozenset(years))
 
 
+def printable(text: str, limit: int = 200) -> str:
+    """Text from outside that can be written in any encoding of Unicode: a half surrogate pair cannot."""
+    return text[:limit].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def parse_command_id(text: str) -> Command:
     """A command by its published name: ``7E4.7EC.220105|fc=1``, ``FC00.FE007B.22028C|ta=7B,c=17``, ``DB33.0104``.
 
@@ -397,7 +403,7 @@ def parse_command_id(text: str) -> Command:
     found = _COMMAND.fullmatch(name)
     if found is None or len(found[3]) % 2:
         raise UnknownCommand(
-            text[:80], Phrase("it is not written as header.receiver.request", "写法应为 请求头.接收地址.请求")
+            printable(text, 80), Phrase("it is not written as header.receiver.request", "写法应为 请求头.接收地址.请求")
         )
     given = dict(option.split("=", 1) for option in options.split(",") if "=" in option)
 
@@ -408,7 +414,7 @@ def parse_command_id(text: str) -> Command:
     receive = found[2].upper() if found[2] else None
     address = Address(found[1].upper(), receive, byte("e"), byte("ta"), byte("c"))
     years = _years_from_text(given.get("f", ""))
-    return Command(text.strip(), address, bytes.fromhex(found[3]), years=years, session=byte("din"))
+    return Command(printable(text.strip()), address, bytes.fromhex(found[3]), years=years, session=byte("din"))
 
 
 def find_command(asked: Command, sets: Sequence[SignalSet], year: int | None = None) -> Command:

@@ -22,6 +22,7 @@ from dbc.signalset.model import (
     Signal,
     SignalSet,
     YearFilter,
+    printable,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ UNITS: Final = {
 _FACTORS: Final = {("Pa", "kPa"): 0.001}
 _MOST_BITS: Final = 4095 * 8
 _MOST_BITS_OF_A_NUMBER: Final = 512
+_MOST_DIGITS: Final = 200
 _LARGEST: Final = 1e30
 _SERVICES: Final = ("01", "21", "22")
 
@@ -165,8 +167,8 @@ def _signal(item: object, request: bytes) -> Signal:
         raise _EntryFaultyError("id or fmt is missing", "缺少 id 或 fmt")
     unit = UNITS.get(fmt.get("unit", ""), "") if isinstance(fmt.get("unit"), str) else ""
     return Signal(
-        item["id"],
-        str(item.get("name", "")),
+        printable(item["id"]),
+        printable(str(item.get("name", ""))),
         unit,
         _decoder(fmt, request, unit),
         str(item.get("suggestedMetric", "")),
@@ -228,7 +230,7 @@ def _words(words: object) -> dict[int, str]:
     found: dict[int, str] = {}
     for raw, meaning in words.items():
         word = meaning.get("value") if isinstance(meaning, dict) else meaning
-        if not (raw.isascii() and raw.isdecimal()) or word is None:
+        if not (raw.isascii() and raw.isdecimal() and len(raw) < _MOST_DIGITS) or word is None:
             raise _EntryFaultyError(f"map has the entry {raw!r}", f"map 含有条目 {raw!r}")
-        found[int(raw)] = str(word)
+        found[int(raw)] = printable(str(word))
     return found

@@ -228,3 +228,21 @@ def test_what_is_cut_into_frames_comes_back_whole(payload):
     heard = read_adapter_text(text, command)
     assert [answer.payload for answer in heard.answers] == [b"\x62" + payload]
     assert heard.unread == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NO" + " " * 500_000,
+        "<" + " " * 500_000,
+        "0:00\r" * 100_000,
+        "7EC2100\r" * 60_000,
+        "AT" * 250_000,
+        "BUS INIT: ." * 50_000,
+    ],
+    ids=["spaces", "spaces behind a bracket", "numbered lines", "frames", "settings", "words"],
+)
+def test_long_texts_take_time_in_proportion(text):
+    """Half a megabyte; anything quadratic would take minutes here."""
+    with pytest.raises(NothingUsable):
+        DECODER.decode("7E4.7EC.220105", text)

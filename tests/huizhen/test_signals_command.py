@@ -78,7 +78,8 @@ def test_one_line_out_for_any_line_in(monkeypatch, capfd, sets) -> None:
     lines = [
         b"\n", b"x\n", b"[]\n", b"{}\n", b'{"command": 3, "response": ""}\n', b"\xff\xfe\n", b"[" * 3000 + b"\n",
         b'{"command": "7E4.7EC.220105", "response": "", "year": 1e400}\n', line("nonsense", ""), good,
-        line("710.77A.222A07", "", year=True), b"{" + b" " * (1024 * 1024 + 10) + b"\n", good,
+        line("\ud800", ""), line("7E4.7EC.220105|f=\udfff", "\ud800"), line("710.77A.222A07", "", year=True),
+        b"{" + b" " * (1024 * 1024 + 10) + b"\n", good,
     ]  # fmt: skip
     for _ in range(300):
         damaged = bytearray(good)
@@ -88,7 +89,7 @@ def test_one_line_out_for_any_line_in(monkeypatch, capfd, sets) -> None:
     out = decode(monkeypatch, capfd, b"".join(lines) + good.rstrip(), *sets)
     assert len(out) == len(lines) + 1
     assert all(set(answer) == KEYS for answer in out)
-    assert [number for number, answer in enumerate(out[:13]) if answer["error"] is None] == [9, 12]
+    assert [number for number, answer in enumerate(out[:15]) if answer["error"] is None] == [9, 14]
     assert out[-1]["error"] is None
     for answer in out:
         if answer["error"]:
