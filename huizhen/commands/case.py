@@ -207,9 +207,9 @@ def _show_cases(cases: Cases, console: Console, library: Library) -> None:
             console.wrapped(reason.text.in_language(tr.lang), indent="     ", first="   + ")
         for reason in match.against[: None if console.verbose else 3]:
             console.wrapped(reason.text.in_language(tr.lang), indent="     ", first="   − ")
-        console.wrapped(match.fix.in_language(tr.lang), indent="     ", first="   → ")
         if rank == 1:
             _safety_box(match.safety, console, library)
+        console.wrapped(match.fix.in_language(tr.lang), indent="     ", first="   → ")
     if len(shown) < len(cases.matches):
         console.line(console.style(tr("case.view.first_ten", n=len(cases.matches)), "dim"))
     if cases.matches:
@@ -221,10 +221,10 @@ def _show_cases(cases: Cases, console: Console, library: Library) -> None:
         console.line()
         title = tr("case.view.next_test", title=test.title.in_language(tr.lang), minutes=f"{test.minutes:g}")
         console.wrapped(console.style(title, "title"))
+        _safety_box(test.safety, console, library)
         console.wrapped(test.how.in_language(tr.lang), indent="   ")
         console.wrapped(tr("case.view.yes_means", text=test.yes.in_language(tr.lang)), indent="   ")
         console.wrapped(tr("case.view.expect", text=test.expect.in_language(tr.lang)), indent="   ")
-        _safety_box(test.safety, console, library)
     if cases.matches:
         console.line(tr("case.view.details", command=f"huizhen case show {cases.matches[0].source_id}"))
 

@@ -152,3 +152,18 @@ def test_every_fix_shows_in_both_languages(capsys: pytest.CaptureFixture[str]) -
         for lang in ("zh", "en"):
             assert main(["--lang", lang, "case", "show", entry["case_id"]]) == Exit.DONE
             assert entry["title"][lang] in capsys.readouterr().out
+
+
+def test_high_voltage_steps_stand_before_the_instruction(scan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--lang", "en", "case", "find", scan])
+    out = capsys.readouterr().out
+    assert 0 < out.index("HIGH VOLTAGE WORK") < out.index("   → ")
+
+
+def test_an_insulation_test_that_switches_the_car_on_carries_the_high_voltage_steps() -> None:
+    from casebase.library import Library
+
+    with Library.open(None) as library:
+        test = library.get_test("insulation-contactors-open")
+    assert test.safety.value == "hv-nearby"
+    assert test.how.en.startswith("Begin with high voltage off")
