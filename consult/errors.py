@@ -1,4 +1,4 @@
-"""What can go wrong in the expert room. Every one of them ends the program with exit code 8.
+"""What can go wrong in the expert room. They end the program with exit code 8, unusable files with 2.
 
 ::
 
@@ -23,6 +23,7 @@
     └── ServiceError
         ├── CannotListen       the port is taken, or the address is not ours
         ├── CertificateBroken  the certificate or key file for TLS cannot be used
+        ├── DataUnusable       the folder for the recordings cannot be written
         ├── PageMissing        the page was not built
         └── JournalBroken      the room's journal cannot be written or read
 
@@ -45,6 +46,7 @@ __all__ = [
     "CertificateBroken",
     "CertificateRefused",
     "ConsultError",
+    "DataUnusable",
     "InviteError",
     "InviteExpired",
     "InviteUnknown",
@@ -87,7 +89,7 @@ class InviteUnknown(InviteError):
     """No such invite was ever given out, or long ago."""
 
     code: ClassVar[str] = "consult.invite-unknown"
-    template: ClassVar[str] = "this invite is not valid; copy the whole link, or ask for a new one"
+    template: ClassVar[str] = "this invite is not valid; copy the whole link or code, or ask for a new one"
     status: ClassVar[int] = 403
 
 
@@ -242,6 +244,16 @@ class CertificateBroken(ServiceError):
     reason: str
     code: ClassVar[str] = "consult.certificate-broken"
     template: ClassVar[str] = "cannot use the certificate {path}: {reason}; both files must be PEM and belong together"
+
+
+@dataclass(eq=False)
+class DataUnusable(ServiceError):
+    """The folder for the rooms' recordings cannot be made or written."""
+
+    path: str
+    reason: str
+    code: ClassVar[str] = "consult.data-unusable"
+    template: ClassVar[str] = "cannot keep recordings in {path}: {reason}; choose another folder with --data"
 
 
 @dataclass(eq=False)

@@ -18,6 +18,7 @@ import re
 import secrets
 import socket
 import ssl
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from consult.edge import loopback_addresses
 from consult.errors import (
     CannotListen,
     CertificateBroken,
+    DataUnusable,
     JournalBroken,
     MessageBroken,
     PageMissing,
@@ -49,7 +51,7 @@ from diag.facts import Text
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-__all__ = ["STATIC", "IssuedInvite", "Service", "ServiceConfig", "running_service"]
+__all__ = ["STATIC", "IssuedInvite", "Service", "ServiceConfig", "require_writable", "running_service"]
 
 STATIC: Final = Path(__file__).with_name("static")
 COOKIE: Final = "huizhen_session"
@@ -402,6 +404,20 @@ def _load_static(folder: Path) -> dict[str, tuple[bytes, str]]:
     }
 
 
+def require_writable(folder: Path) -> None:
+    """Makes the folder and a file in it, so that a full room is never the first to find out.
+
+    Raises:
+        DataUnusable: one of the two fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataUnusable(str(folder), error.strerror or str(error)) from error
+
+
 def _tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
@@ -446,7 +462,9 @@ async def running_service(config: ServiceConfig) -> AsyncIterator[Service]:
         PageMissing: the page was not built.
         CertificateBroken: the TLS files cannot be used.
         CannotListen: the address cannot be bound.
+        DataUnusable: the recordings cannot be kept in the folder.
     """
+    require_writable(config.data)
     service = Service(config)
     context = _tls_context(config.tls_cert, config.tls_key) if config.tls_cert else None
     runner = web.AppRunner(service.application(), access_log=None, shutdown_timeout=2.0)

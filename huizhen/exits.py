@@ -33,6 +33,8 @@ _BY_CODE: tuple[tuple[str, Exit], ...] = (
     ("dbc", Exit.USAGE),
     ("casebase.bad-evidence", Exit.USAGE),
     ("casebase", Exit.CASE_LIBRARY),
+    ("consult.certificate-broken", Exit.USAGE),
+    ("consult.data-unusable", Exit.USAGE),
     ("consult", Exit.REMOTE),
     ("virtualbus.refused", Exit.REFUSED),
     ("virtualbus", Exit.USAGE),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from consult.messages import Event
     from huizhen.console import Console
 
-__all__ = ["event_json", "qr_lines", "show_event", "typed_lines"]
+__all__ = ["event_json", "qr_lines", "show_event", "show_findings", "typed_lines"]
 
 _QUIET_ZONE = 2
 
@@ -73,6 +73,20 @@ def show_event(event: Event, console: Console) -> None:
         console.note(console.tr("consult.event.join", who=who))
     elif event.kind == "leave":
         console.note(console.tr("consult.event.leave", who=who))
+    console.out.flush()
+
+
+def show_findings(report: dict[str, Any], console: Console) -> None:
+    """The findings that cannot wait, and the warning of high voltage where the car must not be touched."""
+    lang = console.tr.lang
+    for finding in report["findings"]:
+        if finding["severity"] not in {"stop", "soon"}:
+            continue
+        stop = finding["severity"] == "stop"
+        mark = console.tr("consult.open.stop") if stop else console.tr("consult.open.soon")
+        console.line(f"{console.style(mark, 'title')} {finding['title'][lang]}")
+        if stop and finding["safety"]:
+            console.line(f"  {console.tr('consult.open.high_voltage')}")
     console.out.flush()
 
 

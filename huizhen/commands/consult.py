@@ -209,7 +209,8 @@ def _show_technician_invite(invite: IssuedInvite, url: str, args: argparse.Names
         )
         return
     console.line(console.tr("consult.serve.invite", expires=_clock(invite.expires_us)))
-    console.line(f"  huizhen consult open --server {url} --invite {invite.code}")
+    console.line(f"  huizhen consult open --server {url} --invite {invite.code} --demo")
+    console.note(console.tr("consult.serve.paste"))
     console.out.flush()
 
 
@@ -222,12 +223,17 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
     from pathlib import Path
 
     from consult.agent import joined_room
-    from consult.service import running_service
+    from consult.service import require_writable, running_service
     from huizhen.errors import BadUsage
     from huizhen.links import open_vehicle
+    from huizhen.roomview import show_findings
 
     if bool(args.server) != bool(args.invite):
         raise BadUsage(console.tr("consult.server_and_invite"))
+    if args.server and not args.server.lower().startswith(("http://", "https://")):
+        raise BadUsage(console.tr("consult.server_scheme", url=args.server))
+    if not args.server:
+        require_writable(_data_folder(args))
     async with AsyncExitStack() as stack:
         console.stage(console.tr("scan.stage.opening"))
         vehicle = await stack.enter_async_context(open_vehicle(args, console))
@@ -251,7 +257,19 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
                 on_link=_LinkTeller(console),
             )
         )
+        if not _wants_json(args):
+            show_findings(report, console)
         await _hold_room(agent, report, stream, args, console)
+        if not _wants_json(args):
+            _say_closed(agent.room, args, console)
+
+
+def _say_closed(room: str, args: argparse.Namespace, console: Console) -> None:
+    """Says that the room has ended and who keeps its recording."""
+    if args.server:
+        console.line(console.tr("consult.open.closed_there", url=args.server))
+    else:
+        console.line(console.tr("consult.open.closed", folder=str(_data_folder(args)), room=room))
 
 
 async def _examine(
@@ -382,7 +400,7 @@ async def _show_expert_invite(agent: Agent, args: argparse.Namespace, console: C
     if not console.quiet:
         for line in qr_lines(invite.url, coloured=console.colour):
             console.line(f"  {line}")
-        if "//127.0.0.1" in invite.url or "//localhost" in invite.url:
+        if not args.server and ("//127.0.0.1" in invite.url or "//localhost" in invite.url):
             console.note(console.tr("consult.open.only_here"))
         console.note(console.tr("consult.open.typing"))
     console.out.flush()

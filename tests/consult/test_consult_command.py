@@ -117,7 +117,17 @@ async def test_open_in_words_prints_link_and_code_and_ends_by_itself(tmp_path):
     assert "/join#" in out
     assert "█▀" in out
     assert "only" in err
+    assert "The room is closed" in out
     assert "Traceback" not in err
+
+
+async def test_the_technician_reads_the_findings_before_the_link(tmp_path):
+    words = ("consult", "open", "--demo", "--scenario", "isolation", "--duration", "1")
+    async with huizhen(*words, tmp_path=tmp_path) as process:
+        async with asyncio.timeout(60):
+            out = (await process.communicate(b""))[0].decode()
+    assert process.returncode == Exit.DONE
+    assert out.index("STOP") < out.index("HIGH VOLTAGE") < out.index("/join#") < out.index("The room is closed")
 
 
 async def test_open_at_a_service_elsewhere_and_its_refusals(tmp_path, http):
@@ -151,7 +161,15 @@ async def test_open_at_a_service_elsewhere_and_its_refusals(tmp_path, http):
         (("open", *DEMO, "--server", "http://127.0.0.1:9", "--invite", "x"), Exit.REMOTE, "no room service at"),
         (("open",), Exit.USAGE, "no car named"),
         (("serve", "--host", "203.0.113.7"), Exit.REMOTE, "cannot listen on 203.0.113.7"),
-        (("serve", "--tls-cert", "/nonexistent.pem"), Exit.REMOTE, "cannot use the certificate /nonexistent.pem"),
+        (("serve", "--tls-cert", "/nonexistent.pem"), Exit.USAGE, "cannot use the certificate /nonexistent.pem"),
+        (("serve", "--data", "/proc/x"), Exit.USAGE, "cannot keep recordings in /proc/x"),
+        (("open", *DEMO, "--data", "/proc/x"), Exit.USAGE, "cannot keep recordings in /proc/x"),
+        (("open", *DEMO, "--server", "ftp://x", "--invite", "x"), Exit.USAGE, "begins with http:// or https://"),
+        (
+            ("open", *DEMO, "--server", "https://127.0.0.1:9", "--invite", "x", "--ca", "/nonexistent.pem"),
+            Exit.USAGE,
+            "cannot use the certificate /nonexistent.pem",
+        ),
     ],
 )
 def test_one_clear_line_and_the_exit_code(words, code, said, capsys, monkeypatch, tmp_path):

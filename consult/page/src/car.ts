@@ -95,7 +95,7 @@ function finding(item: Finding): HTMLElement {
     box.append(
       h(
         "details",
-        { class: "safety" },
+        { class: "safety", ...(item.severity === "stop" ? { open: "" } : {}) },
         h("summary", {}, say("safety")),
         h("ol", {}, ...item.safety.map((step) => h("li", {}, pick(step)))),
       ),
@@ -162,11 +162,18 @@ export function casesCard(report: Report): HTMLElement | string {
 
 type CaseMatch = NonNullable<Report["cases"]>["matches"][number];
 
+/** The version a terminal's report shows: the supplier's number, else the maker's, else none. */
+function softwareVersion(identification: Record<string, string>): string {
+  return (
+    identification.systemSupplierECUSoftwareVersionNumber ?? identification.vehicleManufacturerECUSoftwareVersionNumber ?? ""
+  );
+}
+
 export function ecuCard(report: Report): HTMLElement | string {
   if (!report.ecus) return "";
   const list = h("ul", { class: "plain ecus" });
   for (const ecu of report.ecus) {
-    const version = Object.entries(ecu.identification).find(([name]) => /software.*version/i.test(name))?.[1] ?? "";
+    const version = softwareVersion(ecu.identification);
     list.append(h("li", {}, h("code", {}, ecu.address), h("span", {}, ecu.name || ecu.role), h("span", { class: "dim" }, version)));
   }
   for (const silent of report.unanswered ?? []) {

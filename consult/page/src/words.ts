@@ -51,7 +51,7 @@ const WORDS = {
   freezeFrame: { en: "Freeze frame", zh: "冻结帧" },
   noText: { en: "no text known for this code", zh: "此故障码没有说明" },
   severityStop: { en: "stop", zh: "立即停用" },
-  severitySoon: { en: "soon", zh: "尽快处理" },
+  severitySoon: { en: "soon", zh: "尽快维修" },
   severityMonitor: { en: "monitor", zh: "观察" },
   severityLow: { en: "low", zh: "轻微" },
   safety: { en: "High-voltage safety", zh: "高压安全" },
