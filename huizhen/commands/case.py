@@ -134,6 +134,8 @@ def _scan(path: str, tr: Translator) -> dict[str, Any]:
         raise BadUsage(tr("case.find.not_json", path=path)) from error
     if not isinstance(scan, dict):
         raise BadUsage(tr("case.find.not_json", path=path))
+    if not str(scan.get("schema") or "").startswith("huizhen.scan/"):
+        raise BadUsage(tr("case.find.not_a_scan", path=path))
     return scan
 
 

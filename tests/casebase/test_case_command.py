@@ -167,3 +167,11 @@ def test_an_insulation_test_that_switches_the_car_on_carries_the_high_voltage_st
         test = library.get_test("insulation-contactors-open")
     assert test.safety.value == "hv-nearby"
     assert test.how.en.startswith("Begin with high voltage off")
+
+
+@pytest.mark.parametrize("content", ["{}", '{"schema": "x"}', '{"schema": 1}', '{"dtcs": ["P0AA6"]}'])
+def test_an_object_that_is_no_scan_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content, "utf-8")
+    assert main(["--lang", "en", "case", "find", str(path)]) == Exit.USAGE
+    assert "is not a scan" in capsys.readouterr().err
