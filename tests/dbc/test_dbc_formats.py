@@ -110,7 +110,7 @@ def test_a_diagnostic_description_gives_data_identifiers(tmp_path: Path) -> None
         ("<NetworkDefinition>\n<a>\n</NetworkDefinition>", 3),
         ("<NetworkDefinition>" + "<a>" * 300, 1),
         ("<AUTOSAR>\n</AUTOSAR>", "?"),
-        ("FormatVersion=6.0 // x\nTitle=\"a\"\n{SEND}\n[M]\nID=zz\n", 5),
+        ('FormatVersion=6.0 // x\nTitle="a"\n{SEND}\n[M]\nID=zz\n', 5),
     ],
 )
 def test_broken_and_dangerous_files_are_refused(tmp_path: Path, text: str, line: int | str) -> None:
