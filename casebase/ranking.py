@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from casebase.query import Query
     from casebase.words import Vocabulary
 
-__all__ = ["MOST_MATCHES", "answer", "wilson"]
+__all__ = ["MOST_MATCHES", "STAY_OFF_FINDINGS", "answer", "wilson"]
 
 MOST_MATCHES: Final = 10
+STAY_OFF_FINDINGS: Final = frozenset({"insulation.low", "thermal.hot"})
+"""While one of these is open nobody drives, charges or switches on the car to learn about something else."""
 _DIRECT_P: Final = 0.8
 _DIRECT_MEASURED: Final = 1.0
 _CASES_OF_SOURCE: Final = {"standard": 12.0, "public-notice": 12.0, "physics": 10.0, "judgement": 5.0}
@@ -60,9 +62,26 @@ def answer(
     unexplained = _unexplained(query, postings, [int(result.rows[column]) for _, column in shown])
     if not faulty:
         return Cases(Verdict.NONE, matches, None, result.p_unknown, (), query.simulated)
-    step = best_test([(fix, float(result.p[column])) for fix, column in leading], result.p_unknown, tests)
+    allowed = _tests_that_may_be_done(query, [fix for fix, _ in leading], tests)
+    step = best_test([(fix, float(result.p[column])) for fix, column in leading], result.p_unknown, allowed)
     verdict = _verdict(shown, matches, result, unexplained, query, postings, testable=step is not None)
     return Cases(verdict, matches, step, result.p_unknown, unexplained, query.simulated)
+
+
+def _tests_that_may_be_done(
+    query: Query, leading: Sequence[Fix], tests: Sequence[TellingTest]
+) -> Sequence[TellingTest]:
+    """All tests; while the car must stay off, only those that belong to that very danger.
+
+    A test that drives, charges or switches on the car would be taken for the next step otherwise.
+    """
+    dangers = STAY_OFF_FINDINGS & set(query.findings)
+    if not dangers:
+        return tests
+    belonging = {
+        check.test for fix in leading if any(usual.name in dangers for usual in fix.findings) for check in fix.checks
+    }
+    return [test for test in tests if test.test_id in belonging]
 
 
 def _one_per_source(leading: list[tuple[Fix, int]]) -> list[tuple[Fix, int]]:

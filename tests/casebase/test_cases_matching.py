@@ -369,3 +369,17 @@ def test_more_matching_evidence_never_lowers_a_fix(question: dict, fix, data) ->
 
     for more in kinds:
         assert score(more) >= score(question) - 1e-9
+
+
+def test_an_open_isolation_fault_takes_the_next_test_for_itself() -> None:
+    weak = report(code("P0DE6-16", "bms"), features=WEAK, findings=("battery.cell-weak",))
+    both = report(
+        code("P0DE6-16", "bms"),
+        code("P0AA6-1A", "bms"),
+        features={**WEAK, "insulation_ohm_per_v": 60.0},
+        findings=("insulation.low", "battery.cell-weak"),
+    )
+    alone, together = find(weak).next_test, find(both).next_test
+    assert alone is None or not alone.test_id.startswith("insulation")
+    assert together is not None
+    assert together.test_id.startswith("insulation")
