@@ -172,8 +172,11 @@ def test_an_error_speaks_json_too_when_asked(capfd: pytest.CaptureFixture[str]) 
 
 
 def test_ctrl_c_shows_what_there_is() -> None:
-    words = [sys.executable, "-m", "huizhen", "scan", "--demo", "--scenario", "isolation", "--listen", "60", "--json"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell that runs make behind an & has the signal ignored, and children inherit that.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import huizhen.__main__ as it"
+    words = ["scan", "--demo", "--scenario", "isolation", "--listen", "60", "--json"]
+    command = [sys.executable, "-c", f"{program}; raise SystemExit(it.main())", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(10.0)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
