@@ -16,11 +16,33 @@ if TYPE_CHECKING:
 
     from dbc.signals import Message, Signal
 
-__all__ = ["Decoded", "MessageColumns", "Samples", "SignalColumn", "Source"]
+__all__ = ["Decoded", "MessageColumns", "Samples", "SignalColumn", "Source", "Times"]
 
 Source = Literal["frame", "isotp", "isotp+length", "j1939", "j1939-tp"]
 """How a message was found: as a frame by its identifier, in reassembled ISO-TP payloads, in such payloads with a
 length byte in front, as a frame by its parameter group, or in reassembled parameter groups of J1939-TP."""
+
+
+class Times:
+    """Times of frames, gathered when somebody first asks: most values are read without them.
+
+    Args:
+        source: int64 (m,), ns.
+        picks: intp (n,), which of them; None for all.
+    """
+
+    __slots__ = ("_picks", "_t_ns")
+
+    def __init__(self, source: NDArray[np.int64] | Times, picks: NDArray[np.intp] | None = None) -> None:
+        self._t_ns = source
+        self._picks = picks
+
+    def get(self) -> NDArray[np.int64]:
+        """int64 (n,)."""
+        source = self._t_ns.get() if isinstance(self._t_ns, Times) else self._t_ns
+        self._t_ns = source if self._picks is None else source.take(self._picks)
+        self._picks = None
+        return self._t_ns
 
 
 class Samples:
@@ -28,17 +50,16 @@ class Samples:
 
     Args:
         rows: intp (n,), which frames of the message these are; None for all of them.
-        times: int64, of all frames of the message.
+        times: of all frames of the message.
         payloads: the bytes of these frames.
     """
 
-    __slots__ = ("_rows", "_t_ns", "_times", "payloads")
+    __slots__ = ("_rows", "_times", "payloads")
 
-    def __init__(self, rows: NDArray[np.intp] | None, times: NDArray[np.int64], payloads: Payloads) -> None:
+    def __init__(self, rows: NDArray[np.intp] | None, times: Times, payloads: Payloads) -> None:
         self.payloads = payloads
         self._rows = rows
-        self._times = times
-        self._t_ns = times if rows is None else None
+        self._times = times if rows is None else Times(times, rows)
 
     def __len__(self) -> int:
         return len(self.payloads)
@@ -53,9 +74,7 @@ class Samples:
     @property
     def t_ns(self) -> NDArray[np.int64]:
         """int64 (n,); gathered when first asked for."""
-        if self._t_ns is None:
-            self._t_ns = self._times[self.rows]
-        return self._t_ns
+        return self._times.get()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +159,7 @@ class MessageColumns:
 
     Args:
         name: of the message; ``name@database`` where an earlier database has the same name.
-        t_ns: int64 (n,).
+        times: of the frames; see :attr:`t_ns`.
         channel: uint8 (n,), index of the bus.
         source_address: uint8 (n,) for J1939, else None.
         payloads: the bytes.
@@ -152,7 +171,7 @@ class MessageColumns:
     name: str
     message: Message
     source: Source
-    t_ns: NDArray[np.int64]
+    times: Times = field(repr=False)
     channel: NDArray[np.uint8]
     source_address: NDArray[np.uint8] | None
     payloads: Payloads = field(repr=False)
@@ -161,7 +180,12 @@ class MessageColumns:
     can_frames: int
 
     def __len__(self) -> int:
-        return len(self.t_ns)
+        return len(self.channel)
+
+    @property
+    def t_ns(self) -> NDArray[np.int64]:
+        """int64 (n,); gathered when first asked for."""
+        return self.times.get()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

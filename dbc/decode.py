@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dbc.bits import Arena, Payloads, read_values
-from dbc.columns import Decoded, MessageColumns, Samples, SignalColumn, Source
+from dbc.columns import Decoded, MessageColumns, Samples, SignalColumn, Source, Times
 from dbc.j1939tp import TRANSPORT_FORMATS, reassemble_groups, transport_rows
 from dbc.reassembly import reassemble
 from dbc.table import CLASSIC_WIDTH, EXTENDED, FD, NO_MESSAGE, FrameTable, pgn_from_id
@@ -110,7 +110,7 @@ class _Matches:
 class _Branches:
     """The frames of a message sorted by one selector, so that each of its values is a stretch of them."""
 
-    def __init__(self, selector: Signal, whole: Samples) -> None:
+    def __init__(self, selector: Signal, whole: Samples, times: Times) -> None:
         bits = whole.payloads.bits(selector).astype(np.uint8 if selector.length <= 8 else np.uint16)
         there = whole.payloads.length >= selector.needs_bytes
         if there.all():
@@ -121,7 +121,7 @@ class _Branches:
             self.order = rows[np.argsort(bits, kind="stable")]
         counts = np.bincount(bits, minlength=1 << selector.length)
         self.starts = np.concatenate([np.zeros(1, np.intp), np.cumsum(counts)])
-        self.times = whole.t_ns
+        self.times = times
         self.payloads = whole.payloads.take(self.order)
 
     def part(self, low: int, high: int) -> Samples:
@@ -141,12 +141,13 @@ _Key = tuple[tuple["Condition", ...], int]
 class _Reader:
     """Reads the signals of one message from its payloads, each only where it is there."""
 
-    def __init__(self, message: Message, payloads: Payloads, t_ns: NDArray[np.int64]) -> None:
+    def __init__(self, message: Message, payloads: Payloads, times: Times) -> None:
         needed = max((signal.needs_bytes for signal in message.signals), default=0)
         self.message = message
         self.payloads = payloads.widened(max(needed, message.length))
         self.shortest = int(payloads.length.min()) if len(payloads) else 0
-        self._whole = Samples(None, t_ns, self.payloads)
+        self._times = times
+        self._whole = Samples(None, times, self.payloads)
         self._parts: dict[_Key, Samples] = {}
         self._chosen: dict[Condition, NDArray[np.bool_]] = {}
         self._branches: dict[str, _Branches] = {}
@@ -172,7 +173,7 @@ class _Reader:
             return None
         branches = self._branches.get(selector.name)
         if branches is None:
-            branches = self._branches[selector.name] = _Branches(selector, self._whole)
+            branches = self._branches[selector.name] = _Branches(selector, self._whole, self._times)
         return branches.part(*condition.ranges[0])
 
     def _key(self, signal: Signal) -> _Key:
@@ -190,7 +191,7 @@ class _Reader:
                 for condition in conditions:
                     present &= self._holds(condition)
                 rows = np.flatnonzero(present)
-                part = Samples(rows, self._whole.t_ns, self.payloads.take(rows))
+                part = Samples(rows, self._times, self.payloads.take(rows))
             self._parts[key] = part
         return part
 
@@ -219,11 +220,10 @@ class _Ordered:
     def __init__(self, table: FrameTable, order: NDArray[np.intp]) -> None:
         self.table = table
         self.order = order
-        self.t_ns = table.t_ns[order]
         self.length = self._gathered(table.length)
         self.channel = self._gathered(table.channel)
         if table.width == CLASSIC_WIDTH and table.data.flags.c_contiguous:
-            words: NDArray[np.uint64] = table.data.view(np.uint64)[:, 0][order]
+            words: NDArray[np.uint64] = table.data.view(np.uint64)[:, 0].take(order, mode="clip")
             self.data: NDArray[np.uint8] = words.view(np.uint8).reshape(-1, CLASSIC_WIDTH)
         else:
             self.data = table.data[order]
@@ -231,7 +231,7 @@ class _Ordered:
     def _gathered(self, column: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if len(column) and (column == column[0]).all():
             return np.broadcast_to(column[0], len(self.order))
-        return column[self.order]
+        return column.take(self.order, mode="clip")
 
 
 def _wanted(message: Message, name: str, signals: Collection[str] | None) -> list[Signal]:
@@ -245,22 +245,23 @@ def _frames_of(
 ) -> MessageColumns:
     """Columns of a message whose every frame carries all of it."""
     message = match.message
-    t_ns, length = frames.t_ns[rows], frames.length[rows]
-    reader = _Reader(message, Payloads(frames.data[rows], length), t_ns)
+    length, order = frames.length[rows], frames.order[rows]
+    times = Times(frames.table.t_ns, order)
+    reader = _Reader(message, Payloads(frames.data[rows], length), times)
     source_address: NDArray[np.uint8] | None = None
     if message.is_j1939:
-        source_address = (frames.table.can_id[frames.order[rows]] & np.uint32(0xFF)).astype(np.uint8)
+        source_address = (frames.table.can_id[order] & np.uint32(0xFF)).astype(np.uint8)
     return MessageColumns(
         match.name,
         message,
         "j1939" if message.is_j1939 else "frame",
-        t_ns,
+        times,
         frames.channel[rows],
         source_address,
         reader.payloads,
         0 if reader.shortest >= message.length else int(np.count_nonzero(length < message.length)),
         reader.columns(wanted, arena),
-        len(t_ns),
+        len(order),
     )
 
 
@@ -286,9 +287,9 @@ def _payloads_of(match: _Match, table: FrameTable, wanted: Sequence[Signal], are
     payloads = reassemble(table).payloads
     if not payloads:
         return None
-    t_ns = np.fromiter((payload.t_ns for payload in payloads), np.int64, len(payloads))
-    plain = _Reader(message, _matrix(payloads, length_byte=False), t_ns)
-    framed = _Reader(message, _matrix(payloads, length_byte=True), t_ns)
+    times = Times(np.fromiter((payload.t_ns for payload in payloads), np.int64, len(payloads)))
+    plain = _Reader(message, _matrix(payloads, length_byte=False), times)
+    framed = _Reader(message, _matrix(payloads, length_byte=True), times)
     if message.is_multiplexed:
         use_framed = framed.chosen_samples() > plain.chosen_samples()
     else:
@@ -299,7 +300,7 @@ def _payloads_of(match: _Match, table: FrameTable, wanted: Sequence[Signal], are
         match.name,
         message,
         "isotp+length" if use_framed else "isotp",
-        t_ns,
+        times,
         np.fromiter((payload.channel for payload in payloads), np.uint8, len(payloads)),
         None,
         reader.payloads,
@@ -348,13 +349,13 @@ class _Groups:
 
 def _groups_of(match: _Match, groups: Sequence[Group], wanted: Sequence[Signal], arena: Arena) -> MessageColumns:
     """Columns of a message that came by J1939-TP."""
-    t_ns = np.fromiter((group.t_ns for group in groups), np.int64, len(groups))
-    reader = _Reader(match.message, _matrix(groups, length_byte=False), t_ns)
+    times = Times(np.fromiter((group.t_ns for group in groups), np.int64, len(groups)))
+    reader = _Reader(match.message, _matrix(groups, length_byte=False), times)
     return MessageColumns(
         match.name,
         match.message,
         "j1939-tp",
-        t_ns,
+        times,
         np.fromiter((group.channel for group in groups), np.uint8, len(groups)),
         np.fromiter((group.source for group in groups), np.uint8, len(groups)),
         reader.payloads,
@@ -362,6 +363,19 @@ def _groups_of(match: _Match, groups: Sequence[Group], wanted: Sequence[Signal],
         reader.columns(wanted, arena),
         sum(group.frames for group in groups),
     )
+
+
+def _ends(groups: NDArray[np.unsignedinteger], order: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+    """Where in a sorted order each of ``n`` groups ends: all of them searched for at once, without counting."""
+    wanted = np.arange(n)
+    low, high = np.zeros(n, np.intp), np.full(n, len(order), np.intp)
+    for _ in range(len(order).bit_length()):
+        middle = (low + high) // 2
+        inside = middle < high
+        later = np.zeros(n, np.bool_)
+        later[inside] = groups[order[middle[inside]]] > wanted[inside]
+        low, high = np.where(inside & ~later, middle + 1, low), np.where(later, middle, high)
+    return low
 
 
 def decode_table(
@@ -386,7 +400,7 @@ def decode_table(
     has_extended = bool((table.flags & np.uint8(EXTENDED)).any())
     matches = _Matches(table.key if has_extended else table.can_id, databases)
     order = np.argsort(matches.groups, kind="stable")
-    ends = np.cumsum(np.bincount(matches.groups, minlength=len(matches.found) + 1))
+    ends = _ends(matches.groups, order, len(matches.found) + 1)
     known = _Ordered(table, order[ends[0] :])
     ends -= ends[0]
     arena = Arena(native=native)
