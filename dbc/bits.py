@@ -6,12 +6,11 @@ that is taken once for many signals.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dbc.plans import missing_codes, place
+from dbc.plans import UnitPlace, missing_codes, place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,13 +107,16 @@ class Payloads:
         """uint64 (n,): the eight bytes from ``at`` on, read in one byte order."""
         word = self._words.get((at, little))
         if word is None:
-            if little:
-                word = np.ascontiguousarray(self.data[:, at : at + _WORD]).view(np.dtype("<u8"))[:, 0]
-            else:
-                # astype moves the bytes faster than byteswap does.
-                word = self.word(at, little=True).astype(np.dtype(">u8")).view(np.dtype("<u8"))
+            word = self.unit(UnitPlace(at, _WORD, little)).astype(np.uint64, copy=False)
             self._words[at, little] = word
         return word
+
+    def unit(self, place: UnitPlace) -> NDArray[np.unsignedinteger]:
+        """The numbers at one place (n,), in the byte order that they have in the payload; nothing is copied."""
+        stop = place.start + place.size
+        if self.data.shape[1] < stop:
+            return self.widened(stop).unit(place)
+        return self.data[:, place.start : stop].view(place.dtype)[:, 0]
 
     def bits(self, signal: Signal) -> NDArray[np.uint64]:
         """uint64 (n,): the signal's bits as unsigned numbers, whatever the payload's true length."""
@@ -170,67 +172,64 @@ def _read_wide(signal: Signal, payloads: Payloads) -> tuple[NDArray[np.float64],
 
 
 class _Floats:
-    """A plan for float64 with its source and outputs, ready for the blocks."""
+    """A plan for float64 with its outputs, ready for the blocks."""
 
-    __slots__ = ("plan", "valid", "values", "word")
+    __slots__ = ("plan", "valid", "values")
 
-    def __init__(self, plan: ReadPlan, payloads: Payloads, arena: Arena) -> None:
-        n = len(payloads)
+    def __init__(self, plan: ReadPlan, n: int, arena: Arena) -> None:
         self.plan = plan
-        self.word = payloads.word(plan.at, little=plan.little)
         self.values: NDArray[np.number] = arena.floats(n)
         self.valid = arena.bytes(n).view(np.bool_) if plan.codes or plan.valid_below is not None else None
 
-    def run(self, begin: int, end: int, scratch: NDArray[np.uint64], as_float: NDArray[np.float64]) -> None:
-        """Reads the rows of one block; ``scratch`` and ``as_float`` are the same memory."""
+    def run(self, unit: NDArray[Any], rows: slice, scratch: NDArray[np.uint64]) -> None:
+        """Reads one block of words into the rows of the outputs."""
         plan = self.plan
-        source = self.word[begin:end]
         if plan.shift is not None:
-            source = np.right_shift(source, plan.shift, scratch)
+            unit = np.right_shift(unit, plan.shift, scratch)
         if plan.mask is not None:
-            source = np.bitwise_and(source, plan.mask, scratch)
-        np.bitwise_xor(source, plan.flip, scratch)
-        out = self.values[begin:end]
-        np.subtract(as_float, plan.subtract, out)
+            unit = np.bitwise_and(unit, plan.mask, scratch)
+        np.bitwise_xor(unit, plan.flip, scratch)
+        out = self.values[rows]
+        np.subtract(scratch.view(np.float64), plan.subtract, out)
         if plan.scale is not None:
             np.multiply(out, plan.scale, out)
         if plan.offset is not None:
             np.add(out, plan.offset, out)
         if self.valid is not None:
-            _judge(scratch, plan.codes, plan.valid_below, self.valid[begin:end])
+            _judge(scratch, plan.codes, plan.valid_below, self.valid[rows])
 
 
 class _Integers:
-    """A plan for small integers with its source and outputs, ready for the blocks."""
+    """A plan for small integers with its outputs, ready for the blocks."""
 
-    __slots__ = ("carried", "plan", "source", "valid", "values")
+    __slots__ = ("carried", "plan", "valid", "values")
 
-    def __init__(self, plan: NativePlan, payloads: Payloads, arena: Arena) -> None:
-        n, size = len(payloads), plan.result.itemsize
+    def __init__(self, plan: NativePlan, n: int, arena: Arena) -> None:
         self.plan = plan
-        self.source: NDArray[Any] = payloads.word(plan.at, little=plan.little)
-        if plan.unit is not None:
-            unit = plan.unit if sys.byteorder == "little" else _WORD // size - 1 - plan.unit
-            self.source = self.source.view(plan.carrier)[unit :: _WORD // size]
-        self.carried: NDArray[Unsigned] = arena.bytes(size * n).view(plan.carrier)
+        self.carried: NDArray[Unsigned] = arena.bytes(plan.result.itemsize * n).view(plan.carrier)
         self.values: NDArray[np.number] = self.carried.view(plan.result)
         self.valid = arena.bytes(n).view(np.bool_) if plan.codes or plan.valid_below is not None else None
 
-    def run(self, begin: int, end: int, scratch: NDArray[np.uint64], _: NDArray[np.float64]) -> None:
-        """Reads the rows of one block."""
+    def run(self, unit: NDArray[Any], rows: slice, scratch: NDArray[np.uint64]) -> None:
+        """Reads one block of units into the rows of the outputs."""
         plan = self.plan
-        out = self.carried[begin:end]
-        if plan.unit is None:
-            shifted = np.right_shift(self.source[begin:end], np.uint64(plan.shift), scratch)
-            np.copyto(out, shifted, casting="unsafe")
+        out = self.carried[rows]
+        if plan.narrows:
+            if plan.shift is not None:
+                unit = np.right_shift(unit, plan.shift, scratch.view(unit.dtype)[: len(unit)])
+            np.copyto(out, unit, casting="unsafe")
+            if plan.mask is not None:
+                np.bitwise_and(out, plan.mask, out)
+        elif plan.shift is not None:
+            np.right_shift(unit, plan.shift, out)
+            if plan.mask is not None:
+                np.bitwise_and(out, plan.mask, out)
+        elif plan.mask is not None:
+            np.bitwise_and(unit, plan.mask, out)
         else:
-            np.copyto(out, self.source[begin:end])
-            if plan.shift:
-                np.right_shift(out, plan.carrier(plan.shift), out)
-        if plan.mask is not None:
-            np.bitwise_and(out, plan.mask, out)
+            np.copyto(out, unit)
         if self.valid is not None:
-            _judge(out, plan.codes, plan.valid_below, self.valid[begin:end])
+            _judge(out, plan.codes, plan.valid_below, self.valid[rows])
         if plan.sign is not None:
             np.bitwise_xor(out, plan.sign, out)
             np.subtract(out, plan.sign, out)
@@ -238,6 +237,27 @@ class _Integers:
             np.multiply(out, plan.scale, out)
         if plan.offset is not None:
             np.add(out, plan.offset, out)
+
+
+class _Unit:
+    """A unit of all payloads, and block by block as numbers of this machine."""
+
+    __slots__ = ("_native", "_source")
+
+    def __init__(self, place: UnitPlace, payloads: Payloads) -> None:
+        self._source: NDArray[Any] = payloads.unit(place)
+        dtype = place.dtype
+        as_is = dtype.isnative and (self._source.strides[0] == place.size)
+        self._native = None if as_is else dtype.newbyteorder("=")
+
+    def block(self, rows: slice, held: NDArray[np.uint64]) -> NDArray[Any]:
+        """The numbers of one block, in ``held`` unless they already are as this machine likes them."""
+        source = self._source[rows]
+        if self._native is None:
+            return source
+        out = held.view(self._native)[: len(source)]
+        np.copyto(out, source)
+        return out
 
 
 def _judge(
@@ -256,11 +276,11 @@ def _judge(
         valid &= bits != code
 
 
-def _ready(signal: Signal, payloads: Payloads, arena: Arena) -> _Floats | _Integers | None:
+def _ready(signal: Signal, n: int, arena: Arena) -> _Floats | _Integers | None:
     """A signal's plan with its outputs; None where it is read the long way."""
     if arena.native and signal.native_plan is not None:
-        return _Integers(signal.native_plan, payloads, arena)
-    return None if signal.read_plan is None else _Floats(signal.read_plan, payloads, arena)
+        return _Integers(signal.native_plan, n, arena)
+    return None if signal.read_plan is None else _Floats(signal.read_plan, n, arena)
 
 
 def read_values(
@@ -278,15 +298,20 @@ def read_values(
         bool (n,); None instead of the mask when all are values.
     """
     n = len(payloads)
-    ready = [_ready(signal, payloads, arena) for signal in signals]
-    running = [one for one in ready if one is not None]
-    scratch = np.empty(min(n, _BLOCK), np.uint64)
+    ready = [_ready(signal, n, arena) for signal in signals]
+    by_place: dict[UnitPlace, list[_Floats | _Integers]] = {}
+    for one in ready:
+        if one is not None:
+            by_place.setdefault(one.plan.place, []).append(one)
+    units = [(_Unit(place, payloads), members) for place, members in by_place.items()]
+    held, scratch = np.empty(min(n, _BLOCK), np.uint64), np.empty(min(n, _BLOCK), np.uint64)
     for begin in range(0, n, _BLOCK):
-        end = min(begin + _BLOCK, n)
-        part = scratch[: end - begin]
-        as_float = part.view(np.float64)
-        for one in running:
-            one.run(begin, end, part, as_float)
+        rows = slice(begin, min(begin + _BLOCK, n))
+        part = scratch[: rows.stop - begin]
+        for unit, members in units:
+            block = unit.block(rows, held)
+            for one in members:
+                one.run(block, rows, part)
     out: list[tuple[NDArray[np.number], NDArray[np.bool_] | None]] = []
     for signal, chosen in zip(signals, ready, strict=True):
         values: NDArray[np.number]

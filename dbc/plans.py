@@ -1,4 +1,4 @@
-"""How a signal is read from columns of 64-bit words: constants worked out once, when a signal is first read.
+"""How a signal is read from columns of payloads: constants worked out once, when a signal is first read.
 
 A number below 2**52 laid into the mantissa of a float *is* that float's value above its power of two, so integers
 become floats without a conversion instruction, and one subtraction gives the exact value. The bits need not be moved
@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from dbc.signals import Signal
 
-__all__ = ["NativePlan", "ReadPlan", "Unsigned", "native_plan", "read_plan"]
+__all__ = ["NativePlan", "ReadPlan", "UnitPlace", "Unsigned", "native_plan", "read_plan"]
 
 Unsigned = np.uint8 | np.uint16 | np.uint32 | np.uint64
 
@@ -36,6 +36,7 @@ _INTEGER_TYPES: Final = (
     np.dtype(np.uint64),
     np.dtype(np.int64),
 )
+_UNIT_SIZES: Final = (1, 2, 4, 8)
 _CARRIERS: Final[dict[int, type[Unsigned]]] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -55,13 +56,25 @@ def place(signal: Signal) -> tuple[int, int]:
     return at, first if signal.little_endian else -over
 
 
+class UnitPlace(NamedTuple):
+    """Some bytes of a payload that are read as one unsigned number: 1, 2, 4 or 8 of them, at any byte."""
+
+    start: int
+    size: int
+    little: bool
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The number's type as it lies in the payload."""
+        return np.dtype(f"{'<' if self.little else '>'}u{self.size}")
+
+
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
     """From a word to float64, in two to five steps; a step that is None is left out.
 
     Args:
-        at: first byte of the word.
-        little: the word's byte order.
+        place: where the word stands.
         shift: to the right.
         mask: keeps the signal's bits.
         flip: lays them into a mantissa, and turns the sign bit over.
@@ -70,8 +83,7 @@ class ReadPlan:
         valid_below: words after ``flip`` from here on are no values.
     """
 
-    at: int
-    little: bool
+    place: UnitPlace
     shift: np.uint64 | None
     mask: np.uint64 | None
     flip: np.uint64
@@ -84,23 +96,24 @@ class ReadPlan:
 
 @dataclass(frozen=True, slots=True)
 class NativePlan:
-    """From a word to the smallest integer type that holds all values of a signal.
+    """From a unit of the payload to the smallest integer type that holds all values of a signal.
 
     Args:
+        place: the smallest unit that holds the whole signal.
+        shift: to the right within it; None where there is nothing to shift.
+        narrows: the unit is larger than ``carrier``.
         result: type of the values.
-        carrier: unsigned type of the same width, in which the steps are made.
-        unit: which part of the word, counted in carriers, holds the whole signal; None when none does.
-        shift: to the right, within the unit or within the word.
+        carrier: unsigned type of the same width, in which the steps after the shift are made.
+        mask: keeps the signal's bits.
         codes: raw bits that say "not available".
         valid_below: raw bits from here on are no values.
     """
 
-    at: int
-    little: bool
+    place: UnitPlace
+    shift: Unsigned | None
+    narrows: bool
     result: np.dtype[np.integer]
     carrier: type[Unsigned]
-    unit: int | None
-    shift: int
     mask: Unsigned | None
     sign: Unsigned | None
     scale: Unsigned | None
@@ -138,8 +151,7 @@ def read_plan(signal: Signal) -> ReadPlan | None:
     flip = exponent + _EXPONENT_BIAS << _MANTISSA_BITS | signal.sign << stays
     limit = signal.invalid_from
     return ReadPlan(
-        at,
-        signal.little_endian,
+        UnitPlace(at, _WORD_BITS // 8, signal.little_endian),
         np.uint64(moved) if moved else None,
         mask,
         np.uint64(flip),
@@ -151,10 +163,28 @@ def read_plan(signal: Signal) -> ReadPlan | None:
     )
 
 
+def _smallest_unit(signal: Signal, at_least: int) -> tuple[UnitPlace, int] | None:
+    """The smallest unit of so many bytes or more that holds a signal, and how far to shift it right.
+
+    Units begin at a multiple of their size where they can, so that signals share them, and never run beyond a
+    multiple of 8 bytes unless the signal does: payloads are filled up to such.
+    """
+    first, last = signal.first_bit // 8, (signal.first_bit + signal.length - 1) // 8
+    for size in _UNIT_SIZES:
+        if size < at_least or last - first >= size:
+            continue
+        start = first - first % size
+        if last - start >= size:
+            start = first if first // 8 != last // 8 else min(first, first // 8 * 8 + 8 - size)
+        inner = signal.first_bit - 8 * start
+        shift = inner if signal.little_endian else 8 * size - inner - signal.length
+        return UnitPlace(start, size, signal.little_endian), shift
+    return None
+
+
 def native_plan(signal: Signal) -> NativePlan | None:
     """The plan of a signal whose scale and offset are whole numbers; None where no integer type holds its values."""
-    at, shift = place(signal)
-    if signal.is_float or shift < 0 or not (float(signal.scale).is_integer() and float(signal.offset).is_integer()):
+    if signal.is_float or not (float(signal.scale).is_integer() and float(signal.offset).is_integer()):
         return None
     scale, offset = int(signal.scale), int(signal.offset)
     ends = [raw * scale + offset for raw in (-signal.sign, signal.mask - signal.sign)]
@@ -162,19 +192,19 @@ def native_plan(signal: Signal) -> NativePlan | None:
     if not fitting or scale == 0:
         return None
     result = fitting[0]
+    found = _smallest_unit(signal, result.itemsize)
+    if found is None:
+        return None
+    unit, shift = found
     carrier: type[Unsigned] = _CARRIERS[result.itemsize]
-    bits = 8 * result.itemsize
-    modulus = 1 << bits
-    unit = shift // bits if shift // bits == (shift + signal.length - 1) // bits else None
-    inner = shift if unit is None else shift % bits
-    whole = signal.length == bits or (unit is not None and inner + signal.length == bits)
+    modulus = 1 << 8 * result.itemsize
+    whole = signal.length == 8 * result.itemsize or shift + signal.length == 8 * unit.size
     return NativePlan(
-        at,
-        signal.little_endian,
+        unit,
+        _CARRIERS[unit.size](shift) if shift else None,
+        unit.size != result.itemsize,
         result,
         carrier,
-        unit,
-        inner,
         None if whole else carrier(signal.mask),
         carrier(signal.sign) if signal.sign else None,
         carrier(scale % modulus) if scale != 1 else None,

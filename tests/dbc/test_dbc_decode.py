@@ -261,8 +261,13 @@ def test_bits_one_by_one(length: int, data: st.DataObject) -> None:
             bits = bits << 1 | payload[(first + k) // 8] >> 7 - (first + k) % 8 & 1
     raw = bits - (1 << length) if signal.signed and bits >> length - 1 else bits
     table = FrameTable.from_rows([FrameRow(0, 1, payload, FD)])
-    column = decode_table(table, [database_of(Message("M", 1, False, size, (signal,)))]).messages["M"].columns["S"]
+    database = database_of(Message("M", 1, False, size, (signal,)))
+    column = decode_table(table, [database]).messages["M"].columns["S"]
     assert column.raw.tolist() == [raw]
+    assert column.values.tolist() == [float(raw)]
+    over_nine_bytes = (first + length - 1) // 8 - first // 8 >= 8
+    whole = decode_table(table, [database], native=True).messages["M"].columns["S"].values.tolist()
+    assert whole == [float(raw) if over_nine_bytes else raw]
     assert signal.raw_from_bits(signal.bits_of(payload)) == raw
 
 

@@ -21,7 +21,7 @@ from dbc.decode import decode_table
 from dbc.errors import DatabaseError
 from dbc.files import EV400
 from dbc.signals import Message, Signal
-from dbc.table import EXTENDED, FrameRow, FrameTable
+from dbc.table import EXTENDED, FD, FrameRow, FrameTable
 
 if TYPE_CHECKING:
     from dbc.columns import SignalColumn
@@ -122,6 +122,36 @@ def test_the_way_through_the_exponent_is_exact(
     column = column_of(signal, payloads)
     assert column.values.tolist() == [float(raw * scale + offset) for raw in column.raw.tolist()]
     assert column_of(signal, payloads, native=True).values.tolist() == column.values.tolist()
+
+
+@pytest.mark.parametrize("width", [8, 24])
+def test_many_frames_give_what_few_give(width: int) -> None:
+    """Work goes in blocks, and signals of one unit share it: borders and neighbours must not show."""
+    chance = np.random.default_rng(5)
+    layouts = [(0, 8), (3, 2), (5, 7), (8, 4), (13, 11), (30, 16), (33, 5), (50, 14), (44, 20), (8 * width - 9, 9)]
+    signals = tuple(
+        Signal(f"S{first}{'LB'[big]}{'US'[signed]}", start, length, not big, signed=bool(signed), scale=scale)
+        for first, length in layouts
+        for big in (0, 1)
+        for signed, scale in ((0, 1), (1, 3), (1, 0.1))[: 2 + first % 2]
+        for start in [8 * (first // 8) + 7 - first % 8 if big else first]
+    )
+    message = Message("M", 1, False, width, signals, is_fd=width > 8)
+    database = Database("made", "made.dbc", (message,))
+    n = 40_000
+    data = np.zeros((n, 8 if width == 8 else 64), np.uint8)
+    data[:, :width] = chance.integers(0, 256, (n, width))
+    zeros = np.zeros(n, np.uint8)
+    flags, length = np.full(n, FD if width > 8 else 0, np.uint8), np.full(n, width, np.uint8)
+    table = FrameTable(np.arange(n)[::-1].copy(), np.ones(n, np.uint32), flags, zeros, length, data)
+    few = chance.integers(0, n, 200)
+    for native in (False, True):
+        columns = decode_table(table, [database], native=native).messages["M"].columns
+        for row in [*few.tolist(), 0, 16_383, 16_384, n - 1]:
+            single = message.decode(data[row, :width].tobytes())
+            for name, column in columns.items():
+                assert float(column.values[row]) == single[name].value, (name, row)
+                assert column.t_ns[row] == table.t_ns[row]
 
 
 def opendbc_files() -> list[Path]:
