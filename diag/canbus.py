@@ -25,10 +25,13 @@ from diag.errors import LinkLost, NoAdapter
 from diag.facts import LinkInfo, Text
 from diag.frames import CAPACITY, Frame, FrameLink, FrameSubscription
 from diag.guard import TransmitGuard
+from diag.serialport import claim_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
+
+    from diag.serialport import PortClaim
 
 __all__ = ["CanLink", "Frame", "FrameLink", "FrameSubscription", "open_can"]
 
@@ -202,8 +205,11 @@ class CanLink:
         malformed: lines of a serial adapter that were no frames.
     """
 
-    def __init__(self, bus: can.BusABC, *, info: LinkInfo, guard: TransmitGuard | None = None) -> None:
+    def __init__(
+        self, bus: can.BusABC, *, info: LinkInfo, guard: TransmitGuard | None = None, claim: PortClaim | None = None
+    ) -> None:
         self.info = info
+        self._claim = claim
         self.dropped = 0
         self.malformed = 0
         self._bus = bus
@@ -350,6 +356,8 @@ class CanLink:
         else:
             await asyncio.get_running_loop().run_in_executor(self._pool, _shut_down, self._bus)
             self._pool.shutdown(wait=False)
+        if self._claim is not None:
+            self._claim.release()
 
     async def __aenter__(self) -> Self:
         return self
@@ -466,10 +474,14 @@ async def open_can(
         NoAdapter: no such interface or channel, no driver, no permission, or in use.
     """
     wanted = _bus_options(interface, channel, bitrate, data_bitrate, fd=fd) | options
+    claim = None
     try:
+        claim = claim_port(channel) if interface == "slcan" else None
         bus = await asyncio.to_thread(lambda: can.Bus(**wanted))
     except (can.CanError, OSError, ValueError, ImportError, TypeError, NameError, AttributeError) as exc:
         # Drivers of python-can raise nearly anything when their vendor library is absent.
+        if claim is not None:
+            claim.release()
         raise NoAdapter(interface, channel, _reason(exc)) from exc
     is_simulated = _is_simulation(interface, channel) if simulated is None else simulated
-    return CanLink(bus, info=LinkInfo(interface, channel, bitrate, is_simulated), guard=guard)
+    return CanLink(bus, info=LinkInfo(interface, channel, bitrate, is_simulated), guard=guard, claim=claim)

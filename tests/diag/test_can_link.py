@@ -7,6 +7,7 @@ import contextlib
 import gc
 import itertools
 import os
+import sys
 import threading
 import time
 import tty
@@ -319,3 +320,18 @@ async def test_an_unplugged_serial_adapter_is_a_lost_link():
             await take(subscription, 1)
         assert failure.value.channel == terminal.name
         await link.close()
+
+
+async def test_a_serial_adapter_serves_one_program_at_a_time():
+    other = "import serial, sys; serial.Serial(sys.argv[1], exclusive=True)"
+    with SlcanTerminal() as terminal:
+        async with await open_can("slcan", terminal.name, 500_000):
+            await terminal.heard(b"O\r")
+            with pytest.raises(NoAdapter) as failure:
+                await open_can("slcan", terminal.name)
+            assert failure.value.reason.en == "another program uses it"
+            program = await asyncio.create_subprocess_exec(sys.executable, "-c", other, terminal.name, stderr=-3)
+            assert await program.wait() == 1  # pyserial's own lock agrees
+            assert terminal.read() == b""  # the first program's channel was not touched
+        async with await open_can("slcan", terminal.name):
+            await terminal.heard(b"O\r")
