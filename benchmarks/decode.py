@@ -2,8 +2,8 @@
 
 Each round times both one after the other on the same frames (cantools on every n-th of them, it is that much slower);
 the figure is the median of the rounds' ratios. All signals of all frames come out with their validity, once as float64
-and once in native types (the smallest integer type where scale and offset are whole numbers, else float64). Times are no
-part of it: cantools has none, and ours are gathered when somebody asks for them.
+and once in native types (the smallest integer type where scale and offset are whole numbers, else float64). Times are
+no part of it: cantools has none, and ours are gathered when somebody asks for them.
 
     python benchmarks/decode.py [--frames 2000000] [--rounds 7] [DBC…]
 """

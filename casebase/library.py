@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from casebase.catalogue import CASES_OF, CONTENT, Catalogue, Fix, Scope, content_hash, load_catalogue, load_safety
-from casebase.errors import BadEvidence, FixUnknown, LibraryReadOnly, LibraryUnreadable
+from casebase.errors import BadEvidence, FixUnknown, LibraryFull, LibraryReadOnly, LibraryUnreadable
 from casebase.fixjson import body_from, fix_from_body, scale_from_body, telling_from_body
 from casebase.postings import Postings, terms_from_fix
 from casebase.ranking import answer
@@ -65,7 +65,7 @@ class Library:
         own = default_path()
         try:
             return cls._filled(Store.open(own, create=True))
-        except (LibraryReadOnly, LibraryUnreadable):
+        except (LibraryFull, LibraryReadOnly, LibraryUnreadable):
             if own.exists():
                 raise
             note = Text(

@@ -164,14 +164,25 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
             elif not path.stat().st_size and not create:
                 raise NotALibrary(name)
+            is_new = not path.exists()
             writable = _can_write(path)
-            store = cls(sqlite_utils.Database(_connect(path, writable=writable)), name, writable=writable)
             try:
-                store._check(create=create)
+                return cls._opened(path, create=create, writable=writable)
             except BaseException:
-                store.close()
+                # Another process may have begun to fill the same new file: only an empty one is nobody's.
+                if is_new and path.exists() and not path.stat().st_size:
+                    path.unlink()
                 raise
-            return store
+
+    @classmethod
+    def _opened(cls, path: Path, *, create: bool, writable: bool) -> Store:
+        store = cls(sqlite_utils.Database(_connect(path, writable=writable)), str(path), writable=writable)
+        try:
+            store._check(create=create)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     @classmethod
     def memory(cls) -> Store:

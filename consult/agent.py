@@ -25,10 +25,12 @@ from consult.errors import (
     InviteExpired,
     InviteUnknown,
     InviteUsed,
+    JournalBroken,
     MessageBroken,
     OriginRefused,
     RoleRefused,
     RoomClosed,
+    ServerCannotKeep,
     ServerRefused,
     ServerUnreachable,
     SessionRefused,
@@ -395,6 +397,8 @@ async def _post(
             if code in _BY_CODE:
                 known = _BY_CODE[code]()
                 raise known
+            if code == JournalBroken.code:
+                raise ServerCannotKeep(server)
             raise ServerRefused(server, response.status)
     except aiohttp.ClientConnectorCertificateError as error:
         raise CertificateRefused(server, error.certificate_error.verify_message) from error  # type: ignore[attr-defined]  # ssl's error has it, its stub hides it

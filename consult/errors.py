@@ -18,6 +18,7 @@
     ├── ServerError
     │   ├── ServerUnreachable  nobody answers at the address
     │   ├── CertificateRefused the server's certificate is not trusted
+    │   ├── ServerCannotKeep   it has no place for the room's recording
     │   ├── ServerRefused      it answered, and said no without a reason known here
     │   └── RoomClosed         the room has ended
     └── ServiceError
@@ -57,6 +58,7 @@ __all__ = [
     "PageMissing",
     "RoleRefused",
     "RoomClosed",
+    "ServerCannotKeep",
     "ServerError",
     "ServerRefused",
     "ServerUnreachable",
@@ -211,6 +213,17 @@ class ServerRefused(ServerError):
     template: ClassVar[str] = "{url} answered with HTTP {status_code}; is this a Huizhen room service?"
 
 
+@dataclass(eq=False)
+class ServerCannotKeep(ServerError):
+    """The server has no place for the room's recording, and without one it opens no room."""
+
+    url: str
+    code: ClassVar[str] = "consult.server-cannot-keep"
+    template: ClassVar[str] = (
+        "no room was opened: the room service at {url} cannot keep recordings; look for a full or read-only disk there"
+    )
+
+
 class RoomClosed(ServerError):
     """The room has ended."""
 
@@ -275,3 +288,4 @@ class JournalBroken(ServiceError):
     reason: str
     code: ClassVar[str] = "consult.journal-broken"
     template: ClassVar[str] = "the room's journal {path} cannot be used: {reason}; check disk space and permissions"
+    status: ClassVar[int] = 507

@@ -84,7 +84,13 @@ def is_own_host(host: str, public_url: str | None) -> bool:
 
 
 def error_response(error: ConsultError) -> web.Response:
-    """An error as JSON; the page says it in its own language by the code."""
+    """An error as JSON; the page says it in its own language by the code.
+
+    What is wrong inside the service is for its log: the sentence may name places on this machine.
+    """
+    if error.status >= 500:
+        _log.error("%s", error)
+        return web.json_response({"error": error.code, "text": "the service has a problem"}, status=error.status)
     return web.json_response({"error": error.code, "text": str(error)}, status=error.status)
 
 

@@ -46,8 +46,10 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        is_new = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            is_new = not path.exists()
             path.touch(mode=0o600)
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             try:
@@ -56,6 +58,9 @@ class Journal:
                 self._db.close()
                 raise
         except (sqlite3.Error, OSError) as error:
+            if is_new:
+                for end in ("", "-wal", "-shm"):
+                    path.with_name(path.name + end).unlink(missing_ok=True)
             raise JournalBroken(str(path), str(error)) from error
 
     def __enter__(self) -> Self:

@@ -97,6 +97,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     What was read is printed and saved whatever fails besides: the adapter, the case library, Ctrl-C.
     """
     from casebase.errors import CaseError
+    from huizhen.errors import CannotWrite
     from huizhen.files import check_writable, write_json
 
     if args.output:
@@ -110,9 +111,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         trouble = trouble or error
     console.stage_done()
     value: dict[str, Any] = {**report.to_json(), "cases": cases}
+    is_saved = False
+    if args.output:  # first: whoever reads the output may leave in the middle of it
+        try:
+            write_json(args.output, value)
+            is_saved = True
+        except (CannotWrite, KeyboardInterrupt) as error:
+            trouble = trouble or error
     _print(report, value, args, console)
-    if args.output:
-        write_json(args.output, value)
+    if is_saved:
         console.note(console.tr("scan.saved", path=args.output))
     if trouble is not None:
         raise trouble

@@ -1,0 +1,65 @@
+"""A disk that fills up: one clear line, the right exit code, what was read is shown, nothing half-written is left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from huizhen.cli import main
+from huizhen.exits import Exit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fill(folder: Path) -> None:
+    """Leaves no byte free."""
+    with (folder / "filler").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()} - {"filler"}
+
+
+def test_a_scan_that_cannot_be_saved_is_shown(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fill(small_disk)
+    target = small_disk / "scan.json"
+    assert main(["scan", "--demo", "--scenario", "weak-cell", "-o", str(target), "--json"]) == Exit.USAGE
+    out, err = capfd.readouterr()
+    assert json.loads(out)["findings"]
+    assert len(err.splitlines()) == 1
+    assert str(target) in err
+    assert not names(small_disk)
+
+
+def test_a_scan_is_saved_though_nobody_reads_it_to_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "scan.json"
+    command = [sys.executable, "-m", "huizhen", "scan", "--demo", "--scenario", "weak-cell", "-o", str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        process.wait(60)
+    assert json.loads(target.read_text(encoding="utf-8"))["schema"] == "huizhen.scan/1"
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "full or read-only disk"), ("zh", "磁盘是否已满")])
+def test_a_room_that_cannot_be_recorded_is_not_opened(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], lang: str, words: str
+) -> None:
+    fill(small_disk)
+    monkeypatch.setenv("XDG_DATA_HOME", str(small_disk))
+    assert main(["consult", "open", "--demo", "--duration", "1", "--lang", lang]) == Exit.REMOTE
+    out, err = capfd.readouterr()
+    assert "http" not in out
+    assert words in err.splitlines()[-1]
+    assert not names(small_disk)
