@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from diag.facts import VehicleReport
 
-__all__ = ["WEIGHT_CONFIRMED", "WEIGHT_HISTORY", "WEIGHT_PENDING", "DtcSeen", "Query", "VehicleFacets", "parse_dtc"]
+__all__ = [
+    "ROLE_WORDS",
+    "WEIGHT_CONFIRMED",
+    "WEIGHT_HISTORY",
+    "WEIGHT_PENDING",
+    "DtcSeen",
+    "Query",
+    "VehicleFacets",
+    "parse_dtc",
+]
 
 WEIGHT_CONFIRMED: Final = 1.0
 """Confirmed, or failing now."""
@@ -36,6 +45,8 @@ _DTC: Final = re.compile(r"([PCBU][0-3][0-9A-F]{3})(?:[-:]?([0-9A-F]{2}))?(?:@(\
 _STATUS_BYTE: Final = re.compile(r"0x[0-9a-f]{1,2}|[0-9][0-9a-f]|[a-f][0-9]|[0-9]")
 _J1939: Final = re.compile(r"SPN\s*(\d+)\s*FMI\s*(\d+)(?:@(\S+))?", re.IGNORECASE)
 _ROLES: Final = frozenset(role.value for role in EcuRole) - {"unknown"}
+ROLE_WORDS: Final = tuple(sorted(_ROLES))
+"""What may stand behind the @ of a code, besides an ECU's address."""
 _ALIASES: Final = {
     "obc": "charger",
     "inv": "inverter",

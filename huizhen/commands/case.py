@@ -108,11 +108,31 @@ def _query(args: argparse.Namespace, tr: Translator) -> Query:
     given = {key: value for key, value in named.items() if value is not None}
     if given:
         scan["vehicle"] = {**(scan.get("vehicle") or {}), **given}
+    for code in args.dtc:
+        _check_role(code, tr)
     if args.dtc:
         scan["dtcs"] = [*(scan.get("dtcs") or []), *args.dtc]
     if args.read:
         scan["read"] = args.read
     return Query.from_json(scan, symptom=args.symptom)
+
+
+def _check_role(code: str, tr: Translator) -> None:
+    """A person who names an ECU that there is not wants to know, not to be answered as if nothing were named.
+
+    Raises:
+        BadUsage: behind the @ stands neither a role nor an address.
+    """
+    from casebase.query import ROLE_WORDS, parse_dtc
+    from huizhen.errors import BadUsage
+
+    dtc = parse_dtc(code)
+    if dtc is None or dtc.ecu is None or dtc.role is not None:
+        return
+    try:
+        int(dtc.ecu, 16)
+    except ValueError:
+        raise BadUsage(tr("case.find.no_role", role=dtc.ecu, roles=", ".join(ROLE_WORDS))) from None
 
 
 def _scan(path: str, tr: Translator) -> dict[str, Any]:

@@ -175,3 +175,10 @@ def test_an_object_that_is_no_scan_is_refused(content: str, tmp_path: Path, caps
     path.write_text(content, "utf-8")
     assert main(["--lang", "en", "case", "find", str(path)]) == Exit.USAGE
     assert "is not a scan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("code", "exit_"), [("P0AA6@foo", 2), ("P0AA6@0x7EC", 0), ("P0AA6@OBC", 0), ("P0AA6", 0)])
+def test_an_ecu_that_there_is_not_is_said(code: str, exit_: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["case", "find", "--dtc", code, "--lang", "zh"]) == exit_
+    if exit_:
+        assert "foo" in capsys.readouterr().err
