@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Decoded", "MessageColumns", "Samples", "SignalColumn", "Source", "Times"]
 
-Source = Literal["frame", "isotp", "isotp+length", "j1939", "j1939-tp"]
+Source = Literal["frame", "isotp", "isotp+length", "j1939", "j1939-tp", "container"]
 """How a message was found: as a frame by its identifier, in reassembled ISO-TP payloads, in such payloads with a
-length byte in front, as a frame by its parameter group, or in reassembled parameter groups of J1939-TP."""
+length byte in front, as a frame by its parameter group, in reassembled parameter groups of J1939-TP, or inside the
+frames of an AUTOSAR container."""
 
 
 class Times:
@@ -165,7 +166,8 @@ class MessageColumns:
         payloads: the bytes.
         short: frames with fewer bytes than the message.
         columns: the signals by name.
-        can_frames: CAN frames that these came in.
+        can_frames: CAN frames that these came in; 0 for what is inside a container, whose frames they are.
+        unknown_parts: of a container the header numbers that the database does not know, with how often.
     """
 
     name: str
@@ -178,6 +180,7 @@ class MessageColumns:
     short: int
     columns: Mapping[str, SignalColumn]
     can_frames: int
+    unknown_parts: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.channel)

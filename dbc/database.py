@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dbc.containerpdu import parts
 from dbc.encoding import text_from_bytes
 from dbc.errors import DatabaseBroken
 from dbc.formats import read_foreign, recognise
@@ -146,8 +147,13 @@ class Database:
         return DecodedFrame(
             message,
             message.decode(data),
-            short=len(data) < message.length,
+            short=len(data) < message.length and not message.contained,
             source_address=can_id & 0xFF if message.is_j1939 else None,
+            contained=tuple(
+                DecodedFrame(inner, inner.decode(part.data), short=len(part.data) < inner.length)
+                for part in (parts(data, little=message.little_headers) if message.contained else ())
+                if (inner := message.contained.get(part.number)) is not None
+            ),
         )
 
 

@@ -7,13 +7,14 @@ whether the sender gave one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from dbc.bits import Arena, Payloads, read_values
 from dbc.columns import Decoded, MessageColumns, Samples, SignalColumn, Source, Times
+from dbc.containerpdu import contained_rows
 from dbc.j1939tp import TRANSPORT_FORMATS, reassemble_groups, transport_rows
 from dbc.reassembly import reassemble
 from dbc.table import CLASSIC_WIDTH, EXTENDED, FD, NO_MESSAGE, FrameTable, pgn_from_id
@@ -259,10 +260,39 @@ def _frames_of(
         frames.channel[rows],
         source_address,
         reader.payloads,
-        0 if reader.shortest >= message.length else int(np.count_nonzero(length < message.length)),
+        0 if reader.shortest >= message.length or message.contained else int(np.count_nonzero(length < message.length)),
         reader.columns(wanted, arena),
         len(order),
     )
+
+
+def _with_contained(outer: MessageColumns, signals: Collection[str] | None, arena: Arena) -> list[MessageColumns]:
+    """A container's own columns with the numbers that nobody knows, and those of each message inside it."""
+    found = contained_rows(outer.payloads, little=outer.message.little_headers)
+    known = outer.message.contained
+    unknown = {number: len(part.rows) for number, part in found.items() if number not in known}
+    out = [replace(outer, unknown_parts=unknown)]
+    for number, message in known.items():
+        if number not in found:
+            continue
+        part = found[number]
+        times = Times(outer.times, part.rows)
+        reader = _Reader(message, part.payloads, times)
+        out.append(
+            MessageColumns(
+                message.name,
+                message,
+                "container",
+                times,
+                outer.channel[part.rows],
+                None,
+                reader.payloads,
+                int(np.count_nonzero(part.payloads.length < message.length)),
+                reader.columns(_wanted(message, message.name, signals), arena),
+                0,
+            )
+        )
+    return out
 
 
 def _matrix(payloads: Sequence[Payload] | Sequence[Group], *, length_byte: bool) -> Payloads:
@@ -411,15 +441,18 @@ def decode_table(
         wanted = _wanted(match.message, match.name, signals)
         count = int(ends[number + 1] - ends[number]) - len(parts)
         decoded_frames += count
-        if count and (wanted or signals is None):
-            messages[match.name] = _frames_of(match, known, whole, wanted, arena)
+        if count and (wanted or signals is None or match.message.contained):
+            columns = _frames_of(match, known, whole, wanted, arena)
+            for each in _with_contained(columns, signals, arena) if match.message.contained else [columns]:
+                if each.columns or signals is None:
+                    messages[each.name if each.name not in messages else f"{each.name}@{match.name}"] = each
         if len(parts):
-            columns = _payloads_of(match, table[known.order[parts]], wanted, arena)
-            if columns is None:
+            long = _payloads_of(match, table[known.order[parts]], wanted, arena)
+            if long is None:
                 continue
-            decoded_frames += columns.can_frames
+            decoded_frames += long.can_frames
             if wanted or signals is None:
-                messages[match.name if match.name not in messages else f"{match.name}@isotp"] = columns
+                messages[match.name if match.name not in messages else f"{match.name}@isotp"] = long
     unknown = set(matches.unknown)
     if has_extended:
         for columns in _Groups(databases).columns(table, signals, arena):

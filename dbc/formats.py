@@ -37,6 +37,8 @@ _ENCODINGS: Final = {
 }
 _SYM: Final = re.compile(r"^FormatVersion\s*=\s*([\d.]+)", re.MULTILINE)
 _XML_START: Final = re.compile(rb"^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:\s|\0)*<")
+_SIGNAL_PDU: Final = re.compile(r"(<I-SIGNAL-I-PDU(?:\s[^>]*)?>)(.*?</I-SIGNAL-I-PDU>)", re.DOTALL)
+_NO_HEADER: Final = "<CONTAINED-I-PDU-PROPS><HEADER-ID-SHORT-HEADER>0</HEADER-ID-SHORT-HEADER></CONTAINED-I-PDU-PROPS>"
 _LINE: Final = re.compile(r"\bline (\d+)")
 
 
@@ -146,6 +148,17 @@ def read_foreign(raw: bytes, path: str, kind: str) -> Foreign:
     return out
 
 
+def _with_headers(text: str) -> str:
+    """ARXML in which every PDU names a header; cantools wants that of all that are in a container. 0 is nobody's."""
+    if "<CONTAINER-I-PDU" not in text:
+        return text
+
+    def mended(found: re.Match[str]) -> str:
+        return found[0] if "<HEADER-ID-SHORT-HEADER>" in found[0] else _NO_HEADER.join(found.groups())
+
+    return _SIGNAL_PDU.sub(mended, text)
+
+
 def _fill(out: Foreign, text: str) -> None:
     if out.format == "cdd":
         _fill_dids(out, text)
@@ -155,16 +168,25 @@ def _fill(out: Foreign, text: str) -> None:
     import cantools.database.can.formats.sym as sym
 
     reader: Any = {"kcd": kcd, "arxml": arxml, "sym": sym}[out.format]
-    parsed: Any = reader.load_string(text, strict=False)
+    parsed: Any = reader.load_string(_with_headers(text) if out.format == "arxml" else text, strict=False)
     for message in parsed.messages:
         plan = message_from_parsed(message, {}, j1939=False)
         out.messages.append(plan)
         out.issues += layout_issues(plan, None, {signal.name: signal.length for signal in message.signals})
         if getattr(message, "is_container", False):
-            inner = len(message.contained_messages or [])
-            out.issues.append(found("container", 0, name=message.name, n=inner))
+            _note_contained(out, message, plan)
     out.nodes = [(node.name, node.comment or "") for node in parsed.nodes]
     out.version = parsed.version or ""
+
+
+def _note_contained(out: Foreign, parsed: Any, plan: Message) -> None:
+    """What of a container cannot be read: messages without a number of 24 bits, and what their layout lacks."""
+    inner = parsed.contained_messages or []
+    if not inner or len(plan.contained) < len(inner):
+        out.issues.append(found("container", 0, name=parsed.name, n=len(inner) - len(plan.contained)))
+    lengths = {message.header_id: {s.name: s.length for s in message.signals} for message in inner}
+    for number, message in plan.contained.items():
+        out.issues += layout_issues(message, None, lengths[number])
 
 
 def _fill_dids(out: Foreign, text: str) -> None:

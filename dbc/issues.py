@@ -106,8 +106,8 @@ KINDS: Final[dict[str, Kind]] = {
         True,
     ),
     "container": Kind(
-        "message {name} is a container of {n} messages, which are not read",
-        "报文 {name} 是含 {n} 条报文的容器;内层报文不读取",
+        "container {name} holds messages without a short header ({n} of those listed); they are not read",
+        "容器报文 {name} 含无短报头的内层报文(已列出的有 {n} 条),不读取",
         False,
     ),
     "independent-signals": Kind(

@@ -235,6 +235,11 @@ def _statistics(column: SignalColumn) -> dict[str, Any]:
     }
 
 
+def _parts(columns: MessageColumns) -> dict[str, int]:
+    """Header numbers in a container that no message has, with how often."""
+    return {f"0x{number:06X}": n for number, n in sorted(columns.unknown_parts.items())}
+
+
 def summary_from_decoded(decoded: Decoded) -> dict[str, Any]:
     """``huizhen.decode/1`` of the command line's contract: counts, and each signal's range."""
     return {
@@ -248,6 +253,7 @@ def summary_from_decoded(decoded: Decoded) -> dict[str, Any]:
                 "frames": len(columns),
                 "source": columns.source,
                 "short": columns.short,
+                **({"unknown_parts": _parts(columns)} if columns.unknown_parts else {}),
                 "signals": {name: _statistics(column) for name, column in columns.columns.items()},
             }
             for columns in decoded.messages.values()

@@ -154,7 +154,20 @@ def message_from_parsed(
         attributes=attributes,
         comment=parsed.comment or "",
         unreadable=tuple(shown[signal.name] for signal in parsed.signals if signal.name not in readable),
+        contained=_contained(parsed),
+        little_headers=getattr(parsed, "header_byte_order", None) == "little_endian",
     )
+
+
+def _contained(parsed: Any) -> dict[int, Message]:
+    """The messages inside a container, by the number of their header."""
+    if not getattr(parsed, "is_container", False):
+        return {}
+    return {
+        inner.header_id: message_from_parsed(inner, {}, j1939=False)
+        for inner in parsed.contained_messages or ()
+        if inner.header_id
+    }
 
 
 # --- what the layout says that cannot be meant -----------------------------------------------------------------------

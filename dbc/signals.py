@@ -238,12 +238,14 @@ class DecodedFrame:
         values: signals that are there, by name: multiplexed ones only when chosen, none beyond the frame's end.
         short: the frame has fewer bytes than the message.
         source_address: of a J1939 frame, else None.
+        contained: of a container's frame, what is inside it; messages that the database does not know are left out.
     """
 
     message: Message
     values: dict[str, SignalValue]
     short: bool = False
     source_address: int | None = None
+    contained: tuple[DecodedFrame, ...] = ()
 
 
 _Step = tuple[str, "Signal", bool, int, int, int, float, float, "tuple[int, ...] | None", int]
@@ -280,6 +282,8 @@ class Message:
         cycle_time_ms: None where the database says nothing.
         attributes: all attributes of the message, defaults filled in.
         unreadable: signals that no number of 64 bits holds, by name.
+        contained: of a container the messages that may be inside it, by the number in their header.
+        little_headers: the byte order of those numbers.
     """
 
     name: str
@@ -294,6 +298,8 @@ class Message:
     attributes: Mapping[str, int | float | str] = field(default_factory=dict)
     comment: str = ""
     unreadable: tuple[str, ...] = ()
+    contained: Mapping[int, Message] = field(default_factory=dict)
+    little_headers: bool = False
     by_name: Mapping[str, Signal] = field(init=False, repr=False, compare=False)
     _fixed: tuple[Signal, ...] = field(init=False, repr=False, compare=False)
     _branches: tuple[tuple[Signal, Mapping[int, tuple[Signal, ...]]], ...] = field(

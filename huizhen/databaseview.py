@@ -71,7 +71,12 @@ def _message_json(message: Message) -> dict[str, Any]:
         "comment": message.comment,
         "signals": [_signal_json(signal) for signal in message.signals],
         "unreadable": list(message.unreadable),
+        **({"contained": _contained_json(message)} if message.contained else {}),
     }
+
+
+def _contained_json(message: Message) -> list[dict[str, Any]]:
+    return [{"header": f"0x{n:06X}", **_message_json(inner)} for n, inner in message.contained.items()]
 
 
 def database_json(database: Database, entry: Entry | None, messages: Iterable[Message]) -> dict[str, Any]:
@@ -117,16 +122,12 @@ def show_database(database: Database, entry: Entry | None, console: Console) -> 
         facts.append((tr("db.imports"), " ".join(database.imports)))
     console.table(facts)
     rows = [
-        (
-            _id(message),
-            message.name,
-            str(message.length),
-            "-" if message.cycle_time_ms is None else str(message.cycle_time_ms),
-            " ".join(message.senders) or "-",
-            str(len(message.signals)),
-            " ".join(message.comment.split()),
-        )
+        row
         for message in database.messages
+        for row in (
+            _message_row(_id(message), message),
+            *(_message_row(f"  {_header(number)}", inner) for number, inner in message.contained.items()),
+        )
     ]
     if rows:
         console.line()
@@ -140,10 +141,27 @@ def show_database(database: Database, entry: Entry | None, console: Console) -> 
     counts = tr(
         "db.show.counts",
         messages=len(database.messages),
-        signals=sum(len(message.signals) for message in database.messages),
+        signals=sum(len(m.signals) + sum(len(i.signals) for i in m.contained.values()) for m in database.messages),
         issues=len(database.issues),
     )
     console.line(counts)
+
+
+def _header(number: int) -> str:
+    """The number of a message inside a container."""
+    return f"#0x{number:06X}"
+
+
+def _message_row(ident: str, message: Message) -> tuple[str, ...]:
+    return (
+        ident,
+        message.name,
+        str(message.length),
+        "-" if message.cycle_time_ms is None else str(message.cycle_time_ms),
+        " ".join(message.senders) or "-",
+        str(len(message.signals)),
+        " ".join(message.comment.split()),
+    )
 
 
 def _message_head(console: Console) -> tuple[str, ...]:
@@ -156,10 +174,10 @@ def _range(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def show_message(message: Message, console: Console) -> None:
-    """The signals of one message as a table."""
+def show_message(message: Message, console: Console, ident: str = "") -> None:
+    """The signals of one message as a table, and those of the messages inside it."""
     tr = console.tr
-    console.line(console.style(f"{message.name}  {_id(message)}  {message.length} B", "title"))
+    console.line(console.style(f"{message.name}  {ident or _id(message)}  {message.length} B", "title"))
     if message.comment:
         console.wrapped(" ".join(message.comment.split()), "  ")
     rows = []
@@ -198,6 +216,8 @@ def show_message(message: Message, console: Console) -> None:
     )
     if rows:
         console.table(rows, head)
+    for number, inner in message.contained.items():
+        show_message(inner, console, _header(number))
     if message.unreadable:
         console.line(tr("db.show.unreadable", names=" ".join(message.unreadable)))
 
