@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,8 @@ _MAX_INFLATED: Final = 4 << 30
 _MAX_BLOCKS: Final = 1 << 20
 _UNFINISHED_LENGTH: Final = 24
 _METHODS: Final = 5
+_INFLATERS: Final = 2
+"""Blocks that are inflated at once."""
 _COLUMN_BLOCKS: Final = frozenset({"LD", "DV", "DI"})
 
 
@@ -94,6 +97,29 @@ class Group:
     variable: bool
     size: int
     channels: dict[str, Channel]
+
+
+class _Zipped(NamedTuple):
+    """A compressed block of data.
+
+    Args:
+        block: where the block's own data begins.
+        begin: where the compressed bytes begin.
+        zipped: how many they are.
+        size: bytes that come out.
+        columns: of the table that was transposed before it was compressed; 1 where it was not.
+    """
+
+    block: int
+    begin: int
+    zipped: int
+    size: int
+    columns: int
+
+    @property
+    def end(self) -> int:
+        """Behind the compressed bytes."""
+        return self.begin + self.zipped
 
 
 class File:
@@ -215,18 +241,26 @@ class File:
             RecordingBroken: damaged.
             Beyond: a kind of block or compression that is not read here.
         """
-        parts: list[bytes | memoryview] = []
+        parts: list[memoryview | _Zipped] = []
         self._collect(at, parts, 0)
-        return b"".join((*parts, bytes(room)))
+        zipped = [part for part in parts if isinstance(part, _Zipped)]
+        if len(zipped) > 1:
+            # zlib lets others run meanwhile: two at once are nearly twice as fast.
+            with ThreadPoolExecutor(_INFLATERS) as pool:
+                inflated = iter(list(pool.map(self._inflate, zipped)))
+        else:
+            inflated = iter([self._inflate(part) for part in zipped])
+        whole = (next(inflated) if isinstance(part, _Zipped) else part for part in parts)
+        return b"".join((*whole, bytes(room)))
 
-    def _collect(self, at: int, parts: list[bytes | memoryview], depth: int) -> None:
+    def _collect(self, at: int, parts: list[memoryview | _Zipped], depth: int) -> None:
         if not at:
             return
         block = self.block(at)
         if block.kind in {"DT", "SD"}:
             parts.append(memoryview(self.content)[block.start : block.end])
         elif block.kind == "DZ":
-            parts.append(self._inflate(block))
+            parts.append(self._zipped(block))
         elif block.kind == "HL" and depth == 0:
             self._collect(self.link(block, 0), parts, 1)
         elif block.kind == "DL" and depth <= 1:
@@ -240,7 +274,8 @@ class File:
         if len(parts) > _MAX_BLOCKS:
             raise self.broken(at, "too many blocks", "数据块过多")
 
-    def _inflate(self, block: Block) -> bytes:
+    def _zipped(self, block: Block) -> _Zipped:
+        """Where a compressed block lies; its size counts against the limit for the whole file."""
         if block.start + _ZIPPED.size > block.end:
             raise self.broken(block.start, "a block that is too short", "块过短")
         _, method, _, columns, size, zipped = _ZIPPED.unpack_from(self.content, block.start)
@@ -252,14 +287,17 @@ class File:
         self._inflated += size
         if self._inflated > _MAX_INFLATED or begin + zipped > len(self.content):
             raise self.broken(block.start, "an inflated size out of range", "解压长度超出范围")
+        return _Zipped(block.start, begin, zipped, size, columns if method == 1 else 1)
+
+    def _inflate(self, part: _Zipped) -> bytes:
         try:
-            data = zlib.decompressobj().decompress(self.content[begin : begin + zipped], size)
+            data = zlib.decompressobj().decompress(memoryview(self.content)[part.begin : part.end], part.size)
         except zlib.error as exc:
-            raise self.broken(block.start, f"compressed data is damaged ({exc})", f"压缩数据已损坏({exc})") from exc
-        if len(data) != size:
-            raise self.broken(block.start, "compressed data is cut", "压缩数据不完整")
-        if method == 1 and columns > 1:
-            whole = size // columns * columns
-            flat = np.frombuffer(data, np.uint8, whole).reshape(columns, -1).T
+            raise self.broken(part.block, f"compressed data is damaged ({exc})", f"压缩数据已损坏({exc})") from exc
+        if len(data) != part.size:
+            raise self.broken(part.block, "compressed data is cut", "压缩数据不完整")
+        if part.columns > 1:
+            whole = part.size // part.columns * part.columns
+            flat = np.frombuffer(data, np.uint8, whole).reshape(part.columns, -1).T
             data = flat.tobytes() + data[whole:]
         return data

@@ -235,17 +235,10 @@ def _some_frames(
     flags |= np.where(ids >> np.uint64(31) & np.uint64(1), np.uint8(EXTENDED), np.uint8(0))
     can_id = (ids & np.uint64(0x1FFF_FFFF)).astype(np.uint32)
     flags |= np.where(can_id > 0x7FF, np.uint8(EXTENDED), np.uint8(0))
-    data, stored, known = _payload(file, records, some, channels.get(f"{name}.DataBytes"), first)
-    length = optional("DataLength")
-    dlc = optional("DLC")
-    if flag & REMOTE and dlc is not None:
-        wanted = np.minimum(dlc, np.uint64(CLASSIC_WIDTH)).astype(np.int64)
-    elif length is not None:
-        wanted = np.minimum(length, np.uint64(FD_WIDTH)).astype(np.int64)
-    elif dlc is not None:
-        classic = np.minimum(dlc, np.uint64(8)).astype(np.int64)
-        wanted = np.where(flags & FD, _FD_BY_DLC[(dlc & np.uint64(15)).astype(np.intp)], classic)
-    else:
+    wanted = _announced(optional("DataLength"), optional("DLC"), flags, is_remote=bool(flag & REMOTE))
+    most = FD_WIDTH if wanted is None else int(wanted.max(initial=0))
+    data, stored, known = _payload(file, records, some, channels.get(f"{name}.DataBytes"), first, most)
+    if wanted is None:
         wanted = stored
     if flag & REMOTE:
         wanted = np.minimum(wanted, 8)
@@ -264,10 +257,33 @@ def _some_frames(
     )
 
 
+def _announced(
+    length: NDArray[np.uint64] | None, dlc: NDArray[np.uint64] | None, flags: NDArray[np.uint8], *, is_remote: bool
+) -> NDArray[np.int64] | None:
+    """int64 (n,): how many bytes the records say that their frames have; None where they say nothing."""
+    if is_remote and dlc is not None:
+        return np.minimum(dlc, np.uint64(CLASSIC_WIDTH)).astype(np.int64)
+    if length is not None:
+        return np.minimum(length, np.uint64(FD_WIDTH)).astype(np.int64)
+    if dlc is None:
+        return None
+    classic = np.minimum(dlc, np.uint64(8)).astype(np.int64)
+    return np.where(flags & FD, _FD_BY_DLC[(dlc & np.uint64(15)).astype(np.intp)], classic)
+
+
 def _payload(
-    file: File, records: _Sorted, some: Records, channel: Channel | None, first: int
+    file: File, records: _Sorted, some: Records, channel: Channel | None, first: int, most: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-    """uint8 (n, 8 or 64) payloads, int64 (n,) stored lengths, and which records have one."""
+    """uint8 (n, 8 or 64) payloads, int64 (n,) stored lengths, and which records have one.
+
+    Args:
+        file: the file.
+        records: all of the group.
+        some: those that are read now.
+        channel: the payload's.
+        first: number of the first of them.
+        most: bytes of the longest frame among them; of a payload of fixed length no more is read.
+    """
     n = len(some)
     if channel is None:
         return np.zeros((n, CLASSIC_WIDTH), np.uint8), np.zeros(n, np.int64), np.ones(n, np.bool_)
@@ -281,7 +297,8 @@ def _payload(
     if channel.kind != 0 or channel.bit_offset:
         raise Damaged(f"a payload of kind {channel.kind}", f"数据通道类型 {channel.kind}")
     size = min(channel.bit_count // 8, FD_WIDTH)
-    data = some.bytes(channel.byte_offset, size, CLASSIC_WIDTH if size <= CLASSIC_WIDTH else FD_WIDTH)
+    read = min(size, most)
+    data = some.bytes(channel.byte_offset, read, CLASSIC_WIDTH if read <= CLASSIC_WIDTH else FD_WIDTH)
     return data, np.full(n, size, np.int64), np.ones(n, np.bool_)
 
 
