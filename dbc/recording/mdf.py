@@ -20,6 +20,8 @@ from dbc.errors import Phrase, RecordingBroken
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
 __all__ = ["Beyond", "Block", "Channel", "Damaged", "File", "Group"]
 
 _HEADER: Final = struct.Struct("<4sIQQ")
@@ -130,11 +132,11 @@ class File:
         path: names it in errors.
     """
 
-    def __init__(self, content: bytes, path: str) -> None:
-        self.content = content
+    def __init__(self, content: bytes | memoryview, path: str) -> None:
+        self.content = memoryview(content)
         self.path = path
         self._inflated = 0
-        self.unfinished = content.startswith(b"UnFinMF")
+        self.unfinished = bytes(self.content[:7]) == b"UnFinMF"
         if len(content) < 64:
             raise self.broken(0, "the file ends in its first block", "文件在第一个块内结束")
         version: int = struct.unpack_from("<H", content, 28)[0]
@@ -195,7 +197,7 @@ class File:
         if not at:
             return ""
         block = self.block(at, "TX", "MD")
-        return self.content[block.start : block.end].split(b"\0", 1)[0].decode("utf-8", "replace")
+        return bytes(self.content[block.start : block.end]).split(b"\0", 1)[0].decode("utf-8", "replace")
 
     def groups(self, data_group: Block) -> list[Group]:
         """The channel groups of a data group."""
@@ -234,8 +236,8 @@ class File:
         offset, factor = struct.unpack_from("<dd", self.content, block.start + 24)
         return factor, offset
 
-    def stream(self, at: int, *, room: int = 0) -> bytes:
-        """All bytes that a data link leads to, through lists and inflated, and some zeros behind them.
+    def stream(self, at: int, *, room: int = 0) -> NDArray[np.uint8]:
+        """uint8 (n + room,): all bytes that a data link leads to, through lists and inflated, and zeros behind them.
 
         Raises:
             RecordingBroken: damaged.
@@ -250,15 +252,22 @@ class File:
                 inflated = iter(list(pool.map(self._inflate, zipped)))
         else:
             inflated = iter([self._inflate(part) for part in zipped])
-        whole = (next(inflated) if isinstance(part, _Zipped) else part for part in parts)
-        return b"".join((*whole, bytes(room)))
+        # An array's memory comes in large pages, which cost a fraction of what those of bytes do.
+        out = np.empty(sum(part.size if isinstance(part, _Zipped) else len(part) for part in parts) + room, np.uint8)
+        end = 0
+        for part in parts:
+            content = next(inflated) if isinstance(part, _Zipped) else part
+            begin, end = end, end + len(content)
+            out[begin:end] = np.frombuffer(content, np.uint8)
+        out[end:] = 0
+        return out
 
     def _collect(self, at: int, parts: list[memoryview | _Zipped], depth: int) -> None:
         if not at:
             return
         block = self.block(at)
         if block.kind in {"DT", "SD"}:
-            parts.append(memoryview(self.content)[block.start : block.end])
+            parts.append(self.content[block.start : block.end])
         elif block.kind == "DZ":
             parts.append(self._zipped(block))
         elif block.kind == "HL" and depth == 0:
@@ -291,7 +300,7 @@ class File:
 
     def _inflate(self, part: _Zipped) -> bytes:
         try:
-            data = zlib.decompressobj().decompress(memoryview(self.content)[part.begin : part.end], part.size)
+            data = zlib.decompressobj().decompress(self.content[part.begin : part.end], part.size)
         except zlib.error as exc:
             raise self.broken(part.block, f"compressed data is damaged ({exc})", f"压缩数据已损坏({exc})") from exc
         if len(data) != part.size:

@@ -66,17 +66,25 @@ def is_mf4(head: bytes) -> bool:
 class _Values:
     """Values of variable length, by the offset that records refer to them with.
 
+    Most often each record has its own value, and both stand in the same order: then nothing is worked out but what the
+    records that are read now mean.
+
     Args:
-        content: uint8, with at least 64 bytes behind the last value.
-        starts: int64 (n,), where in ``content`` each value begins.
-        sizes: int64 (n,), its bytes.
+        content: uint8, with room behind the last value.
+        heads: int64 (n,), where in ``content`` each value begins, with its length in four bytes.
     """
 
-    def __init__(self, content: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+    def __init__(self, content: NDArray[np.uint8], heads: NDArray[np.int64]) -> None:
         self.content = content
-        self.starts = starts
-        self.sizes = sizes
-        self.offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes + 4)[:-1]]) if len(sizes) else starts
+        self._heads = heads
+        self._next = (0, 0)
+        self._all: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+
+    def _sizes(self, heads: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 (n,): bytes of the values."""
+        lengths: NDArray[Any] = np.ndarray((len(self.content) - 3,), "<u4", self.content, 0, (1,))
+        sizes: NDArray[np.int64] = lengths[heads].astype(np.int64)
+        return sizes
 
     def rows(
         self, offsets: NDArray[np.int64], first: int
@@ -87,20 +95,41 @@ class _Values:
             offsets: int64 (n,).
             first: number of the first record that these belong to, a guess at which value they mean.
         """
-        if not len(self.offsets):
-            return np.zeros((len(offsets), 8), np.uint8), np.zeros(len(offsets), np.int64), np.zeros(len(offsets), bool)
-        same = slice(first, first + len(offsets))
-        if np.array_equal(offsets, self.offsets[same]):
-            # Most often each record has its own value, and both stand in the same order.
-            at, size, known = self.starts[same], self.sizes[same], np.ones(len(offsets), np.bool_)
-        else:
-            which = np.minimum(np.searchsorted(self.offsets, offsets), len(self.offsets) - 1)
-            known = self.offsets[which] == offsets
-            at, size = self.starts[which], np.where(known, self.sizes[which], 0)
+        n = len(offsets)
+        if not len(self._heads):
+            return np.zeros((n, 8), np.uint8), np.zeros(n, np.int64), np.zeros(n, np.bool_)
+        found = self._in_order(offsets, first) if self._next[0] == first else None
+        heads, size, known = found or self._looked_up(offsets)
         known &= size <= FD_WIDTH
         size = np.minimum(size, FD_WIDTH)
-        width = CLASSIC_WIDTH if not len(size) or int(size.max()) <= CLASSIC_WIDTH else FD_WIDTH
-        return _first_bytes(_rows(self.content, at, width), size), size, known
+        width = CLASSIC_WIDTH if int(size.max(initial=0)) <= CLASSIC_WIDTH else FD_WIDTH
+        return _first_bytes(_rows(self.content, heads + 4, width), size), size, known
+
+    def _in_order(
+        self, offsets: NDArray[np.int64], first: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]] | None:
+        """The values that follow those that were read last; None when the offsets mean others."""
+        n = len(offsets)
+        heads = self._heads[first : first + n]
+        if len(heads) < n:
+            return None
+        sizes = self._sizes(heads)
+        ends = np.cumsum(sizes + 4)
+        ends += self._next[1]
+        if int(offsets[0]) != self._next[1] or not np.array_equal(offsets[1:], ends[:-1]):
+            return None
+        self._next = (first + n, int(ends[-1]))
+        return heads, sizes, np.ones(n, np.bool_)
+
+    def _looked_up(self, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """The values that offsets in any order mean."""
+        if self._all is None:
+            sizes = self._sizes(self._heads)
+            self._all = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes + 4)[:-1]]), sizes
+        all_offsets, sizes = self._all
+        which = np.minimum(np.searchsorted(all_offsets, offsets), len(all_offsets) - 1)
+        known = all_offsets[which] == offsets
+        return self._heads[which], np.where(known, sizes[which], 0), known
 
 
 def _rows(content: NDArray[np.uint8], at: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
@@ -121,37 +150,33 @@ def _first_bytes(data: NDArray[np.uint8], size: NDArray[np.integer]) -> NDArray[
     return kept
 
 
-def _values_from_stream(padded: bytes) -> _Values:
+def _values_from_stream(content: NDArray[np.uint8]) -> _Values:
     """Values of an SD block: each with its length in four bytes before it; the block with room behind it."""
-    content = np.frombuffer(padded, np.uint8)
-    stream = memoryview(padded)[: len(padded) - _ROOM]
+    stream = content.data[: len(content) - _ROOM]
     # Most often all values are equally long.
     size = int.from_bytes(stream[:4], "little")
     step = size + 4
     if len(stream) >= 4 and len(stream) % step == 0:
         heads = np.ascontiguousarray(content[: len(stream)].reshape(-1, step)[:, :4]).view(np.dtype("<u4"))[:, 0]
         if (heads == size).all():
-            starts = np.arange(4, len(stream) + 4, step, dtype=np.int64)[: len(heads)]
-            return _Values(content, starts, np.full(len(heads), size, np.int64))
+            return _Values(content, np.arange(len(heads), dtype=np.int64) * step)
     places: list[int] = []
-    sizes: list[int] = []
     at = 0
     while at + 4 <= len(stream):
         size = int.from_bytes(stream[at : at + 4], "little")
         if at + 4 + size > len(stream):
             break
-        places.append(at + 4)
-        sizes.append(size)
+        places.append(at)
         at += 4 + size
-    return _Values(content, np.array(places, np.int64), np.array(sizes, np.int64))
+    return _Values(content, np.array(places, np.int64))
 
 
 class _Sorted:
     """The records of one data group, sorted out by their group."""
 
-    def __init__(self, file: File, padded: bytes, id_size: int, groups: Sequence[Group]) -> None:
+    def __init__(self, file: File, padded: NDArray[np.uint8], id_size: int, groups: Sequence[Group]) -> None:
         self.file = file
-        self.content = np.frombuffer(padded, np.uint8)
+        self.content = padded
         length = len(padded) - _ROOM
         self.fixed: dict[int, NDArray[np.int64]] = {}
         self.values: dict[int, _Values] = {}
@@ -176,8 +201,7 @@ class _Sorted:
         for group in groups:
             starts = walk.places(group.record_id)
             if group.variable:
-                values = np.ascontiguousarray(_rows(self.content, starts, 4)).view(np.dtype("<u4"))[:, 0]
-                self.values[group.address] = _Values(self.content, starts + 4, values.astype(np.int64))
+                self.values[group.address] = _Values(self.content, starts)
             else:
                 self.fixed[group.address] = starts
 
@@ -193,26 +217,53 @@ class _Sorted:
         return Records(self.content, starts, group.size)
 
 
-def _frames(file: File, records: _Sorted, group: Group, name: str, flag: int) -> tuple[list[FrameTable], set[int], int]:
-    """The frames of one group block by block, the numbers of their buses, and how many records led nowhere."""
+class _Columns:
+    """The columns of all frames of a group, in memory that is taken once, filled block by block."""
+
+    def __init__(self, n: int) -> None:
+        self._t_ns = np.empty(n, np.int64)
+        self._can_id = np.empty(n, np.uint32)
+        self._bytes = np.empty((3, n), np.uint8)
+        self._data = np.empty((n, CLASSIC_WIDTH), np.uint8)
+        self._known = np.empty(n, np.bool_)
+
+    def put(self, first: int, table: FrameTable, known: NDArray[np.bool_]) -> None:
+        """Takes a block of frames, and which of them have their payload."""
+        rows = slice(first, first + len(table))
+        if table.width > self._data.shape[1]:
+            wide = np.zeros((len(self._t_ns), FD_WIDTH), np.uint8)
+            wide[:first, :CLASSIC_WIDTH] = self._data[:first]
+            self._data = wide
+        self._t_ns[rows] = table.t_ns
+        self._can_id[rows] = table.can_id
+        self._bytes[0, rows] = table.flags
+        self._bytes[1, rows] = table.channel
+        self._bytes[2, rows] = table.length
+        self._data[rows, : table.width] = table.data
+        self._known[rows] = known
+
+    def table(self) -> tuple[FrameTable, int]:
+        """The frames that have their payload, and how many have none."""
+        flags, channel, length = self._bytes
+        table = FrameTable(self._t_ns, self._can_id, flags, channel, length, self._data)
+        known = int(np.count_nonzero(self._known))
+        return (table if known == len(table) else table[self._known]), len(table) - known
+
+
+def _frames(file: File, records: _Sorted, group: Group, name: str, flag: int) -> tuple[FrameTable, int]:
+    """The frames of one group, and how many records led nowhere."""
     starts = records.places(group)
-    tables: list[FrameTable] = []
-    buses: set[int] = set()
-    lost = 0
-    for first in range(0, max(len(starts), 1), _BLOCK):
+    columns = _Columns(len(starts))
+    for first in range(0, len(starts), _BLOCK):
         some = records.records(group, starts[first : first + _BLOCK])
-        table, on, without = _some_frames(file, records, (group, name, flag), some, first)
-        if len(table):
-            tables.append(table)
-            buses |= on
-        lost += without
-    return tables, buses, lost
+        columns.put(first, *_some_frames(file, records, (group, name, flag), some, first))
+    return columns.table()
 
 
 def _some_frames(
     file: File, records: _Sorted, wanted_group: tuple[Group, str, int], some: Records, first: int
-) -> tuple[FrameTable, set[int], int]:
-    """The frames of some records of a group, the numbers of their buses, and how many records led nowhere."""
+) -> tuple[FrameTable, NDArray[np.bool_]]:
+    """The frames of some records of a group, and which of these led to a payload."""
     group, name, flag = wanted_group
     channels = group.channels
     time = next((channel for channel in channels.values() if channel.kind == 2), None)
@@ -249,12 +300,7 @@ def _some_frames(
         data = _first_bytes(data, wanted)
     bus = optional("BusChannel")
     channel = np.zeros(n, np.uint8) if bus is None else np.minimum(bus, np.uint64(255)).astype(np.uint8)
-    table = FrameTable(some.times(time), can_id, flags, channel, wanted.astype(np.uint8), data)
-    return (
-        table if known.all() else table[known],
-        set(np.flatnonzero(np.bincount(channel)).tolist()),
-        int(n - np.count_nonzero(known)),
-    )
+    return FrameTable(some.times(time), can_id, flags, channel, wanted.astype(np.uint8), data), known
 
 
 def _announced(
@@ -308,7 +354,6 @@ def _read(file: File) -> Read:
     if time_flags & _LOCAL_TIME:
         start_ns -= (zone_min + summer_min) * 60_000_000_000
     tables: list[FrameTable] = []
-    buses: set[int] = set()
     bad: list[BadLine] = []
     lost = 0
     can_groups = 0
@@ -329,10 +374,9 @@ def _read(file: File) -> Read:
             raise Damaged("records of an impossible size", "记录长度不可能")
         records = _Sorted(file, file.stream(file.link(data_group, 2), room=_ROOM), id_size, groups)
         for group, name, flag in wanted:
-            found, on, without = _frames(file, records, group, name, flag)
+            table, without = _frames(file, records, group, name, flag)
             lost += without
-            tables += found
-            buses |= on
+            tables.append(table)
         if records.rest:
             total = sum(map(len, records.fixed.values()))
             bad.append(BadLine(total + 1, Phrase("the last record is cut", "最后一条记录不完整")))
@@ -341,11 +385,11 @@ def _read(file: File) -> Read:
     if lost:
         bad.append(BadLine(0, Phrase(f"{lost} records without their payload", f"{lost} 条记录缺少数据")))
     table = FrameTable.concat(tables).by_time() if len(tables) != 1 else tables[0]
-    names = tuple(str(number) for number in range(max(buses, default=-1) + 1))
+    names = tuple(str(number) for number in range(int(table.channel.max(initial=0)) + 1 if len(table) else 0))
     return Read(table, names, bad, lost + sum(line.line > 0 for line in bad), start_ns=start_ns)
 
 
-def read(content: bytes, path: str) -> Read:
+def read(content: bytes | memoryview, path: str) -> Read:
     """Reads a whole file.
 
     Raises:
@@ -358,4 +402,4 @@ def read(content: bytes, path: str) -> Read:
     except Damaged as exc:
         raise RecordingBroken(path, Phrase("in its layout", "记录布局"), exc.reason) from exc
     except Beyond as exc:
-        return asam.read(content, path, str(exc))
+        return asam.read(bytes(content), path, str(exc))
