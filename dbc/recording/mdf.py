@@ -59,6 +59,11 @@ class Block:
     start: int
     end: int
 
+    @property
+    def size(self) -> int:
+        """Bytes of its data section."""
+        return self.end - self.start
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -130,10 +135,12 @@ class File:
     Args:
         content: all of its bytes.
         path: names it in errors.
+        room: bytes at the end of ``content`` that are no part of the file.
     """
 
-    def __init__(self, content: bytes | memoryview, path: str) -> None:
-        self.content = memoryview(content)
+    def __init__(self, content: bytes | memoryview, path: str, *, room: int = 0) -> None:
+        self._whole = memoryview(content)
+        self.content = self._whole[: len(content) - room]
         self.path = path
         self._inflated = 0
         self.unfinished = bytes(self.content[:7]) == b"UnFinMF"
@@ -237,13 +244,13 @@ class File:
         return factor, offset
 
     def stream(self, at: int, *, room: int = 0) -> NDArray[np.uint8]:
-        """uint8 (n + room,): all bytes that a data link leads to, through lists and inflated, and zeros behind them.
+        """uint8 (n + room,): all bytes that a data link leads to, through lists and inflated, with others behind them.
 
         Raises:
             RecordingBroken: damaged.
             Beyond: a kind of block or compression that is not read here.
         """
-        parts: list[memoryview | _Zipped] = []
+        parts: list[Block | _Zipped] = []
         self._collect(at, parts, 0)
         zipped = [part for part in parts if isinstance(part, _Zipped)]
         if len(zipped) > 1:
@@ -252,22 +259,24 @@ class File:
                 inflated = iter(list(pool.map(self._inflate, zipped)))
         else:
             inflated = iter([self._inflate(part) for part in zipped])
+        if len(parts) == 1 and isinstance(only := parts[0], Block) and only.end + room <= len(self._whole):
+            return np.frombuffer(self._whole[only.start : only.end + room], np.uint8)
         # An array's memory comes in large pages, which cost a fraction of what those of bytes do.
-        out = np.empty(sum(part.size if isinstance(part, _Zipped) else len(part) for part in parts) + room, np.uint8)
+        out = np.empty(sum(part.size for part in parts) + room, np.uint8)
         end = 0
         for part in parts:
-            content = next(inflated) if isinstance(part, _Zipped) else part
+            content = next(inflated) if isinstance(part, _Zipped) else self.content[part.start : part.end]
             begin, end = end, end + len(content)
             out[begin:end] = np.frombuffer(content, np.uint8)
         out[end:] = 0
         return out
 
-    def _collect(self, at: int, parts: list[memoryview | _Zipped], depth: int) -> None:
+    def _collect(self, at: int, parts: list[Block | _Zipped], depth: int) -> None:
         if not at:
             return
         block = self.block(at)
         if block.kind in {"DT", "SD"}:
-            parts.append(self.content[block.start : block.end])
+            parts.append(block)
         elif block.kind == "DZ":
             parts.append(self._zipped(block))
         elif block.kind == "HL" and depth == 0:

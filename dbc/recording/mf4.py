@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from dbc.recording.mdf import Channel, Group
 
-__all__ = ["is_mf4", "read"]
+__all__ = ["ROOM", "is_mf4", "read"]
 
 _START: Final = struct.Struct("<QhhB")
 _GROUP_NAMES: Final = (("CAN_DataFrame", 0), ("CAN_RemoteFrame", REMOTE), ("CAN_ErrorFrame", ERROR))
@@ -52,7 +52,7 @@ _MAXIMUM_LENGTH: Final = 5
 _FURTHEST: Final = np.uint64(1 << 62)
 _BLOCK: Final = 1 << 14
 """Records that are read at once: their columns stay in the cache."""
-_ROOM: Final = _LARGEST_RECORD + FD_WIDTH
+ROOM: Final = _LARGEST_RECORD + FD_WIDTH
 """Bytes behind a stream that rows may reach into."""
 _KEPT: Final = np.array([(1 << 8 * n) - 1 for n in range(CLASSIC_WIDTH + 1)], np.uint64)
 """Keeps the first so many bytes of a word."""
@@ -71,18 +71,22 @@ class _Values:
 
     Args:
         content: uint8, with room behind the last value.
-        heads: int64 (n,), where in ``content`` each value begins, with its length in four bytes.
+        heads: int64 (n,), so many bytes before each value in ``content``, which begins with its length in four bytes.
+        shift: how many.
     """
 
-    def __init__(self, content: NDArray[np.uint8], heads: NDArray[np.int64]) -> None:
+    def __init__(self, content: NDArray[np.uint8], heads: NDArray[np.int64], shift: int) -> None:
         self.content = content
         self._heads = heads
+        self._shift = shift
         self._next = (0, 0)
         self._all: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def _sizes(self, heads: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64 (n,): bytes of the values."""
-        lengths: NDArray[Any] = np.ndarray((len(self.content) - 3,), "<u4", self.content, 0, (1,))
+        lengths: NDArray[Any] = np.ndarray(
+            (len(self.content) - 3 - self._shift,), "<u4", self.content, self._shift, (1,)
+        )
         sizes: NDArray[np.int64] = lengths[heads].astype(np.int64)
         return sizes
 
@@ -103,7 +107,7 @@ class _Values:
         known &= size <= FD_WIDTH
         size = np.minimum(size, FD_WIDTH)
         width = CLASSIC_WIDTH if int(size.max(initial=0)) <= CLASSIC_WIDTH else FD_WIDTH
-        return _first_bytes(_rows(self.content, heads + 4, width), size), size, known
+        return _first_bytes(_rows(self.content, heads + (self._shift + 4), width), size), size, known
 
     def _in_order(
         self, offsets: NDArray[np.int64], first: int
@@ -152,14 +156,14 @@ def _first_bytes(data: NDArray[np.uint8], size: NDArray[np.integer]) -> NDArray[
 
 def _values_from_stream(content: NDArray[np.uint8]) -> _Values:
     """Values of an SD block: each with its length in four bytes before it; the block with room behind it."""
-    stream = content.data[: len(content) - _ROOM]
+    stream = content.data[: len(content) - ROOM]
     # Most often all values are equally long.
     size = int.from_bytes(stream[:4], "little")
     step = size + 4
     if len(stream) >= 4 and len(stream) % step == 0:
         heads = np.ascontiguousarray(content[: len(stream)].reshape(-1, step)[:, :4]).view(np.dtype("<u4"))[:, 0]
         if (heads == size).all():
-            return _Values(content, np.arange(len(heads), dtype=np.int64) * step)
+            return _Values(content, np.arange(len(heads), dtype=np.int64) * step, 0)
     places: list[int] = []
     at = 0
     while at + 4 <= len(stream):
@@ -168,7 +172,7 @@ def _values_from_stream(content: NDArray[np.uint8]) -> _Values:
             break
         places.append(at)
         at += 4 + size
-    return _Values(content, np.array(places, np.int64))
+    return _Values(content, np.array(places, np.int64), 0)
 
 
 class _Sorted:
@@ -177,8 +181,8 @@ class _Sorted:
     def __init__(self, file: File, padded: NDArray[np.uint8], id_size: int, groups: Sequence[Group]) -> None:
         self.file = file
         self.content = padded
-        length = len(padded) - _ROOM
-        self.fixed: dict[int, NDArray[np.int64]] = {}
+        length = len(padded) - ROOM
+        self.fixed: dict[int, tuple[NDArray[np.int64], int]] = {}
         self.values: dict[int, _Values] = {}
         self.rest = 0
         if id_size == 0:
@@ -186,7 +190,7 @@ class _Sorted:
             count = length // group.size if group.size else 0
             if not file.unfinished:
                 count = min(count, group.cycles)
-            self.fixed[group.address] = np.arange(count, dtype=np.int64) * group.size
+            self.fixed[group.address] = np.arange(count, dtype=np.int64) * group.size, 0
         else:
             self._sort_out(length, id_size, groups)
 
@@ -199,18 +203,18 @@ class _Sorted:
             raise self.file.broken(walk.end, f"unknown record number {unknown}", f"未知的记录号 {unknown}")
         self.rest = length - walk.end
         for group in groups:
-            starts = walk.places(group.record_id)
+            starts, shift = walk.found(group.record_id)
             if group.variable:
-                self.values[group.address] = _Values(self.content, starts)
+                self.values[group.address] = _Values(self.content, starts, shift)
             else:
-                self.fixed[group.address] = starts
+                self.fixed[group.address] = starts, shift
 
-    def places(self, group: Group) -> NDArray[np.int64]:
-        """int64 (n,): where the group's records begin."""
-        starts = self.fixed.get(group.address)
-        if starts is None:
+    def places(self, group: Group) -> tuple[NDArray[np.int64], int]:
+        """int64 (n,): places, each so many bytes before one of the group's records."""
+        found = self.fixed.get(group.address)
+        if found is None:
             raise Damaged("a group of frames without records of fixed length", "报文组没有定长记录")
-        return starts
+        return found
 
     def records(self, group: Group, starts: NDArray[np.int64]) -> Records:
         """Some of the group's records."""
@@ -252,10 +256,10 @@ class _Columns:
 
 def _frames(file: File, records: _Sorted, group: Group, name: str, flag: int) -> tuple[FrameTable, int]:
     """The frames of one group, and how many records led nowhere."""
-    starts = records.places(group)
+    starts, shift = records.places(group)
     columns = _Columns(len(starts))
     for first in range(0, len(starts), _BLOCK):
-        some = records.records(group, starts[first : first + _BLOCK])
+        some = records.records(group, starts[first : first + _BLOCK] + shift)
         columns.put(first, *_some_frames(file, records, (group, name, flag), some, first))
     return columns.table()
 
@@ -336,7 +340,7 @@ def _payload(
     if channel.kind == 1:
         values = records.values.get(channel.data)
         if values is None:
-            values = records.values[channel.data] = _values_from_stream(file.stream(channel.data, room=_ROOM))
+            values = records.values[channel.data] = _values_from_stream(file.stream(channel.data, room=ROOM))
         return values.rows(np.minimum(some.integers(replace(channel, data_type=0)), _FURTHEST).astype(np.int64), first)
     if channel.kind == _MAXIMUM_LENGTH:
         raise Beyond("payloads of maximum length")
@@ -372,13 +376,13 @@ def _read(file: File) -> Read:
         id_size = file.content[data_group.start] if data_group.start < data_group.end else 0
         if id_size not in {0, 1, 2, 4, 8} or any(group.size > _LARGEST_RECORD for group in groups):
             raise Damaged("records of an impossible size", "记录长度不可能")
-        records = _Sorted(file, file.stream(file.link(data_group, 2), room=_ROOM), id_size, groups)
+        records = _Sorted(file, file.stream(file.link(data_group, 2), room=ROOM), id_size, groups)
         for group, name, flag in wanted:
             table, without = _frames(file, records, group, name, flag)
             lost += without
             tables.append(table)
         if records.rest:
-            total = sum(map(len, records.fixed.values()))
+            total = sum(len(starts) for starts, _ in records.fixed.values())
             bad.append(BadLine(total + 1, Phrase("the last record is cut", "最后一条记录不完整")))
     if not can_groups:
         raise NotARecording(file.path, Phrase("an MDF file without CAN frames", "MDF 文件中没有 CAN 报文"))
@@ -389,8 +393,13 @@ def _read(file: File) -> Read:
     return Read(table, names, bad, lost + sum(line.line > 0 for line in bad), start_ns=start_ns)
 
 
-def read(content: bytes | memoryview, path: str) -> Read:
+def read(content: bytes | memoryview, path: str, *, room: int = 0) -> Read:
     """Reads a whole file.
+
+    Args:
+        content: the file's bytes; with :data:`ROOM` more behind them a long file is not copied.
+        path: names it in errors.
+        room: how many bytes at the end of ``content`` are no part of the file.
 
     Raises:
         RecordingBroken: damaged.
@@ -398,8 +407,8 @@ def read(content: bytes | memoryview, path: str) -> Read:
         LibraryMissing: it uses parts of the standard that are left to asammdf, which is not installed.
     """
     try:
-        return _read(File(content, path))
+        return _read(File(content, path, room=room))
     except Damaged as exc:
         raise RecordingBroken(path, Phrase("in its layout", "记录布局"), exc.reason) from exc
     except Beyond as exc:
-        return asam.read(bytes(content), path, str(exc))
+        return asam.read(bytes(content[: len(content) - room]), path, str(exc))

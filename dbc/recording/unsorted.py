@@ -65,7 +65,7 @@ class Walk:
         self._sizes = sizes
         self.unknown: int | None = None
         self.end = 0
-        self._pairs: tuple[int, int, NDArray[np.int64], NDArray[np.int64]] | None = None
+        self._pairs: tuple[int, int, NDArray[np.int64], int] | None = None
         pieces: list[NDArray[np.int64]] = []
         if id_size <= _WIDEST_TABLE and length > _WORTH_IT:
             pieces = self._in_pairs() if id_size == 1 else []
@@ -76,14 +76,24 @@ class Walk:
         self.starts = np.concatenate(pieces)
         self.numbers = self._unsigned(self.starts, id_size)
 
+    def found(self, number: int) -> tuple[NDArray[np.int64], int]:
+        """int64 (n,): places in the order of the stream, each so many bytes before a record of one number.
+
+        That spares a copy of as many places as there are records.
+        """
+        own: NDArray[np.int64] = self.starts[self.numbers == number]
+        if self._pairs is None or number not in self._pairs[:2]:
+            return own, self._id_size
+        first, _, firsts, span = self._pairs
+        shift = 0 if number == first else span
+        if len(own):
+            return np.sort(np.concatenate([firsts + shift, own])), self._id_size
+        return firsts, shift + self._id_size
+
     def places(self, number: int) -> NDArray[np.int64]:
         """int64 (n,): where the records of one number begin, behind that number, in the order of the stream."""
-        own: NDArray[np.int64] = self.starts[self.numbers == number] + self._id_size
-        if self._pairs is None or number not in self._pairs[:2]:
-            return own
-        first, _, firsts, seconds = self._pairs
-        paired: NDArray[np.int64] = (firsts if number == first else seconds) + self._id_size
-        return np.sort(np.concatenate([paired, own])) if len(own) else paired
+        at, shift = self.found(number)
+        return at + shift
 
     def _unsigned(self, at: NDArray[np.int64], size: int) -> NDArray[np.int64]:
         """int64 (n,): little-endian numbers of some bytes."""
@@ -163,8 +173,8 @@ class Walk:
                     spans.append(likely[index : stop + 1])
                     at = self.end = int(ahead[stop])
             index = max(index + 1, int(np.searchsorted(likely, at)))
-        firsts = np.concatenate(spans) if spans else np.empty(0, np.int64)
-        self._pairs = (pair[0], pair[1], firsts, firsts + pair[2])
+        firsts = spans[0] if len(spans) == 1 else np.concatenate(spans) if spans else np.empty(0, np.int64)
+        self._pairs = (pair[0], pair[1], firsts, pair[2])
         self.end = at
         return between
 
