@@ -15,7 +15,7 @@ import numpy as np
 from dbc.bits import Arena, Payloads, read_values
 from dbc.columns import Decoded, MessageColumns, Samples, SignalColumn, Source, Times
 from dbc.containerpdu import contained_rows
-from dbc.j1939tp import TRANSPORT_FORMATS, reassemble_groups, transport_rows
+from dbc.j1939tp import TRANSPORT_FORMATS, announced_groups, reassemble_groups, transport_rows
 from dbc.reassembly import reassemble
 from dbc.table import CLASSIC_WIDTH, EXTENDED, FD, NO_MESSAGE, FrameTable, pgn_from_id
 
@@ -366,7 +366,10 @@ class _Groups:
         found: dict[int, list[Group]] = {}
         rows = transport_rows(table)
         if self.by_pgn and len(rows):
-            for group in reassemble_groups(table[rows]).groups:
+            transport = table[rows]
+            if not self.by_pgn.keys() & set(announced_groups(transport).tolist()):
+                return []
+            for group in reassemble_groups(transport).groups:
                 if group.pgn in self.by_pgn:
                     found.setdefault(group.pgn, []).append(group)
         return [

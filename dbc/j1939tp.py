@@ -29,6 +29,7 @@ __all__ = [
     "Group",
     "GroupReassembler",
     "GroupReassembly",
+    "announced_groups",
     "reassemble_groups",
     "transport_rows",
 ]
@@ -257,6 +258,13 @@ def transport_rows(table: FrameTable) -> NDArray[np.intp]:
     form = table.can_id >> np.uint32(16) & np.uint32(0x3FF)
     wanted = (form == _CONTROL_FORMAT) | (form == _DATA_FORMAT)
     return np.flatnonzero(wanted & ((table.flags & np.uint8(EXTENDED | FD | NO_MESSAGE)) == EXTENDED))
+
+
+def announced_groups(table: FrameTable) -> NDArray[np.uint32]:
+    """uint32 (m,): the numbers of the parameter groups that frames of the transport protocol speak of."""
+    control = (table.can_id >> np.uint32(16) & np.uint32(0x3FF)) == _CONTROL_FORMAT
+    number = table.data[control, _FRAME - 3 : _FRAME].astype(np.uint32)
+    return np.unique(number[:, 0] | number[:, 1] << np.uint32(8) | number[:, 2] << np.uint32(16))
 
 
 def reassemble_groups(table: FrameTable, *, pause_ns: int = PAUSE_NS) -> GroupReassembly:

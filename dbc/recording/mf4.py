@@ -283,13 +283,14 @@ def _some_frames(
     for part, bit in _BITS:
         column = optional(part)
         if column is not None:
-            flags |= np.where(column != 0, np.uint8(bit), np.uint8(0))
+            flags |= (column != 0).view(np.uint8) * np.uint8(bit)
     ids = optional("ID")
     if ids is None:
         ids = np.zeros(n, np.uint64)
-    flags |= np.where(ids >> np.uint64(31) & np.uint64(1), np.uint8(EXTENDED), np.uint8(0))
-    can_id = (ids & np.uint64(0x1FFF_FFFF)).astype(np.uint32)
-    flags |= np.where(can_id > 0x7FF, np.uint8(EXTENDED), np.uint8(0))
+    can_id = ids.astype(np.uint32)
+    flags |= (can_id >> np.uint32(31)).astype(np.uint8) * np.uint8(EXTENDED)
+    can_id &= np.uint32(0x1FFF_FFFF)
+    flags |= (can_id > 0x7FF).view(np.uint8) * np.uint8(EXTENDED)
     wanted = _announced(optional("DataLength"), optional("DLC"), flags, is_remote=bool(flag & REMOTE))
     most = FD_WIDTH if wanted is None else int(wanted.max(initial=0))
     data, stored, known = _payload(file, records, some, channels.get(f"{name}.DataBytes"), first, most)
@@ -388,6 +389,7 @@ def _read(file: File) -> Read:
         raise NotARecording(file.path, Phrase("an MDF file without CAN frames", "MDF 文件中没有 CAN 报文"))
     if lost:
         bad.append(BadLine(0, Phrase(f"{lost} records without their payload", f"{lost} 条记录缺少数据")))
+    tables = [table for table in tables if len(table)] or [FrameTable.empty()]
     table = FrameTable.concat(tables).by_time() if len(tables) != 1 else tables[0]
     names = tuple(str(number) for number in range(int(table.channel.max(initial=0)) + 1 if len(table) else 0))
     return Read(table, names, bad, lost + sum(line.line > 0 for line in bad), start_ns=start_ns)

@@ -134,6 +134,7 @@ class Walk:
         size = self._sizes[first] or 0
         span = self._id_size + size
         found: list[NDArray[np.int64]] = []
+        follow: list[NDArray[np.int64]] = []
         data = self._content
         # The length's lowest byte is used, the others are zero: a payload of up to 255 bytes.
         last = self._length - span - self._id_size - _LENGTH_BYTES
@@ -142,11 +143,13 @@ class Walk:
             fits = data[begin:stop] == first
             fits &= data[begin + span : stop + span] == second
             fits &= data[begin + span + 2 : stop + span + 2] == 0
-            found.append(np.flatnonzero(fits) + begin)
-        likely = np.concatenate(found) if found else np.empty(0, np.int64)
-        likely = likely[(data[likely + span + 3] | data[likely + span + 4]) == 0]
-        ahead = likely + (span + self._id_size + _LENGTH_BYTES) + data[likely + span + 1]
-        return self._linked(likely, ahead, (first, second, span))
+            at = np.flatnonzero(fits) + begin
+            at = at[(data[span + 3 :][at] | data[span + 4 :][at]) == 0]
+            found.append(at)
+            follow.append(at + (span + self._id_size + _LENGTH_BYTES) + data[span + 1 :][at])
+        if not found:
+            return []
+        return self._linked(np.concatenate(found), np.concatenate(follow), (first, second, span))
 
     def _linked(
         self, likely: NDArray[np.int64], ahead: NDArray[np.int64], pair: tuple[int, int, int]
