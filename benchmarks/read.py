@@ -1,9 +1,11 @@
-"""From a recording to all signals, against python-can + cantools (candump) and asammdf's ``extract_bus_logging`` (MF4).
+"""From a recording to all signals, against python-can + cantools (candump, ASC, BLF) and asammdf's
+``extract_bus_logging`` (MF4).
 
 Each round times both one after the other in one process; the figure is the median of the rounds' ratios. The others
-read a part of the candump file (they are that much slower) and all of each MF4 file.
+read a part of each candump, ASC and BLF file (they are that much slower) and all of each MF4 file. ASC and BLF are
+written by python-can.
 
-    python benchmarks/read.py [--lines 1000000] [--rounds 5] [--only candump,truck,large,sorted]
+    python benchmarks/read.py [--lines 1000000] [--rounds 5] [--only candump,asc,blf,truck,large,sorted]
 """
 
 from __future__ import annotations
@@ -47,6 +49,16 @@ def write_candump(path: Path, table: FrameTable) -> None:
             name = f"{row.can_id:08X}" if row.flags & EXTENDED else f"{row.can_id:03X}"
             second, part = divmod(row.t_ns // 1000, 1_000_000)
             out.write(f"({1_700_000_000 + second}.{part:06d}) can0 {name}#{row.data.hex().upper()}\n")
+
+
+def write_by_python_can(path: Path, table: FrameTable) -> None:
+    with can.Logger(path) as writer:
+        for row in table.rows():
+            writer.on_message_received(
+                can.Message(
+                    1_700_000_000 + row.t_ns / 1e9, row.can_id, bool(row.flags & EXTENDED), data=row.data, channel=0
+                )
+            )
 
 
 def write_sorted(path: Path, table: FrameTable) -> None:
@@ -136,7 +148,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="candump,truck,large,sorted")
+    parser.add_argument("--only", default="candump,asc,blf,truck,large,sorted")
     args = parser.parse_args()
     chosen = args.only.split(",")
     warnings.simplefilter("ignore")
@@ -153,6 +165,14 @@ def main() -> int:
                 write_candump(where / "part.log", table[: args.lines // SAMPLE])
                 mine, theirs = ours(where / "whole.log", dbc), python_can(where / "part.log", dbc)
                 report(f"candump, {name}", mine, theirs, SAMPLE, args.rounds)
+        for ending in sorted({"asc", "blf"} & set(chosen)):
+            for name in ("tesla_model3_vehicle", "ford_cgea1_2_ptcan_2011"):
+                dbc = folder / f"{name}.dbc"
+                table = frames(load(dbc), args.lines)
+                whole, part = where / f"whole.{ending}", where / f"part.{ending}"
+                write_by_python_can(whole, table)
+                write_by_python_can(part, table[: args.lines // SAMPLE])
+                report(f"{ending}, {name}", ours(whole, dbc), python_can(part, dbc), SAMPLE, args.rounds)
         if "truck" in chosen:
             report("mf4, the real truck", ours(TRUCK, TRUCK_DBC), through_asammdf(TRUCK, TRUCK_DBC), 1, args.rounds)
         if "large" in chosen:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dbc.errors import NotARecording, Phrase, RecordingBroken
 from dbc.recording import asam
+from dbc.recording.framecolumns import FrameColumns
 from dbc.recording.lines import BadLine, Read
 from dbc.recording.mdf import Beyond, Damaged, File
 from dbc.recording.mf4records import Records
@@ -221,47 +222,17 @@ class _Sorted:
         return Records(self.content, starts, group.size)
 
 
-class _Columns:
-    """The columns of all frames of a group, in memory that is taken once, filled block by block."""
-
-    def __init__(self, n: int) -> None:
-        self._t_ns = np.empty(n, np.int64)
-        self._can_id = np.empty(n, np.uint32)
-        self._bytes = np.empty((3, n), np.uint8)
-        self._data = np.empty((n, CLASSIC_WIDTH), np.uint8)
-        self._known = np.empty(n, np.bool_)
-
-    def put(self, first: int, table: FrameTable, known: NDArray[np.bool_]) -> None:
-        """Takes a block of frames, and which of them have their payload."""
-        rows = slice(first, first + len(table))
-        if table.width > self._data.shape[1]:
-            wide = np.zeros((len(self._t_ns), FD_WIDTH), np.uint8)
-            wide[:first, :CLASSIC_WIDTH] = self._data[:first]
-            self._data = wide
-        self._t_ns[rows] = table.t_ns
-        self._can_id[rows] = table.can_id
-        self._bytes[0, rows] = table.flags
-        self._bytes[1, rows] = table.channel
-        self._bytes[2, rows] = table.length
-        self._data[rows, : table.width] = table.data
-        self._known[rows] = known
-
-    def table(self) -> tuple[FrameTable, int]:
-        """The frames that have their payload, and how many have none."""
-        flags, channel, length = self._bytes
-        table = FrameTable(self._t_ns, self._can_id, flags, channel, length, self._data)
-        known = int(np.count_nonzero(self._known))
-        return (table if known == len(table) else table[self._known]), len(table) - known
-
-
 def _frames(file: File, records: _Sorted, group: Group, name: str, flag: int) -> tuple[FrameTable, int]:
     """The frames of one group, and how many records led nowhere."""
     starts, shift = records.places(group)
-    columns = _Columns(len(starts))
+    columns, known = FrameColumns(len(starts)), np.ones(len(starts), np.bool_)
     for first in range(0, len(starts), _BLOCK):
         some = records.records(group, starts[first : first + _BLOCK] + shift)
-        columns.put(first, *_some_frames(file, records, (group, name, flag), some, first))
-    return columns.table()
+        rows = slice(first, first + len(some))
+        table, known[rows] = _some_frames(file, records, (group, name, flag), some, first)
+        columns.put(rows, table)
+    table = columns.table()
+    return (table if known.all() else table[known]), len(known) - int(np.count_nonzero(known))
 
 
 def _some_frames(
