@@ -18,7 +18,7 @@ from dbc.recording.lines import Read, Unreadable
 from dbc.recording.sheet import Sheet, number_from_digits, read_lines
 from dbc.recording.tables import note_repaired, perhaps_repaired, repaired_id
 from dbc.recording.timeline import means_milliseconds
-from dbc.table import CLASSIC_WIDTH, ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
+from dbc.table import ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,21 +199,18 @@ class _Gvret:
             return None
         rows = left[sheet.ends[left] - sheet.starts[left] == len(line)]
         starts = sheet.starts[rows]
-        cells = sheet.cells(starts, len(line))
+        text = sheet.characters(starts, len(line))
         fixed = np.ones(len(line), np.bool_)
         fixed[time] = fixed[can_id] = False
         for at in bytes_at:
             fixed[at : at + 2] = False
-        same = np.frombuffer(line, np.uint8)[fixed]
-        good = (sheet.characters(starts, len(line))[fixed] == same[:, None]).all(axis=0)
-        t_us, right = number_from_digits(cells[time], 10)
+        good = text.are(np.frombuffer(line, np.uint8), fixed)
+        t_us, right = number_from_digits(text.digits(range(time.start, time.stop)), 10)
         good &= right & (t_us <= _LARGEST_US)
-        ids, right = number_from_digits(cells[can_id], 16)
+        ids, right = number_from_digits(text.digits(range(can_id.start, can_id.stop)), 16)
         good &= right & (ids <= _LARGEST_ID) & ~perhaps_repaired(ids)
-        data = np.zeros((len(rows), CLASSIC_WIDTH), np.uint8)
-        for number, at in enumerate(bytes_at):
-            good &= (cells[at] < 16) & (cells[at + 1] < 16)
-            data[:, number] = cells[at] << 4 | cells[at + 1] & 15
+        data, right = text.data(bytes_at)
+        good &= right
         extended = columns.says_extended(fields) | (ids > _LARGEST_STANDARD)
         flags = np.where(extended, EXTENDED, 0) | row.flags & ~EXTENDED
         count = int(np.count_nonzero(good))

@@ -308,24 +308,22 @@ class _Layout:
     ) -> tuple[NDArray[np.intp], FrameTable]:
         """Those of the lines that have this layout, and their frames."""
         starts, width = sheet.starts[rows], len(line)
-        cells = sheet.cells(starts, width)
-        good = (sheet.characters(starts, width)[self.fixed] == line[self.fixed][:, None]).all(axis=0)
+        text = sheet.characters(starts, width)
+        good = text.are(line, self.fixed)
         t_ns = np.zeros(len(rows), np.int64)
         for begin, end, unit in self.spans:
-            value, right = number_from_digits(cells[begin:end], 10)
+            value, right = number_from_digits(text.digits(range(begin, end)), 10)
             good &= right & (value < _MAX_T // unit)
             t_ns += np.where(good, value, 0) * unit
             good &= t_ns < _MAX_T
             t_ns[~good] = 0
         for begin, end in self.free:
-            good &= (cells[begin:end] < 10).all(axis=0)
-        ids, right = number_from_digits(cells[slice(*self.id_span)], 16)
+            good &= (text.digits(range(begin, end)) < 10).all(axis=0)
+        ids, right = number_from_digits(text.digits(range(*self.id_span)), 16)
         good &= right & (ids <= _LARGEST_ID)
         size = len(self.row.data)
-        data = np.zeros((len(rows), CLASSIC_WIDTH if size <= CLASSIC_WIDTH else FD_WIDTH), np.uint8)
-        for number_, at in enumerate(self.places):
-            good &= (cells[at] < 16) & (cells[at + 1] < 16)
-            data[:, number_] = cells[at] << 4 | cells[at + 1] & 15
+        data, right = text.data(self.places)
+        good &= right
         count = int(np.count_nonzero(good))
         flags = np.where(ids[good] > _LARGEST_STANDARD, EXTENDED, 0) | self.row.flags
         table = FrameTable(

@@ -12,20 +12,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Unreadable
-from dbc.table import FrameRow, FrameTable
+from dbc.recording.swar import rows_at
+from dbc.table import CLASSIC_WIDTH, FD_WIDTH, FrameRow, FrameTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["CLOSE", "DOT", "HASH", "OPEN", "Dialect", "Sheet", "chunks", "number_from_digits", "read_lines"]
-
-OPEN: Final = 0x80
-CLOSE: Final = 0x81
-DOT: Final = 0x82
-HASH: Final = 0x83
-"""Codes of ``( ) . #`` in :meth:`Sheet.cells`; hexadecimal digits are 0–15, everything else is 0xFF."""
+__all__ = ["Characters", "Dialect", "Sheet", "chunks", "number_from_digits", "read_lines"]
 
 _CHUNK: Final = 2 << 20
 _LONGEST_LINE: Final = 4096
@@ -40,12 +35,58 @@ def _code_table() -> bytes:
         codes[char] = value
     for value in range(6):
         codes[ord("a") + value] = codes[ord("A") + value] = 10 + value
-    for mark, letter in ((OPEN, "("), (CLOSE, ")"), (DOT, "."), (HASH, "#")):
-        codes[ord(letter)] = mark
     return bytes(codes)
 
 
 _CODES: Final = _code_table()
+"""Hexadecimal digits as 0 to 15, everything else as 0xFF."""
+_WORD: Final = 8
+
+
+class Characters:
+    """The characters of some lines, from the same place of each on.
+
+    They stand as 64-bit words, so that eight are moved, and compared, at once.
+
+    Args:
+        text: uint8, with room for all of them behind the last place.
+        starts: int64 (n,), where they begin.
+        width: how many of each line.
+    """
+
+    __slots__ = ("_bytes", "_words", "width")
+
+    def __init__(self, text: NDArray[np.uint8], starts: NDArray[np.int64], width: int) -> None:
+        self.width = width
+        self._words = np.ascontiguousarray(rows_at(text, starts, max(1, -(-width // _WORD))).T)
+        self._bytes = self._words.view(np.uint8)
+
+    def are(self, line: NDArray[np.uint8], fixed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """bool (n,): lines that have the characters of one line wherever ``fixed`` (width,) says so."""
+        room = -len(line) % _WORD
+        masks = np.pad(np.where(fixed, np.uint8(0xFF), np.uint8(0)), (0, room)).view(np.uint64)
+        wanted = np.pad(line, (0, room)).view(np.uint64) & masks
+        good = np.ones(self._words.shape[1], np.bool_)
+        for number in np.flatnonzero(masks).tolist():
+            np.logical_and(good, (self._words[number] & masks[number]) == wanted[number], good)
+        return good
+
+    def digits(self, places: Sequence[int]) -> NDArray[np.uint8]:
+        """uint8 (len(places), n): hexadecimal digits as 0 to 15, other characters as 0xFF."""
+        out = np.empty((len(places), self._words.shape[1]), np.uint8)
+        for number, place in enumerate(places):
+            out[number] = self._bytes[place // _WORD, place % _WORD :: _WORD]
+        return np.frombuffer(out.tobytes().translate(_CODES), np.uint8).reshape(out.shape)
+
+    def data(self, places: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """uint8 (n, 8 or 64): bytes of two digits each at some places, and bool (n,): whether they are digits."""
+        high, low = self.digits(places), self.digits([place + 1 for place in places])
+        n, size = self._words.shape[1], len(places)
+        out = np.zeros((n, CLASSIC_WIDTH if size <= CLASSIC_WIDTH else FD_WIDTH), np.uint8)
+        for number in range(size):
+            out[:, number] = high[number] << 4 | low[number] & 15
+        good: NDArray[np.bool_] = np.logical_and.reduce((high | low) < 16, axis=0)
+        return out, good
 
 
 class Sheet:
@@ -59,13 +100,11 @@ class Sheet:
         ends: int64 (n,), where it ends, without line ends and blanks.
     """
 
-    __slots__ = ("_codes", "_raw", "content", "ends", "starts")
+    __slots__ = ("_raw", "content", "ends", "starts")
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        padded = content + b"\n" + bytes(_PADDING)
-        self._raw = np.frombuffer(padded, np.uint8)
-        self._codes = np.frombuffer(padded.translate(_CODES), np.uint8)
+        self._raw = np.frombuffer(content + b"\n" + bytes(_PADDING), np.uint8)
         breaks = np.flatnonzero(self._raw[: len(content) + 1] == 10)
         starts = np.concatenate([np.zeros(1, np.int64), breaks[:-1] + 1])
         if content.endswith(b"\n"):
@@ -84,21 +123,9 @@ class Sheet:
         begin = int(self.starts[row])
         return self.content[begin : min(int(self.ends[row]), begin + _LONGEST_LINE)]
 
-    @staticmethod
-    def _columns(view: NDArray[np.uint8], starts: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-        return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(view, width)[starts].T)
-
-    def cells(self, starts: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-        """uint8 (width, n): the characters from some places on as digits or codes."""
-        return self._columns(self._codes, starts, width)
-
-    def characters(self, starts: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-        """uint8 (width, n): the characters from some places on."""
-        return self._columns(self._raw, starts, width)
-
-    def at(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """uint8 (n,): single characters."""
-        return self._raw[np.maximum(places, 0)]
+    def characters(self, starts: NDArray[np.int64], width: int) -> Characters:
+        """The characters from some places on; ``width`` may be up to 504."""
+        return Characters(self._raw, starts, width)
 
 
 def number_from_digits(cells: NDArray[np.uint8], base: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
