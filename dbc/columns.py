@@ -168,6 +168,7 @@ class MessageColumns:
         columns: the signals by name.
         can_frames: CAN frames that these came in; 0 for what is inside a container, whose frames they are.
         unknown_parts: of a container the header numbers that the database does not know, with how often.
+        database: name of the database that the message is of.
     """
 
     name: str
@@ -181,6 +182,7 @@ class MessageColumns:
     columns: Mapping[str, SignalColumn]
     can_frames: int
     unknown_parts: Mapping[int, int] = field(default_factory=dict)
+    database: str = ""
 
     def __len__(self) -> int:
         return len(self.channel)

@@ -46,6 +46,7 @@ class _Match:
     message: Message
     name: str
     position: tuple[int, int]
+    database: str
 
 
 def _slots(keys: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint32] | None]:
@@ -101,7 +102,7 @@ class _Matches:
             if position not in numbers:
                 name = message.name if message.name not in names else f"{message.name}@{databases[position[0]].name}"
                 names.add(name)
-                self.found.append(_Match(message, name, position))
+                self.found.append(_Match(message, name, position, databases[position[0]].name))
                 numbers[position] = len(self.found)
             group_of[slot] = numbers[position]
         narrow = group_of.astype(np.uint8) if len(self.found) < 256 else group_of
@@ -263,6 +264,7 @@ def _frames_of(
         0 if reader.shortest >= message.length or message.contained else int(np.count_nonzero(length < message.length)),
         reader.columns(wanted, arena),
         len(order),
+        database=match.database,
     )
 
 
@@ -290,6 +292,7 @@ def _with_contained(outer: MessageColumns, signals: Collection[str] | None, aren
                 int(np.count_nonzero(part.payloads.length < message.length)),
                 reader.columns(_wanted(message, message.name, signals), arena),
                 0,
+                database=outer.database,
             )
         )
     return out
@@ -337,6 +340,7 @@ def _payloads_of(match: _Match, table: FrameTable, wanted: Sequence[Signal], are
         int(np.count_nonzero(reader.payloads.length < message.length)),
         reader.columns(wanted, arena),
         sum(payload.frames for payload in payloads),
+        database=match.database,
     )
 
 
@@ -358,7 +362,7 @@ class _Groups:
             for at, message in enumerate(database.messages):
                 # Longer than a frame, a 29-bit message comes this way whether or not the database names J1939.
                 if message.extended and (message.is_j1939 or message.length > CLASSIC_WIDTH) and not message.is_fd:
-                    match = _Match(message, message.name, (number, at))
+                    match = _Match(message, message.name, (number, at), database.name)
                     self.by_pgn.setdefault(pgn_from_id(message.can_id), match)
 
     def columns(self, table: FrameTable, signals: Collection[str] | None, arena: Arena) -> list[MessageColumns]:
@@ -395,6 +399,7 @@ def _groups_of(match: _Match, groups: Sequence[Group], wanted: Sequence[Signal],
         int(np.count_nonzero(reader.payloads.length < match.message.length)),
         reader.columns(wanted, arena),
         sum(group.frames for group in groups),
+        database=match.database,
     )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import numpy as np
 
 from dbc.errors import LibraryMissing, OutputError, Phrase
+from dbc.protection import find_protection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -240,6 +241,18 @@ def _parts(columns: MessageColumns) -> dict[str, int]:
     return {f"0x{number:06X}": n for number, n in sorted(columns.unknown_parts.items())}
 
 
+def _protection_json(columns: MessageColumns) -> dict[str, Any]:
+    """What counter and checksum say, where the message has them and it is known how they are made."""
+    protection = find_protection(columns.message, columns.database)
+    if protection is None or not len(columns):
+        return {}
+    verdicts = protection.check(columns)
+    facts: dict[str, Any] = {"scheme": protection.scheme.name if protection.scheme else None}
+    facts["checksum_errors"] = verdicts.checksum_errors if protection.checksum is not None else None
+    facts |= {"lost": verdicts.lost, "frozen": verdicts.frozen} if protection.counter is not None else {}
+    return {"protection": facts}
+
+
 def summary_from_decoded(decoded: Decoded) -> dict[str, Any]:
     """``huizhen.decode/1`` of the command line's contract: counts, and each signal's range."""
     return {
@@ -254,6 +267,7 @@ def summary_from_decoded(decoded: Decoded) -> dict[str, Any]:
                 "source": columns.source,
                 "short": columns.short,
                 **({"unknown_parts": _parts(columns)} if columns.unknown_parts else {}),
+                **_protection_json(columns),
                 "signals": {name: _statistics(column) for name, column in columns.columns.items()},
             }
             for columns in decoded.messages.values()

@@ -1,10 +1,12 @@
 """End-to-end protection of broadcast messages: does the counter count, does the checksum fit?
 
-A message is protected when its attribute ``E2EDataId`` is not negative. Its signals ``<Message>_Counter`` and
-``<Message>_Checksum`` then carry a cyclic counter, from 0 to the counter signal's maximum, and CRC-8/SAE-J1850 over
-the identifier of the data (two bytes, low one first) and the payload without the checksum byte.
+Two kinds of databases say how. In ours a message is protected when its attribute ``E2EDataId`` is not negative: its
+signals ``<Message>_Counter`` and ``<Message>_Checksum`` carry a cyclic counter, from 0 to the counter signal's maximum,
+and CRC-8/SAE-J1850 over the identifier of the data (two bytes, low one first) and the payload without the checksum
+byte. In makers' databases the signals are called ``COUNTER`` and ``CHECKSUM`` (or end so), and the name of the
+database says which maker's checksum it is (:mod:`dbc.checksums`).
 
-Standard: SAE J1850 for the polynomial; the layout is this database's own.
+Standard: SAE J1850 for the polynomial; the layouts are the databases' own.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dbc.checksums import Scheme, crc8, scheme_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dbc.bits import Payloads
     from dbc.decode import MessageColumns
     from dbc.signals import Message, Signal
 
@@ -27,26 +32,16 @@ _START: Final = 0xFF
 _FINAL_XOR: Final = 0xFF
 
 
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = (crc << 1 ^ _POLYNOMIAL if crc & 0x80 else crc << 1) & 0xFF
-        table.append(crc)
-    return tuple(table)
-
-
-_TABLE: Final = _crc_table()
-_TABLE_ARRAY: Final = np.array(_TABLE, np.uint8)
+_COUNTER_NAMES: Final = ("counter",)
+_CHECKSUM_NAMES: Final = ("checksum",)
+_WIDE: Final = 16
+_ROUNDS: Final = 3
+"""Times that a counter must have gone round before how far it counts is learned."""
 
 
 def crc8_j1850(data: bytes) -> int:
     """CRC-8/SAE-J1850 of ``data``; of ``123456789`` it is 0x4B."""
-    crc = _START
-    for byte in data:
-        crc = _TABLE[crc ^ byte]
-    return crc ^ _FINAL_XOR
+    return int(crc8(np.frombuffer(data, np.uint8)[None, :], _POLYNOMIAL, _START)[0]) ^ _FINAL_XOR
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,49 +88,99 @@ class Protection:
     """The protection of one message.
 
     Args:
-        data_id: goes into the checksum and not over the bus.
-        modulus: the counter runs from 0 to ``modulus - 1``.
-        checksum_byte: where in the payload the checksum stands.
+        counter: None where the message has none.
+        modulus: the counter runs from 0 to ``modulus - 1``; 0 where the database does not say how far.
+        checksum: None where the message has none, or nobody knows how it is made.
+        scheme: how it is made; None only without a checksum.
     """
 
     message: Message
-    data_id: int
-    counter: Signal
+    counter: Signal | None
     modulus: int
-    checksum_byte: int
+    checksum: Signal | None
+    scheme: Scheme | None
+
+    @property
+    def checksum_byte(self) -> int:
+        """Where in the payload the checksum stands.
+
+        Raises:
+            ValueError: the message has none.
+        """
+        if self.checksum is None:
+            raise ValueError(f"{self.message.name} has no checksum")
+        return self.checksum.first_bit // 8
+
+    def _expected(self, data: NDArray[np.uint8], got: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.scheme is None or self.checksum is None:
+            return got
+        return self.scheme.expected(data, self.message.can_id, self.checksum, got)
 
     def checksum_of(self, data: bytes) -> int:
-        """The checksum that a payload should have."""
-        at = self.checksum_byte
-        return crc8_j1850(self.data_id.to_bytes(2, "little") + data[:at] + data[at + 1 :])
+        """The checksum that a whole payload should have; the one it has where a single frame does not show that."""
+        if self.checksum is None:
+            return 0
+        got = np.array([self.checksum.bits_of(data)], np.int64)
+        if self.scheme is None or self.scheme.learns:
+            return int(got[0])
+        return int(self._expected(np.frombuffer(data, np.uint8)[None, :], got)[0])
 
     def holds(self, data: bytes) -> bool:
-        """Whether one payload is whole and its checksum fits."""
-        return len(data) >= self.message.length and self.checksum_of(data) == data[self.checksum_byte]
+        """Whether one payload is whole and its checksum, as far as a single frame shows it, fits."""
+        if len(data) < self.message.length:
+            return False
+        return self.checksum is None or self.checksum_of(data[: self.message.length]) == self.checksum.bits_of(data)
 
     def check(self, columns: MessageColumns) -> Verdicts:
         """Judges all frames of the message."""
-        payloads = columns.payloads
-        n = len(payloads)
-        data, length = payloads.data, payloads.length.astype(np.int64)
-        crc = np.full(n, crc8_j1850(self.data_id.to_bytes(2, "little")) ^ _FINAL_XOR, np.uint8)
-        for at in range(int(length.max()) if n else 0):
-            if at != self.checksum_byte:
-                crc = np.where(at < length, _TABLE_ARRAY[crc ^ data[:, at]], crc)
-        whole = length >= self.message.length
-        fits = whole & ((crc ^ np.uint8(_FINAL_XOR)) == data[:, self.checksum_byte])
+        payloads, size = columns.payloads, self.message.length
+        whole = payloads.length >= size
+        fits = whole.copy()
+        if self.checksum is not None and whole.any():
+            got = payloads.bits(self.checksum)[whole].astype(np.int64)
+            fits[whole] = self._expected(payloads.data[whole, :size], got) == got
+        counter = self._counter(payloads)
+        return Verdicts(columns.t_ns, fits, counter, self._steps(counter, columns.channel))
+
+    def _counter(self, payloads: Payloads) -> NDArray[np.int64]:
+        """int64 (n,): the counter, -1 where the frame ends before it or it is outside its range."""
+        if self.counter is None:
+            return np.full(len(payloads), -1, np.int64)
         counter = payloads.bits(self.counter).astype(np.int64)
-        counter[(length < self.counter.needs_bytes) | (counter >= self.modulus)] = -1
-        step = np.full(n, -1, np.int64)
-        for channel in np.unique(columns.channel):
-            rows = np.flatnonzero(columns.channel == channel)
+        modulus = self.modulus or 1 << self.counter.length
+        counter[(payloads.length < self.counter.needs_bytes) | (counter >= modulus)] = -1
+        return counter
+
+    def _steps(self, counter: NDArray[np.int64], channels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """int64 (n,): how far the counter moved since the frame before on the same bus."""
+        step = np.full(len(counter), -1, np.int64)
+        first, modulus = 0, self.modulus
+        if self.counter is not None and not modulus:
+            # How far it counts is learned, where it was seen to go round often enough.
+            seen = counter[counter >= 0]
+            modulus = 1 << self.counter.length
+            if len(seen) >= _ROUNDS * modulus:
+                first, modulus = int(seen.min()), int(seen.max()) - int(seen.min()) + 1
+        for channel in np.unique(channels):
+            rows = np.flatnonzero(channels == channel)
             now, before = counter[rows[1:]], counter[rows[:-1]]
-            step[rows[1:]] = np.where((now >= 0) & (before >= 0), (now - before) % self.modulus, -1)
-        return Verdicts(columns.t_ns, fits, counter, step)
+            moved = (now - first) % max(modulus, 1) - (before - first) % max(modulus, 1)
+            step[rows[1:]] = np.where((now >= 0) & (before >= 0), moved % max(modulus, 1), -1)
+        return step
 
 
-def find_protection(message: Message) -> Protection | None:
-    """The protection of a message; None when it has none, or one whose signals are not as described above."""
+def _own(data_id: int) -> Scheme:
+    """The scheme of our own databases."""
+
+    def expected(data: NDArray[np.uint8], _: int, signal: Signal, __: NDArray[np.int64]) -> NDArray[np.int64]:
+        head = np.broadcast_to(np.frombuffer(data_id.to_bytes(2, "little"), np.uint8), (len(data), 2))
+        rest = np.delete(data, signal.first_bit // 8, axis=1)
+        return crc8(np.concatenate([head, rest], axis=1), _POLYNOMIAL, _START) ^ _FINAL_XOR
+
+    return Scheme("CRC-8 SAE J1850 with a data identifier", expected)
+
+
+def _own_protection(message: Message) -> Protection | None:
     data_id = message.attributes.get("E2EDataId", -1)
     counter = message.by_name.get(f"{message.name}_Counter")
     checksum = message.by_name.get(f"{message.name}_Checksum")
@@ -144,6 +189,50 @@ def find_protection(message: Message) -> Protection | None:
     if checksum.length != 8 or checksum.first_bit % 8 or checksum.needs_bytes > message.length:
         return None
     top = 1 << counter.length
-    declared = counter.maximum
-    modulus = int(declared) + 1 if declared is not None and 0 < declared < top else top
-    return Protection(message, data_id, counter, modulus, checksum.first_bit // 8)
+    modulus = int(counter.maximum) + 1 if counter.maximum is not None and 0 < counter.maximum < top else top
+    return Protection(message, counter, modulus, checksum, _own(data_id))
+
+
+def _named(message: Message, endings: tuple[str, ...]) -> Signal | None:
+    """The one signal, always there and inside the message, whose name is or ends in one of some words."""
+    found = [
+        signal
+        for signal in message.signals
+        if signal.name.lower().endswith(endings)
+        and not signal.conditions
+        and not signal.is_float
+        and signal.needs_bytes <= message.length
+    ]
+    exact = [signal for signal in found if signal.name.lower() in endings]
+    return exact[0] if len(exact) == 1 else found[0] if len(found) == 1 else None
+
+
+def _fits_scheme(checksum: Signal, scheme: Scheme, message: Message) -> bool:
+    """Whether a signal is what the scheme is made for: a whole byte, half a byte, or the first two."""
+    if checksum.length != scheme.bits:
+        return False
+    if scheme.bits == _WIDE:
+        return checksum.first_bit == 0 and message.length > _WIDE // 8
+    return checksum.first_bit % scheme.bits == 0
+
+
+def find_protection(message: Message, database: str = "") -> Protection | None:
+    """The protection of a message; None when it has none, or one whose signals are not as described above.
+
+    Args:
+        message: of a database.
+        database: its name, which says whose checksums it has.
+    """
+    own = _own_protection(message)
+    if own is not None:
+        return own
+    counter = _named(message, _COUNTER_NAMES)
+    if counter is not None and not 2 <= counter.length <= 8:
+        counter = None
+    scheme = scheme_of(database)
+    checksum = _named(message, _CHECKSUM_NAMES)
+    if checksum is not None and (scheme is None or not _fits_scheme(checksum, scheme, message)):
+        checksum = None
+    if counter is None and checksum is None:
+        return None
+    return Protection(message, counter, 0, checksum, scheme if checksum is not None else None)
