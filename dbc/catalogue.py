@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata, util
+from math import log1p
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,7 @@ from dbc.table import pgn_from_id
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["ENDINGS", "ORIGINS", "Entry", "candidates", "entries", "find_entry", "outlines", "user_folder"]
+__all__ = ["ENDINGS", "ORIGINS", "Entry", "entries", "find_entry", "likely_entries", "outlines", "user_folder"]
 
 ENDINGS: Final = (".dbc", ".kcd", ".sym", ".arxml", ".cdd")
 """Files of the user's folder that are databases."""
@@ -43,7 +44,6 @@ _J1939: Final = re.compile(rb'"J1939(?:PG)?"')
 _EXTENDED: Final = 1 << 31
 _MAX_STANDARD: Final = 0x7FF
 _MAX_ENTRIES: Final = 2000
-_FITTING_SHARE: Final = 0.5
 _FITTING_MESSAGES: Final = 2
 
 
@@ -212,38 +212,35 @@ def outlines() -> dict[str, dict[int, int]]:
     return {entry.name: dict(_whole_outline(entry.path).lengths) for entry in entries()}
 
 
-def candidates(
-    seen: Mapping[int, tuple[int, int]], *, origins: Collection[str] = ORIGINS, limit: int = 6
+def likely_entries(
+    frames: Mapping[int, int],
+    *,
+    origins: Collection[str] = ORIGINS,
+    limit: int = 12,
+    without: Collection[str] = (),
 ) -> tuple[Entry, ...]:
-    """The databases that could belong to a bus, best first: most of the frames have one of their identifiers.
+    """The databases worth loading for a bus, best first: those that know most of its identifiers.
 
-    This only saves loading the others. Which of them it is, if any, takes more than identifiers.
+    This only saves loading the others. Which of them it is, if any, says :mod:`dbc.fit`.
 
     Args:
-        seen: identifier (bit 31 = extended) -> how many frames, and the bytes of the shortest.
+        frames: identifier (bit 31 = extended) -> how many frames.
         origins: only entries from there.
         limit: so many entries at most.
+        without: names that are left out.
     """
-    total = sum(count for count, _ in seen.values())
+    total = max(sum(frames.values()), 1)
     ranked: list[tuple[float, int, Entry]] = []
     for number, entry in enumerate(entries()):
-        if entry.is_fragment or entry.origin not in origins:
+        if entry.is_fragment or entry.origin not in origins or entry.name in without:
             continue
         outline = _whole_outline(entry.path)
-        groups = (
-            {pgn_from_id(key & ~_EXTENDED): length for key, length in outline.lengths.items() if key & _EXTENDED}
-            if outline.is_j1939
-            else {}
-        )
-        frames = messages = 0
-        for key, (count, shortest) in seen.items():
-            length = outline.lengths.get(key)
-            if length is None and key & _EXTENDED:
-                length = groups.get(pgn_from_id(key & ~_EXTENDED))
-            if length is not None and length <= shortest:
-                frames += count
-                messages += 1
-        if messages >= _FITTING_MESSAGES and frames >= _FITTING_SHARE * total:
-            ranked.append((frames / total, -number, entry))
+        known = set(outline.lengths)
+        groups = {pgn_from_id(key & ~_EXTENDED) for key in known if key & _EXTENDED} if outline.is_j1939 else set()
+        hits = [key for key in frames if key in known or (key & _EXTENDED and pgn_from_id(key & ~_EXTENDED) in groups)]
+        if len(hits) >= _FITTING_MESSAGES:
+            # How much of the database is there counts, and how much that is; how much of the bus it knows, less.
+            share = len(hits) / max(len(known), len(hits)) * log1p(len(hits))
+            ranked.append((share + 0.5 * sum(frames[key] for key in hits) / total, -number, entry))
     ranked.sort(key=lambda found: found[:2], reverse=True)
     return tuple(entry for _, _, entry in ranked[:limit])

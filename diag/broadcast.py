@@ -6,6 +6,7 @@ A gateway often hides these frames from the diagnostic plug; that is said, not t
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,16 +16,19 @@ from dbc.database import load
 from dbc.decode import decode_table
 from dbc.protection import find_protection
 from dbc.table import ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
-from diag.facts import Series
+from diag.facts import Series, Text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from dbc.catalogue import Entry
     from dbc.database import Database, Node
     from diag.frames import Frame
 
 __all__ = [
     "Broadcast",
+    "Choice",
+    "choose_database",
     "decode_broadcast",
     "find_database",
     "is_diagnostic_id",
@@ -35,6 +39,9 @@ __all__ = [
 
 _LOG: Final = logging.getLogger(__name__)
 _FIT_NEEDED: Final = 0.8
+_GUESSES: Final = 5
+"""Databases of other people that are loaded to guess among: each takes a tenth of a second or more."""
+_GUESS_NEEDED: Final = 0.8
 _MESSAGES_NEEDED: Final = 2
 
 
@@ -72,28 +79,95 @@ def load_bundled() -> tuple[Database, ...]:
     return tuple(load(path) for path in bundled())
 
 
+def _load_entries(entries: Iterable[Entry]) -> list[Database]:
+    from dbc.errors import DatabaseError, FileMissing
+
+    loaded = []
+    for entry in entries:
+        try:
+            loaded.append(load(entry.path))
+        except (DatabaseError, FileMissing) as error:
+            _LOG.warning("%s is not used: %s", entry.path, error)
+    return loaded
+
+
 def load_likely(frames: Iterable[Frame]) -> tuple[Database, ...]:
     """The bundled databases, and those of the user's folder that could belong to what is on the bus.
 
-    Which one it is, if any, :func:`find_database` says. The many databases of other people, where identifiers and
-    lengths are all there is to go by, are not tried: those two alone prove nothing.
+    Which one it is, if any, :func:`find_database` says.
     """
-    from dbc.catalogue import candidates
-    from dbc.errors import DatabaseError, FileMissing
+    from dbc.catalogue import likely_entries
 
-    seen: dict[int, tuple[int, int]] = {}
-    for frame in frames:
-        if not (frame.error or frame.remote or is_diagnostic_id(frame.can_id, extended=frame.extended)):
-            key = frame.can_id | frame.extended << 31
-            count, shortest = seen.get(key, (0, len(frame.data)))
-            seen[key] = count + 1, min(shortest, len(frame.data))
-    likely = list(load_bundled())
-    for entry in candidates(seen, origins=("user",)):
-        try:
-            likely.append(load(entry.path))
-        except (DatabaseError, FileMissing) as error:
-            _LOG.warning("%s is not used: %s", entry.path, error)
-    return tuple(likely)
+    return (*load_bundled(), *_load_entries(likely_entries(_counts(frames), origins=("user",), limit=6)))
+
+
+def _counts(frames: Iterable[Frame]) -> dict[int, int]:
+    """How many broadcast frames each identifier (bit 31 = extended) has."""
+    return Counter(
+        frame.can_id | frame.extended << 31
+        for frame in frames
+        if not (frame.error or frame.remote or is_diagnostic_id(frame.can_id, extended=frame.extended))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The database that a bus is decoded with.
+
+    Args:
+        certainty: 1 for one that fits by checksum and length throughout; else how likely the guess is.
+        because: what speaks for a guess.
+    """
+
+    database: Database
+    certainty: float = 1.0
+    because: tuple[Text, ...] = ()
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether the database is other people's, and chosen by likelihood."""
+        return self.certainty < 1
+
+    @property
+    def note(self) -> Text:
+        """What a person has to know of a guess."""
+        share = f"{100 * self.certainty:.0f} %"
+        why_en, why_zh = "; ".join(text.en for text in self.because), ";".join(text.zh for text in self.because)
+        name = self.database.name
+        return Text(
+            f"broadcast frames read with {name}, a guess ({share}): {why_en}. Name another with --dbc",
+            f"广播报文按 {name} 解码,属推测({share}):{why_zh}。可用 --dbc 指定其他数据库",
+        )
+
+
+def choose_database(frames: Sequence[Frame], *, make: str | None = None) -> Choice | None:
+    """The database for a bus: a bundled or own one that fits, else the most likely of the installed catalogue.
+
+    Args:
+        frames: what was heard.
+        make: the car's, by its VIN, where it is known.
+    """
+    found = find_database(frames, load_likely(frames))
+    if found is not None:
+        return Choice(found)
+    from dbc.catalogue import likely_entries
+    from dbc.fit import match_databases
+
+    entries = likely_entries(_counts(frames), origins=("user", "opendbc"), limit=_GUESSES)
+    loaded = _load_entries(entries)
+    own = {entry.path.stem for entry in entries if make and entry.make and _same_make(entry.make, make)}
+    table = table_from_frames(frame for frame in frames if not (frame.error or frame.remote))
+    match = match_databases(table, loaded, likely=frozenset(own))
+    if match.best is None or match.certainty < _GUESS_NEEDED:
+        return None
+    because = tuple(Text(reason.text.en, reason.text.zh) for reason in match.candidates[0].because[:3])
+    database = next(one for one in loaded if one.name == match.best)
+    return Choice(database, min(match.certainty, 0.99), because)
+
+
+def _same_make(one: str, other: str) -> bool:
+    words = set(one.casefold().replace("/", " ").split())
+    return bool(words & set(other.casefold().replace("/", " ").split()))
 
 
 def _fit(table: FrameTable, database: Database) -> float:
@@ -143,6 +217,7 @@ class Broadcast:
         series: signal name -> series; of two messages with the same signal name the first database's.
         silent_nodes: nodes of the databases that should send and did not, although others did.
         damaged: message name -> frames with a wrong checksum, which were not used.
+        guess: what a person has to know where the database was guessed.
     """
 
     frames: int
@@ -150,6 +225,7 @@ class Broadcast:
     series: Mapping[str, Series]
     silent_nodes: tuple[Node, ...]
     damaged: Mapping[str, int]
+    guess: Text | None = None
 
     @property
     def source(self) -> str:
@@ -177,7 +253,7 @@ def decode_broadcast(frames: Iterable[Frame], databases: Sequence[Database]) -> 
     series: dict[str, Series] = {}
     damaged: dict[str, int] = {}
     for name, columns in decoded.messages.items():
-        protection = find_protection(columns.message)
+        protection = find_protection(columns.message, columns.database)
         intact = protection.check(columns).checksum_ok if protection else np.ones(len(columns), dtype=np.bool_)
         if wrong := int(np.count_nonzero(~intact)):
             damaged[name] = wrong

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from diag.battery import battery_from_series
-from diag.broadcast import Broadcast, decode_broadcast, find_database, load_likely
+from diag.broadcast import Broadcast, Choice, choose_database, decode_broadcast
 from diag.dtc import merge_dtcs
 from diag.facts import Dtc, Ecu, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
 from diag.findings import findings_from_facts
@@ -82,7 +82,11 @@ class EcuVisit:
 
 @dataclass(slots=True)
 class Visit:
-    """Everything found so far; a report can be made of it at any moment."""
+    """Everything found so far; a report can be made of it at any moment.
+
+    Attributes:
+        chosen: the database chosen for so many frames; None where none fits them.
+    """
 
     started_ns: int
     started_monotonic: float
@@ -91,6 +95,7 @@ class Visit:
     unanswered: list[Unanswered] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     polled: Polled | None = None
+    chosen: tuple[int, Choice | None] | None = None
     finished: bool = False
     lost: LinkLost | None = None
 
@@ -201,11 +206,17 @@ def vehicle_from_visit(visit: Visit) -> Vehicle:
 
 
 def decode_visit(visit: Visit, databases: Sequence[Database]) -> Broadcast:
-    """The broadcast frames, decoded with the databases that were named, else with the bundled or own one that fits."""
-    chosen = tuple(databases)
-    if not chosen and (found := find_database(visit.frames, load_likely(visit.frames))):
-        chosen = (found,)
-    return decode_broadcast(visit.frames, chosen)
+    """The broadcast frames, decoded with the databases that were named, else with the one that fits or is likely."""
+    if databases:
+        return decode_broadcast(visit.frames, databases)
+    heard = len(visit.frames)
+    if visit.chosen is None or visit.chosen[0] != heard:
+        visit.chosen = heard, choose_database(visit.frames, make=vehicle_from_visit(visit).make)
+    choice = visit.chosen[1]
+    if choice is None:
+        return decode_broadcast(visit.frames, ())
+    broadcast = decode_broadcast(visit.frames, (choice.database,))
+    return replace(broadcast, guess=choice.note) if choice.is_guess else broadcast
 
 
 def battery_from_visit(visit: Visit, broadcast: Broadcast) -> BatteryState | None:
@@ -276,6 +287,8 @@ def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
             f"{broadcast.frames} broadcast frames arrived and no database fits them: name the car's with --dbc.",
             f"收到 {broadcast.frames} 帧广播报文,但没有匹配的数据库:请用 --dbc 指定该车的数据库。",
         )
+    if broadcast.guess is not None:
+        yield broadcast.guess
     if not visit.ecus and visit.finished:
         yield _SILENT_DIAGNOSTICS
     for name, count in broadcast.damaged.items():

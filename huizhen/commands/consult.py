@@ -295,15 +295,15 @@ async def _examine(
         cases = rank_cases(report, args.symptom, args.library).to_json()
     except CaseError as error:
         console.note(console.tr("consult.without_cases", reason=console.tr.error(error)))
-    databases = vehicle.databases or await _fitting_databases(vehicle)
+    databases = vehicle.databases or await _fitting_databases(vehicle, report.vehicle.make, console)
     return {**report.to_json(), "cases": cases}, LiveStream(vehicle.link, databases)
 
 
-async def _fitting_databases(vehicle: OpenVehicle) -> tuple[Any, ...]:
-    """The bundled or own database of what is on the bus; none when nothing fits or a gateway hides the frames."""
+async def _fitting_databases(vehicle: OpenVehicle, make: str | None, console: Console) -> tuple[Any, ...]:
+    """The database that fits what is on the bus, or is likely; none when none is or a gateway hides the frames."""
     import asyncio
 
-    from diag.broadcast import find_database, load_likely
+    from diag.broadcast import choose_database
 
     heard: list[Any] = []
     with vehicle.link.frames() as subscription:
@@ -313,8 +313,10 @@ async def _fitting_databases(vehicle: OpenVehicle) -> tuple[Any, ...]:
                     heard.extend(frames)
         except TimeoutError:
             pass
-    found = find_database(heard, load_likely(heard))
-    return (found,) if found else ()
+    choice = choose_database(heard, make=make)
+    if choice is not None and choice.is_guess:
+        console.note(getattr(choice.note, console.tr.lang))
+    return (choice.database,) if choice else ()
 
 
 async def _hold_room(

@@ -274,8 +274,42 @@ def _lint(args: argparse.Namespace, console: Console) -> int:
     return Exit.DONE if loaded == total else Exit.USAGE
 
 
+# --- match -----------------------------------------------------------------------------------------------------------
+
+
+def _add_match(actions: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
+    parser = actions.add_parser(
+        "match",
+        parents=[common],
+        help=tr("db.match.help"),
+        description=tr("db.match.description"),
+        epilog=tr("db.match.epilog"),
+    )
+    parser.add_argument("recording", metavar="LOG", help=tr("log.file"))
+    parser.add_argument("databases", metavar="DB", nargs="*", help=tr("db.match.databases"))
+
+
+def _match(args: argparse.Namespace, console: Console) -> int:
+    from dbc.fit import match_databases
+    from dbc.recording import open_recording
+    from huizhen.databasematch import load_candidates, match_json, show_match
+
+    named = [(name, _find(name, console)[0]) for name in args.databases]
+    console.stage(console.tr("log.reading", path=args.recording))
+    recording = open_recording(args.recording)
+    console.stage_done()
+    databases, failed = load_candidates(recording, named, console)
+    match = match_databases(recording.table, databases)
+    if _wants_json(args):
+        console.json(match_json(match, recording, failed))
+    else:
+        show_match(match, failed, console)
+    return Exit.DONE
+
+
 _ACTIONS = {
     "list": (_add_list, _list),
     "show": (_add_show, _show),
     "lint": (_add_lint, _lint),
+    "match": (_add_match, _match),
 }

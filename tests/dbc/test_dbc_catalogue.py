@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dbc.catalogue import candidates, entries, find_entry, outlines, user_folder
+from dbc.catalogue import entries, find_entry, likely_entries, outlines, user_folder
 from dbc.database import load
 from dbc.files import EV400, bundled
 
@@ -71,21 +71,21 @@ def test_outlines_agree_with_the_databases(mine: Path) -> None:
     assert checked >= 3
 
 
-def test_candidates_are_those_with_most_frames(mine: Path) -> None:
-    names = [entry.name for entry in candidates({256: (10, 8), 257: (10, 4)})]
+def test_likely_entries_are_those_that_are_there_most(mine: Path) -> None:
+    names = [entry.name for entry in likely_entries({256: 10, 257: 10})]
     assert set(names[:2]) == {"tesla_mine", "user/sub/huizhen_ev400"}
-    names = [entry.name for entry in candidates({256: (10, 8), 257: (10, 2), 1: (20, 8)})]
-    assert "tesla_mine" not in names
-    assert candidates({}) == ()
-    frames = {m.can_id: (5, 8) for m in load(EV400).messages}
-    assert candidates(frames)[0].name == "huizhen_ev400"
+    assert "tesla_mine" not in [entry.name for entry in likely_entries({256: 10, 1: 20})]
+    assert "tesla_mine" not in [entry.name for entry in likely_entries({256: 10, 257: 10}, without={"tesla_mine"})]
+    assert likely_entries({}) == ()
+    frames = {m.can_id: 5 for m in load(EV400).messages}
+    assert likely_entries(frames)[0].name == "huizhen_ev400"
 
 
-def test_candidates_of_j1939_match_by_group(mine: Path) -> None:
+def test_likely_entries_of_j1939_match_by_group(mine: Path) -> None:
     (mine / "truck.dbc").write_text(
         'BA_DEF_ "ProtocolType" STRING;\nBA_DEF_DEF_ "ProtocolType" "";\nBA_ "ProtocolType" "J1939";\n'
         'BO_ 2364540158 EEC1: 8 X\n SG_ A : 0|8@1+ (1,0) [0|0] "" X\n'
         'BO_ 2566844926 CCVS1: 8 X\n SG_ B : 0|8@1+ (1,0) [0|0] "" X\n'
     )
-    seen = {1 << 31 | 0x0CF00417: (9, 8), 1 << 31 | 0x18FEF117: (9, 8)}
-    assert "truck" in [entry.name for entry in candidates(seen)]
+    seen = {1 << 31 | 0x0CF00417: 9, 1 << 31 | 0x18FEF117: 9}
+    assert "truck" in [entry.name for entry in likely_entries(seen)]

@@ -117,7 +117,7 @@ def test_show_gives_messages_and_signals(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["db"], "list, show or lint"),
+        (["db"], "list, show, lint or match"),
         (["db", "show", "huizhen_ev40"], "perhaps huizhen_ev400"),
         (["db", "show", "huizhen_ev400", "BMS_Pac"], "BMS_Pack"),
         (["db", "list", "--vin", "ZZZ00000000000000"], "--make"),
