@@ -12,12 +12,33 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from decode import frames, opendbc_folder
 from read import write_candump
 
 from dbc.database import load
 from dbc.streaming import decode_candump
+
+if TYPE_CHECKING:
+    from dbc.database import Database
+
+
+def make(path: Path, database: Database, size: int) -> None:
+    """A log of about so many bytes: 500,000 random frames of all messages again and again, while time goes on."""
+    write_candump(path, frames(database, 500_000))
+    block = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    starts = np.flatnonzero(np.append(np.uint8(10), block[:-1]) == 10)
+    digits = starts[:, None] + np.array([*range(1, 11), *range(12, 18)])
+    micros = 1_700_000_000_000_000 + np.arange(len(starts)) * 250
+    with path.open("wb") as out:
+        for repeat in range(max(1, size // len(block))):
+            left = micros + repeat * len(starts) * 250
+            for place in range(digits.shape[1])[::-1]:
+                left, digit = np.divmod(left, 10)
+                block[digits[:, place]] = digit + 48
+            out.write(block.data)
 
 
 def main() -> int:
@@ -29,13 +50,9 @@ def main() -> int:
     dbc = args.dbc or opendbc_folder() / "tesla_model3_vehicle.dbc"
     database = load(dbc)
     place = args.keep or Path(tempfile.mkdtemp())
+    place.mkdir(parents=True, exist_ok=True)
     path = place / "made.log"
-    write_candump(path, frames(database, 200_000))
-    block = path.read_bytes()
-    with path.open("wb") as out:
-        for _ in range(max(1, args.megabytes * 1_000_000 // len(block))):
-            out.write(block)
-    del block
+    make(path, database, args.megabytes * 1_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.perf_counter()
     result = decode_candump(path, [database], place / "decoded")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +21,12 @@ import numpy as np
 from dbc.decode import decode_table
 from dbc.errors import FileMissing, LibraryMissing, NotARecording, OutputError, Phrase
 from dbc.j1939tp import transport_rows
+from dbc.recording import open_recording
 from dbc.recording.candump import CandumpLines, is_candump, read_stream
 from dbc.table import CLASSIC_WIDTH, FD, FrameTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from dbc.decode import Decoded, MessageColumns
     from dbc.recording.lines import BadLine
 
-__all__ = ["FLUSH_BYTES", "ParquetFolder", "Streamed", "decode_candump"]
+__all__ = ["FLUSH_BYTES", "ParquetFolder", "Streamed", "decode_candump", "decode_to_folder"]
 
 FLUSH_BYTES: Final = 96 << 20
 """Decoded bytes, of all messages together, that are held before they are written."""
@@ -206,8 +207,48 @@ def _parts_of_longer(table: FrameTable, long_keys: NDArray[np.uint32]) -> NDArra
     return mask
 
 
+def _decode(
+    pieces: Iterator[FrameTable],
+    databases: Sequence[Database],
+    folder: str | Path,
+    signals: Collection[str] | None,
+    flush_bytes: int,
+) -> Streamed:
+    """Decodes pieces of one recording, in its order, into a folder."""
+    long_keys = np.array(
+        [key for database in databases for key, m in database.by_key.items() if m.length > CLASSIC_WIDTH], np.uint32
+    )
+    aside: list[FrameTable] = []
+    frames = decoded_frames = 0
+    unknown: set[int] = set()
+    with ParquetFolder(folder, flush_bytes=flush_bytes) as out:
+        for piece in pieces:
+            frames += len(piece)
+            mask = _parts_of_longer(piece, long_keys)
+            table = piece
+            if mask.any():
+                aside.append(piece[mask])
+                table = piece[~mask]
+            decoded = decode_table(table, databases, signals=signals, native=True)
+            decoded_frames += decoded.decoded_frames
+            unknown.update(decoded.unknown_ids)
+            out.add(decoded)
+        if aside:
+            decoded = decode_table(FrameTable.concat(aside), databases, signals=signals, native=True)
+            decoded_frames += decoded.decoded_frames
+            unknown.update(decoded.unknown_ids)
+            out.add(decoded)
+        files = out.close()
+    return Streamed(frames, decoded_frames, tuple(sorted(unknown)), files, (), 0)
+
+
 def decode_candump(
-    path: str | Path, databases: Sequence[Database], folder: str | Path, *, flush_bytes: int = FLUSH_BYTES
+    path: str | Path,
+    databases: Sequence[Database],
+    folder: str | Path,
+    *,
+    signals: Collection[str] | None = None,
+    flush_bytes: int = FLUSH_BYTES,
 ) -> Streamed:
     """Decodes a candump log of any size into a folder of Parquet files.
 
@@ -215,6 +256,7 @@ def decode_candump(
         path: of the log.
         databases: in order of preference.
         folder: must not be there yet.
+        signals: only these (``Signal`` or ``Message.Signal``); None is all.
         flush_bytes: decoded bytes that are held before they are written.
 
     Raises:
@@ -223,13 +265,7 @@ def decode_candump(
         OutputError: the folder is there, or a file cannot be written; nothing is left behind.
         LibraryMissing: pyarrow is not installed.
     """
-    long_keys = np.array(
-        [key for database in databases for key, m in database.by_key.items() if m.length > CLASSIC_WIDTH], np.uint32
-    )
     reader = CandumpLines()
-    aside: list[FrameTable] = []
-    frames = decoded_frames = 0
-    unknown: set[int] = set()
     try:
         file = Path(path).open("rb")  # noqa: SIM115 - closed by the with below; only its opening is translated
     except OSError as exc:
@@ -238,22 +274,44 @@ def decode_candump(
         if not is_candump(file.read(_HEAD)):
             raise NotARecording(str(path), Phrase("no candump lines in it", "没有 candump 报文行"))
         file.seek(0)
-        with ParquetFolder(folder, flush_bytes=flush_bytes) as out:
-            for piece in _pieces(read_stream(file, reader)):
-                frames += len(piece)
-                mask = _parts_of_longer(piece, long_keys)
-                table = piece
-                if mask.any():
-                    aside.append(piece[mask])
-                    table = piece[~mask]
-                decoded = decode_table(table, databases, native=True)
-                decoded_frames += decoded.decoded_frames
-                unknown.update(decoded.unknown_ids)
-                out.add(decoded)
-            if aside:
-                decoded = decode_table(FrameTable.concat(aside), databases, native=True)
-                decoded_frames += decoded.decoded_frames
-                unknown.update(decoded.unknown_ids)
-                out.add(decoded)
-            files = out.close()
-    return Streamed(frames, decoded_frames, tuple(sorted(unknown)), files, tuple(sorted(reader.bad)), reader.bad_count)
+        result = _decode(_pieces(read_stream(file, reader)), databases, folder, signals, flush_bytes)
+    return replace(result, bad_lines=tuple(sorted(reader.bad)), bad_line_count=reader.bad_count)
+
+
+def decode_to_folder(
+    path: str | Path,
+    databases: Sequence[Database],
+    folder: str | Path,
+    *,
+    signals: Collection[str] | None = None,
+    flush_bytes: int = FLUSH_BYTES,
+) -> Streamed:
+    """Decodes a recording of any dialect into a folder of Parquet files; a plain candump log may be of any size.
+
+    Others are read whole (23 bytes of memory a frame, 79 where there may be CAN FD) and decoded piece by piece.
+
+    Args:
+        path: of the recording.
+        databases: in order of preference.
+        folder: must not be there yet.
+        signals: only these (``Signal`` or ``Message.Signal``); None is all.
+        flush_bytes: decoded bytes that are held before they are written.
+
+    Raises:
+        RecordingError: the recording cannot be read.
+        FileMissing: it is not there or not readable.
+        OutputError: the folder is there, or a file cannot be written; nothing is left behind.
+        LibraryMissing: pyarrow is not installed.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            streams = is_candump(file.read(_HEAD))
+    except (OSError, ValueError) as exc:
+        raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
+    if streams:
+        return decode_candump(path, databases, folder, signals=signals, flush_bytes=flush_bytes)
+    recording = open_recording(path)
+    table = recording.table
+    pieces = (table[begin : begin + _FRAMES] for begin in range(0, len(table), _FRAMES))
+    result = _decode(pieces, databases, folder, signals, flush_bytes)
+    return replace(result, bad_lines=recording.bad_lines, bad_line_count=recording.bad_line_count)

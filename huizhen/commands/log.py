@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from dbc.recording import Recording
+    from dbc.streaming import Streamed
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -83,7 +84,7 @@ def _open(path: str, console: Console) -> Recording:
     return recording
 
 
-def _note_bad_lines(recording: Recording, console: Console) -> None:
+def _note_bad_lines(recording: Recording | Streamed, console: Console) -> None:
     """The lines that could not be read, on standard error."""
     tr = console.tr
     if not recording.bad_line_count:
@@ -238,10 +239,13 @@ def _decode(args: argparse.Namespace, console: Console) -> int:
     from dbc.output import check_output, summary_from_decoded, write_decoded
 
     tr = console.tr
-    if args.output:
+    is_folder = bool(args.output) and args.output.endswith(("/", "\\"))
+    if args.output and not is_folder:
         check_output(args.output)
     databases = [load(path) for path in paths]
     signals = _wanted_signals(args.signals, databases)
+    if is_folder:
+        return _decode_folder(args, console, file, databases, signals)
     recording = _open(file, console)
     console.stage(tr("log.decoding", n=len(recording.table)))
     decoded = decode_table(recording.table, databases, signals=signals)
@@ -271,6 +275,43 @@ def _decode(args: argparse.Namespace, console: Console) -> int:
         console.note(tr("log.decode.nothing"))
     _note_content(recording, console)
     _note_bad_lines(recording, console)
+    return Exit.DONE
+
+
+def _decode_folder(
+    args: argparse.Namespace, console: Console, file: str, databases: Sequence[Database], signals: list[str] | None
+) -> int:
+    """One Parquet file per message; a candump log may be of any size."""
+    from dbc.streaming import decode_to_folder
+
+    tr = console.tr
+    console.stage(tr("log.reading", path=file))
+    result = decode_to_folder(file, databases, args.output.rstrip("/\\"), signals=signals)
+    console.stage_done()
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(
+            {
+                "schema": "huizhen.decoded-files/1",
+                "frames": result.frames,
+                "decoded_frames": result.decoded_frames,
+                "unknown_ids": [f"0x{k & 0x1FFFFFFF:08X}" if k >> 31 else f"0x{k:03X}" for k in result.unknown_ids],
+                "files": {name: str(path) for name, path in result.files.items()},
+                "bad_lines": result.bad_line_count,
+            }
+        )
+        return Exit.DONE
+    console.line(tr("log.decode.files", path=args.output, n=len(result.files)))
+    console.line(
+        tr(
+            "log.decode.folder_counts",
+            decoded=result.decoded_frames,
+            frames=result.frames,
+            unknown=len(result.unknown_ids),
+        )
+    )
+    if not result.files and signals is None:
+        console.note(tr("log.decode.nothing"))
+    _note_bad_lines(result, console)
     return Exit.DONE
 
 

@@ -126,3 +126,25 @@ def test_real_kona_recording(shared: Path, capsys: pytest.CaptureFixture[str]) -
     assert battery["source"] == "isotp+length"
     charge = battery["signals"]["M_SID_0x220101_StateOfChargeBMS"]
     assert (charge["n"], charge["min"], charge["max"], charge["unit"]) == (120, 50.0, 50.0, "%")
+
+
+def test_a_folder_gets_a_parquet_file_per_message(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    log, dbc = shared / "data/css/j1939_truck.mf4", shared / "data/css/j1939_demo.dbc"
+    out = tmp_path / "decoded"
+    assert main(["log", "decode", str(log), "--dbc", str(dbc), "-o", f"{out}/", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["schema"] == "huizhen.decoded-files/1"
+    assert all(path.startswith(f"{out}/") for path in facts["files"].values())
+    table = parquet.read_table(facts["files"]["EEC1"])
+    speeds = [value for value in table["EngineSpeed"].to_pylist() if value is not None]
+    assert 640 < min(speeds) <= max(speeds) < 660
+    assert main(["log", "decode", str(log), "--dbc", str(dbc), "-o", f"{out}/"]) == 2, "the folder is there already"
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    candump = tmp_path / "a.log"
+    assert main(["log", "convert", str(log), str(candump)]) == 0
+    assert main(["log", "decode", str(candump), "--dbc", str(dbc), "-o", f"{tmp_path}/streamed/"]) == 0
+    again = parquet.read_table(tmp_path / "streamed" / "EEC1.parquet")
+    assert again["EngineSpeed"].to_pylist() == table["EngineSpeed"].to_pylist()
