@@ -19,7 +19,7 @@ import argparse
 import logging
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -334,6 +334,8 @@ def report(trials: list[Trial], weights: NDArray[np.float64], bias: float, title
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     stated: list[tuple[float, bool]] = []
     confused: dict[str, set[str]] = defaultdict(set)
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    alike: dict[str, set[str]] = defaultdict(set)
     for noise in NOISE:
         counts = defaultdict(int)
         some = [trial for trial in trials if trial.noise == noise]
@@ -343,6 +345,8 @@ def report(trials: list[Trial], weights: NDArray[np.float64], bias: float, title
             mine = sum(p.get(n, 0.0) for n in (trial.alike if first in trial.alike else {first} - {""}))
             answer = first if mine > fit.CERTAIN else ""
             stated.append((mine, first in trial.alike))
+            answers[trial.truth][answer] += 1
+            alike[trial.truth] |= trial.alike
             counts["right" if answer in trial.alike else "wrong" if answer else "none"] += 1
             if answer and answer not in trial.alike:
                 confused[trial.truth].add(answer)
@@ -365,6 +369,12 @@ def report(trials: list[Trial], weights: NDArray[np.float64], bias: float, title
     print("\nTaken for another:")
     for name, others in sorted(confused.items()):
         print(f"- {name}: {', '.join(sorted(others))}")
+    print("\n| database | trials | itself | a relative | none | another |\n| --- | ---: | ---: | ---: | ---: | --- |")
+    for name in sorted(answers, key=str.lower):
+        given = answers[name]
+        relatives = sum(count for answer, count in given.items() if answer in alike[name] - {name})
+        others = sorted(answer for answer in given if answer and answer != name and answer not in alike[name])
+        print(f"| {name} | {sum(given.values())} | {given[name]} | {relatives} | {given['']} | {', '.join(others)} |")
     print(f"\nmedian time {np.median([trial.seconds for trial in trials]):.2f} s a recording, databases already loaded")
 
 

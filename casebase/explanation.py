@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["ROLE_NAMES", "reasons"]
 
 ROLE_NAMES: Final[Mapping[str, Text]] = {
-    "vcu": Text("vehicle control unit (VCU)", "整车控制器(VCU)"),
-    "bms": Text("battery management (BMS)", "电池管理系统(BMS)"),
-    "charger": Text("on-board charger (OBC)", "车载充电机(OBC)"),
-    "inverter": Text("inverter", "电机控制器(逆变器)"),
+    "vcu": Text("vehicle control unit (VCU)", "整车控制器（VCU）"),
+    "bms": Text("battery management (BMS)", "电池管理系统（BMS）"),
+    "charger": Text("on-board charger (OBC)", "车载充电机（OBC）"),
+    "inverter": Text("inverter", "电机控制器（逆变器）"),
     "engine": Text("engine control", "发动机控制器"),
     "transmission": Text("transmission control", "变速器控制器"),
     "brakes": Text("brake control", "制动控制器"),
@@ -56,7 +56,7 @@ def reasons(
             because.append(Reason(item.kind, item.ref, _there(item, scales, query), value))
         elif value < -_TELLING and item.kind != "symptom":
             text = _there(item, scales, query)
-            sentence = Text(f"{text.en}: not explained by this", f"{text.zh}:不能由此解释")
+            sentence = Text(f"{text.en}: not explained by this", f"{text.zh}：不能由此解释")
             against.append(Reason(item.kind, item.ref, sentence, value))
     against.extend(_missing(int(result.rows[column]), result, postings, scales, query))
     because.sort(key=lambda r: (-r.weight, r.kind, r.ref))
@@ -76,7 +76,7 @@ def _there(item: Seen, scales: Mapping[str, FeatureScale], query: Query) -> Text
         title = query.findings[item.ref]
         named = title.en != item.ref
         en = f"finding {item.ref}: {title.en}" if named else f"finding {item.ref}"
-        zh = f"诊断结论 {item.ref}:{title.zh}" if named else f"诊断结论 {item.ref}"
+        zh = f"诊断结论 {item.ref}：{title.zh}" if named else f"诊断结论 {item.ref}"
         return Text(en, zh)
     return Text(f"the complaint says “{item.ref}”", f"报修描述提到“{item.ref}”")
 
@@ -85,11 +85,11 @@ def _dtc(dtc: DtcSeen) -> Text:
     state = _STATES[dtc.state]
     if dtc.role is None:
         where = f" ({dtc.ecu})" if dtc.ecu else ""
-        return Text(f"{dtc.display}{where}, {state.en}", f"故障码 {dtc.display}{where},{state.zh}")
+        return Text(f"{dtc.display}{where}, {state.en}", f"故障码 {dtc.display}{where}，{state.zh}")
     role = ROLE_NAMES[dtc.role]
     address = f" {dtc.ecu}" if dtc.ecu and dtc.ecu.lower().startswith("0x") else ""
     return Text(
-        f"{dtc.display} in the {role.en}{address}, {state.en}", f"{role.zh}{address} 故障码 {dtc.display},{state.zh}"
+        f"{dtc.display} in the {role.en}{address}, {state.en}", f"{role.zh}{address} 故障码 {dtc.display}，{state.zh}"
     )
 
 
@@ -100,14 +100,14 @@ def _figure(scale: FeatureScale, value: float) -> Text:
     unit = f" {scale.unit}" if scale.unit else ""
     shown = f"{value:.4g}{unit}"
     if found.name == "good":
-        return Text(f"{scale.title.en} {shown}, healthy", f"{scale.title.zh} {shown},正常")
+        return Text(f"{scale.title.en} {shown}, healthy", f"{scale.title.zh} {shown}，正常")
     rising = scale.bins[0].name == "good"
     limit = f"{scale.bins[i - 1].below if rising else found.below:g}{unit}"
     word = Text("fault", "故障") if found.name == "fault" else Text("watch", "关注")
     side = Text("from", "起点") if rising else Text("below", "低于")
     return Text(
         f"{scale.title.en} {shown} ({word.en} {side.en} {limit})",
-        f"{scale.title.zh} {shown}({word.zh}{side.zh} {limit})",
+        f"{scale.title.zh} {shown}（{word.zh}{side.zh} {limit}）",
     )
 
 
@@ -141,14 +141,14 @@ def _not_there(kind: str, rest: list[str], scales: Mapping[str, FeatureScale], q
         return (
             Text(
                 f"{rest[1]} often comes with this; the {role.en} was read and has not set it",
-                f"多伴随 {rest[1]};已读取{role.zh},未见该码",
+                f"多伴随 {rest[1]}；已读取{role.zh}，未见该码",
             ),
             rest[1],
         )
     if kind == "f":
         text = _figure(scales[rest[0]], query.features[rest[0]])
-        return Text(f"{text.en}; often off with this fault", f"{text.zh};此故障时多为异常"), rest[0]
+        return Text(f"{text.en}; often off with this fault", f"{text.zh}；此故障时多为异常"), rest[0]
     if kind == "s":
         role = ROLE_NAMES[rest[0]]
         return Text(f"the {role.en} answers", f"{role.zh}有应答"), rest[0]
-    return Text(f"no finding {rest[0]}, although it was measured", f"已测量,未得出结论 {rest[0]}"), rest[0]
+    return Text(f"no finding {rest[0]}, although it was measured", f"已测量，未得出结论 {rest[0]}"), rest[0]

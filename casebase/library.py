@@ -70,7 +70,7 @@ class Library:
                 raise
             note = Text(
                 f"no place to keep a case library ({own}); using the built-in fixes, nothing will be remembered",
-                f"无法在 {own} 保存案例库;使用内置案例,不会留下记录",
+                f"无法在 {own} 保存案例库；使用内置案例，不会留下记录",
             )
             return cls._filled(Store.memory(), note)
 

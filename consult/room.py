@@ -168,7 +168,7 @@ class Room:
         if schema is None or ring is None or head.epoch != ring.epoch:
             raise BlockBroken(Text(f"stream {head.stream} was not announced", f"数据流 {head.stream} 未声明"))
         if head.count != len(schema["signals"]):
-            raise BlockBroken(Text(f"{head.count} signals, announced otherwise", f"{head.count} 个信号,与声明不符"))
+            raise BlockBroken(Text(f"{head.count} signals, announced otherwise", f"{head.count} 个信号，与声明不符"))
         if not ring.add(head, data):
             return
         self._unwritten_bytes += len(data)

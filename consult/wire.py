@@ -98,7 +98,7 @@ def encode_samples(
     """
     count = len(values)
     if count > MAX_SIGNALS:
-        raise BlockBroken(Text(f"{count} signals, at most {MAX_SIGNALS}", f"{count} 个信号,最多 {MAX_SIGNALS} 个"))
+        raise BlockBroken(Text(f"{count} signals, at most {MAX_SIGNALS}", f"{count} 个信号，最多 {MAX_SIGNALS} 个"))
     if values.shape != (count,) or valid.shape != (count,):
         raise BlockBroken(Text("values and validity differ in length", "数值与有效位长度不一致"))
     good = np.asarray(valid, dtype=np.bool_) & np.isfinite(values)
@@ -126,7 +126,7 @@ def parse_head(data: bytes) -> BlockHead:
         raise BlockBroken(Text(f"unknown kind {kind}", f"未知类型 {kind}"))
     if flags != _FLAGS or reserved:
         raise BlockBroken(
-            Text(f"version {flags >> 4}, this side speaks {VERSION}", f"版本 {flags >> 4},本端为 {VERSION}")
+            Text(f"version {flags >> 4}, this side speaks {VERSION}", f"版本 {flags >> 4}，本端为 {VERSION}")
         )
     if len(data) != HEAD_SIZE + 4 * count + (count + 7) // 8:
         raise BlockBroken(Text(f"{len(data)} bytes for {count} signals", f"{count} 个信号却有 {len(data)} 字节"))

@@ -144,7 +144,7 @@ def _by_lines(raw: bytes) -> FileText | None:
 
 
 def _is_chance(raw: bytes, text: str) -> bool:
-    """Whether Chinese bytes only happen to be UTF-8: a word like 一 twice is, as letters that nobody writes."""
+    """Whether Chinese bytes only happen to be UTF-8: a word like 一 twice is,as letters that nobody writes."""
     strange = {char for char in text if char > "\x7f"}
     if not strange or any(not "\u017f" < char < "\u0800" for char in strange):
         return False

@@ -313,7 +313,7 @@ def evidence_for(database: Database, sample: Sample) -> Evidence:
         Phrase(
             f"{shared.known} of its {shared.total} messages are on the bus ({shared.frames:.0%} of the frames); "
             f"by chance about {expected:.0f} would be",
-            f"其 {shared.total} 条报文中有 {shared.known} 条在总线上(占报文的 {shared.frames:.0%});"
+            f"其 {shared.total} 条报文中有 {shared.known} 条在总线上（占报文的 {shared.frames:.0%}）；"
             f"偶然相同约 {expected:.0f} 条",
         ),
         overlap,

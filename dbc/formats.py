@@ -77,7 +77,7 @@ def _check_xml(text: str, path: str) -> str:
     root = ""
 
     def refuse(*_: object) -> None:
-        reason = Phrase("it declares XML entities, which are not expanded", "声明了 XML 实体,不予展开")
+        reason = Phrase("it declares XML entities, which are not expanded", "声明了 XML 实体，不予展开")
         raise DatabaseBroken(path, parser.CurrentLineNumber, reason)
 
     def start(name: str, _attributes: object) -> None:
@@ -127,7 +127,7 @@ def read_foreign(raw: bytes, path: str, kind: str) -> Foreign:
         text, encoding = _xml_text(raw)
         root = _check_xml(text, path)
         if root not in _ROOTS:
-            raise NotADatabase(path, Phrase(f"XML of another kind: {root}", f"其他类型的 XML:{root}"))
+            raise NotADatabase(path, Phrase(f"XML of another kind: {root}", f"其他类型的 XML：{root}"))
         kind = _ROOTS[root]
     else:
         read = decode_text(raw)
@@ -135,7 +135,7 @@ def read_foreign(raw: bytes, path: str, kind: str) -> Foreign:
         version = _SYM.search(text)
         if version is None or version[1] != "6.0":
             was = version[1] if version else "?"
-            raise NotADatabase(path, Phrase(f"SYM of version {was}; 6.0 is read", f"SYM 版本 {was};只支持 6.0"))
+            raise NotADatabase(path, Phrase(f"SYM of version {was}; 6.0 is read", f"SYM 版本 {was}；只支持 6.0"))
     out = Foreign(kind, encoding)
     try:
         with warnings.catch_warnings():

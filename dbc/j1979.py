@@ -69,7 +69,7 @@ class Field:
             if number != self.absent:
                 value = self._scaled(number)
                 state = self.states.get(number)
-                text = Phrase(f"{text.en}: {state.en}", f"{text.zh}:{state.zh}") if state else text
+                text = Phrase(f"{text.en}: {state.en}", f"{text.zh}：{state.zh}") if state else text
         return FieldValue(value, raw, text)
 
     def _scaled(self, number: int) -> float | int:
@@ -147,21 +147,21 @@ _FUELS: Final = {
     0: Phrase("not available", "不可用"), 1: Phrase("gasoline", "汽油"), 2: Phrase("methanol", "甲醇"),
     3: Phrase("ethanol", "乙醇"), 4: Phrase("diesel", "柴油"), 5: Phrase("LPG", "液化石油气"),
     6: Phrase("CNG", "压缩天然气"), 7: Phrase("propane", "丙烷"), 8: Phrase("electric", "纯电"),
-    9: Phrase("bi-fuel, on gasoline", "双燃料,使用汽油"), 10: Phrase("bi-fuel, on methanol", "双燃料,使用甲醇"),
-    11: Phrase("bi-fuel, on ethanol", "双燃料,使用乙醇"), 12: Phrase("bi-fuel, on LPG", "双燃料,使用液化石油气"),
-    13: Phrase("bi-fuel, on CNG", "双燃料,使用天然气"), 14: Phrase("bi-fuel, on propane", "双燃料,使用丙烷"),
-    15: Phrase("bi-fuel, on electricity", "双燃料,使用电"), 16: Phrase("bi-fuel, mixed", "双燃料,混合"),
-    17: Phrase("hybrid, gasoline", "混动,汽油"), 18: Phrase("hybrid, ethanol", "混动,乙醇"),
-    19: Phrase("hybrid, diesel", "混动,柴油"), 20: Phrase("hybrid, electric", "混动,电"),
-    21: Phrase("hybrid, mixed", "混动,混合"), 22: Phrase("hybrid, regenerative", "混动,能量回收"),
-    23: Phrase("bi-fuel, diesel", "双燃料,柴油"), 29: Phrase("fuel cell, hydrogen", "氢燃料电池"),
+    9: Phrase("bi-fuel, on gasoline", "双燃料，使用汽油"), 10: Phrase("bi-fuel, on methanol", "双燃料，使用甲醇"),
+    11: Phrase("bi-fuel, on ethanol", "双燃料，使用乙醇"), 12: Phrase("bi-fuel, on LPG", "双燃料，使用液化石油气"),
+    13: Phrase("bi-fuel, on CNG", "双燃料，使用天然气"), 14: Phrase("bi-fuel, on propane", "双燃料，使用丙烷"),
+    15: Phrase("bi-fuel, on electricity", "双燃料，使用电"), 16: Phrase("bi-fuel, mixed", "双燃料，混合"),
+    17: Phrase("hybrid, gasoline", "混动，汽油"), 18: Phrase("hybrid, ethanol", "混动，乙醇"),
+    19: Phrase("hybrid, diesel", "混动，柴油"), 20: Phrase("hybrid, electric", "混动，电"),
+    21: Phrase("hybrid, mixed", "混动，混合"), 22: Phrase("hybrid, regenerative", "混动，能量回收"),
+    23: Phrase("bi-fuel, diesel", "双燃料，柴油"), 29: Phrase("fuel cell, hydrogen", "氢燃料电池"),
     30: Phrase("hydrogen engine", "氢内燃机"), 31: Phrase("kerosene", "煤油"), 32: Phrase("heavy fuel oil", "重油"),
 }  # fmt: skip
 
 _FUEL_LOOP: Final = {
-    0: Phrase("off", "关闭"), 1: Phrase("open loop, cold", "开环,未暖机"), 2: Phrase("closed loop", "闭环"),
-    4: Phrase("open loop, load", "开环,负荷"), 8: Phrase("open loop, fault", "开环,故障"),
-    16: Phrase("closed loop, fault", "闭环,故障"),
+    0: Phrase("off", "关闭"), 1: Phrase("open loop, cold", "开环，未暖机"), 2: Phrase("closed loop", "闭环"),
+    4: Phrase("open loop, load", "开环，负荷"), 8: Phrase("open loop, fault", "开环，故障"),
+    16: Phrase("closed loop, fault", "闭环，故障"),
 }  # fmt: skip
 
 _OXYGEN: Final = ("B1S1", "B1S2", "B1S3", "B1S4", "B2S1", "B2S2", "B2S3", "B2S4")
@@ -203,7 +203,7 @@ _HYBRID: Final = Pid(
             states={0: Phrase("charge sustaining", "电量维持"), 1: Phrase("charge depleting", "电量消耗")},
         ),
         Field(
-            "hybridChargingStateEnhanced", Phrase("charging state, enhanced", "充电状态(增强)"), "", 1, 1, support=3,
+            "hybridChargingStateEnhanced", Phrase("charging state, enhanced", "充电状态（增强）"), "", 1, 1, support=3,
             shift=1, bits=2, states={
                 0: Phrase("charge sustaining", "电量维持"), 1: Phrase("charge depleting", "电量消耗"),
                 2: Phrase("charge increasing", "电量增加"),
@@ -226,10 +226,10 @@ _TABLE: Final = (
     *(
         _one(number, 1, name, text, "%", _TRIM, -100)
         for number, name, text in (
-            (0x06, "shortTermFuelTrimBank1", ("short term fuel trim, bank 1", "短期燃油修正,1 列")),
-            (0x07, "longTermFuelTrimBank1", ("long term fuel trim, bank 1", "长期燃油修正,1 列")),
-            (0x08, "shortTermFuelTrimBank2", ("short term fuel trim, bank 2", "短期燃油修正,2 列")),
-            (0x09, "longTermFuelTrimBank2", ("long term fuel trim, bank 2", "长期燃油修正,2 列")),
+            (0x06, "shortTermFuelTrimBank1", ("short term fuel trim, bank 1", "短期燃油修正，1 列")),
+            (0x07, "longTermFuelTrimBank1", ("long term fuel trim, bank 1", "长期燃油修正，1 列")),
+            (0x08, "shortTermFuelTrimBank2", ("short term fuel trim, bank 2", "短期燃油修正，2 列")),
+            (0x09, "longTermFuelTrimBank2", ("long term fuel trim, bank 2", "长期燃油修正，2 列")),
         )
     ),
     _one(0x0A, 1, "fuelPressure", ("fuel pressure", "燃油压力"), "kPa", 3),
@@ -244,7 +244,7 @@ _TABLE: Final = (
     _one(0x1C, 1, "obdRequirements", ("OBD requirements", "OBD 标准"), states=_STANDARDS),
     _one(0x1F, 2, "runTimeSinceStart", ("run time since start", "启动后运行时间"), "s"),
     _one(0x21, 2, "distanceWithMilOn", ("distance with MIL on", "故障灯亮后行驶里程"), "km"),
-    _one(0x22, 2, "fuelRailPressureRelative", ("rail pressure, relative", "油轨压力(相对)"), "kPa", Fraction(79, 1000)),
+    _one(0x22, 2, "fuelRailPressureRelative", ("rail pressure, relative", "油轨相对压力"), "kPa", Fraction(79, 1000)),
     _one(0x23, 2, "fuelRailPressure", ("rail pressure", "油轨压力"), "kPa", 10),
     *(_wide_oxygen(0x24 + at, place, "V", Fraction(8, 65536), 0) for at, place in enumerate(_OXYGEN)),
     _one(0x2C, 1, "commandedEgr", ("commanded EGR", "EGR 目标开度"), "%", _PERCENT),
@@ -277,16 +277,16 @@ _TABLE: Final = (
             (0x4C, "commandedThrottle", ("commanded throttle", "节气门目标开度")),
             (0x52, "ethanolContent", ("ethanol content", "乙醇含量")),
             (0x5A, "relativePedalPosition", ("relative accelerator pedal", "加速踏板相对开度")),
-            (0x5B, "tractionBatteryCharge", ("traction battery state of charge", "动力电池剩余电量(SOC)")),
+            (0x5B, "tractionBatteryCharge", ("traction battery state of charge", "动力电池剩余电量（SOC）")),
             (0x8D, "throttlePositionG", ("throttle position G", "节气门开度 G")),
-            (0xB2, "tractionBatteryHealth", ("traction battery state of health", "动力电池健康度(SOH)")),
+            (0xB2, "tractionBatteryHealth", ("traction battery state of health", "动力电池健康度（SOH）")),
         )
     ),
     _one(0x4D, 2, "minutesWithMilOn", ("time with MIL on", "故障灯亮后时间"), "min"),
     _one(0x4E, 2, "minutesSinceClear", ("time since codes were cleared", "清码后时间"), "min"),
     _one(0x51, 1, "fuelType", ("fuel type", "燃料类型"), states=_FUELS),
     _one(0x53, 2, "evapAbsolutePressure", ("EVAP absolute pressure", "蒸发系统绝对压力"), "kPa", Fraction(1, 200)),
-    _one(0x54, 2, "evapPressureWide", ("EVAP pressure, wide", "蒸发系统压力(宽)"), "Pa", is_signed=True),
+    _one(0x54, 2, "evapPressureWide", ("EVAP pressure, wide", "蒸发系统压力（宽）"), "Pa", is_signed=True),
     _one(0x59, 2, "fuelRailAbsolutePressure", ("rail absolute pressure", "油轨绝对压力"), "kPa", 10),
     _one(0x5C, 1, "oilTemperature", ("oil temperature", "机油温度"), "degC", 1, -40),
     _one(0x5D, 2, "injectionTiming", ("injection timing", "喷油正时"), "deg", Fraction(1, 128), -210),
@@ -315,8 +315,8 @@ _TABLE: Final = (
     _one(0x9E, 2, "exhaustFlow", ("exhaust flow", "排气流量"), "kg/h", Fraction(1, 5)),
     _one(0xA2, 2, "cylinderFuelRate", ("cylinder fuel rate", "单缸喷油量"), "mg/stroke", Fraction(1, 32)),
     _one(0xA6, 4, "odometer", ("odometer", "总里程"), "km", Fraction(1, 10)),
-    _row(0xD2, 3, "%", ("stateOfCertifiedEnergy", "state of certified energy", "认证能量保持率(SOCE)", 1, 1),
-         ("stateOfCertifiedRange", "state of certified range", "认证续航保持率(SOCR)", 2, 1), scale=_PERCENT),
+    _row(0xD2, 3, "%", ("stateOfCertifiedEnergy", "state of certified energy", "认证能量保持率（SOCE）", 1, 1),
+         ("stateOfCertifiedRange", "state of certified range", "认证续航保持率（SOCR）", 2, 1), scale=_PERCENT),
     _one(0xD3, 4, "engineOdometer", ("engine odometer", "发动机里程"), "km", Fraction(1, 10)),
 )  # fmt: skip
 

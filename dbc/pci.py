@@ -134,7 +134,9 @@ class SingleFrame:
             raise _bad(data, "a single frame of length 0", "单帧长度为 0")
         if size > len(data) - start:
             raise _bad(
-                data, f"{size} bytes announced, {len(data) - start} there", f"声明 {size} 字节,实有 {len(data) - start}"
+                data,
+                f"{size} bytes announced, {len(data) - start} there",
+                f"声明 {size} 字节，实有 {len(data) - start}",
             )
         return cls(bytes(data[start : start + size]))
 

@@ -192,7 +192,7 @@ def _leave_out(scan: Scan, text: str, at: int, line: int, kind: str) -> int:
     """Passes over what is not understood; where that would change what frames mean, refuses the file."""
     if kind in _ESSENTIAL:
         shown = text[at:].partition("\n")[0].strip()[:_SHOWN]
-        reason = Phrase(f"cannot be understood: {shown}", f"无法理解:{shown}")
+        reason = Phrase(f"cannot be understood: {shown}", f"无法理解：{shown}")
         raise DatabaseBroken(scan.path, line, reason)
     end = _NEXT.search(text, at + 1) if kind else re.compile(r"\n|\Z").search(text, at)
     stop = end.end() if end else len(text)

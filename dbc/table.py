@@ -121,13 +121,13 @@ class FrameTable:
                 raise BadTable(
                     Phrase(
                         f"{name} is {column.dtype} {column.shape}, not {np.dtype(dtype)} ({n},)",
-                        f"{name} 为 {column.dtype} {column.shape},应为 {np.dtype(dtype)} ({n},)",
+                        f"{name} 为 {column.dtype} {column.shape}，应为 {np.dtype(dtype)} ({n},)",
                     )
                 )
         if self.data.dtype != np.uint8 or self.data.shape not in {(n, CLASSIC_WIDTH), (n, FD_WIDTH)}:
             shape = f"{self.data.dtype} {self.data.shape}"
             raise BadTable(
-                Phrase(f"data is {shape}, not uint8 ({n}, 8 or 64)", f"data 为 {shape},应为 uint8 ({n}, 8 或 64)")
+                Phrase(f"data is {shape}, not uint8 ({n}, 8 or 64)", f"data 为 {shape}，应为 uint8（{n}，8 或 64）")
             )
         if n and (int(self.can_id.max()) > _MAX_ID or int(self.length.max()) > self.data.shape[1]):
             raise BadTable(Phrase("an identifier or a length is too large", "标识符或长度超出范围"))

@@ -38,7 +38,7 @@ __all__ = [
 
 IMPOSSIBLE: Final = Text("outside of what such a sensor can measure", "超出该传感器可能的测量范围")
 _LOW_VOLTAGE: Final = Text(
-    "the voltage of the low-voltage battery, not of a traction battery", "是低压蓄电池电压,不是动力电池电压"
+    "the voltage of the low-voltage battery, not of a traction battery", "是低压蓄电池电压，不是动力电池电压"
 )
 _NOT_AVAILABLE: Final = Text('the ECU says "not available"', "控制器标记为“不可用”")
 
@@ -179,6 +179,6 @@ def _why_weakest(state: BatteryState, view: CellView) -> Text | None:
     return Text(
         f"{volts:.3f} V, {low.millivolts:.0f} mV below the median ({low.score:.1f} times the usual scatter"
         + (f"; signal {signal})" if own else ")"),
-        f"{volts:.3f} V,低于中位数 {low.millivolts:.0f} mV(偏离倍数 {low.score:.1f},即正常离散程度的倍数"
-        + (f";信号 {signal})" if own else ")"),
+        f"{volts:.3f} V，低于中位数 {low.millivolts:.0f} mV（偏离倍数 {low.score:.1f}，即正常离散程度的倍数"
+        + (f"；信号 {signal}）" if own else "）"),
     )

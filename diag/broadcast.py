@@ -136,7 +136,7 @@ class Choice:
         name = self.database.name
         return Text(
             f"broadcast frames read with {name}, a guess ({share}): {why_en}. Name another with --dbc",
-            f"广播报文按 {name} 解码,属推测({share}):{why_zh}。可用 --dbc 指定其他数据库",
+            f"广播报文按 {name} 解码，属推测（{share}）：{why_zh}。可用 --dbc 指定其他数据库",
         )
 
 

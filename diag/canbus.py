@@ -383,23 +383,23 @@ _BY_ERRNO: Final[dict[int, Text]] = {
     errno.ENOENT: Text("there is no such device", "没有该设备"),
     errno.ENODEV: Text(
         "there is no such interface; for SocketCAN: ip link set can0 up type can bitrate 500000",
-        "没有该接口;SocketCAN 请先执行 ip link set can0 up type can bitrate 500000",
+        "没有该接口；SocketCAN 请先执行 ip link set can0 up type can bitrate 500000",
     ),
     errno.EACCES: Text(
         "no permission; on Linux join the group dialout and log in again",
-        "没有权限;Linux 下请加入 dialout 组后重新登录",
+        "没有权限；Linux 下请加入 dialout 组后重新登录",
     ),
     errno.EBUSY: Text("another program uses it", "被其他程序占用"),
     errno.ENETDOWN: Text(
         "the interface is down; ip link set can0 up type can bitrate 500000",
-        "接口未启用;请执行 ip link set can0 up type can bitrate 500000",
+        "接口未启用；请执行 ip link set can0 up type can bitrate 500000",
     ),
     errno.EAFNOSUPPORT: Text("this system has no SocketCAN", "本系统不支持 SocketCAN"),
     errno.EINVAL: Text("this interface has no such channel", "该接口没有这个通道"),
     errno.EIO: Text("it was unplugged", "设备已拔出"),
     errno.ENXIO: Text("it was unplugged", "设备已拔出"),
     errno.ENOBUFS: Text(
-        "nobody on the bus acknowledges; check the bit rate and the wiring", "总线上无应答位;请检查波特率和接线"
+        "nobody on the bus acknowledges; check the bit rate and the wiring", "总线上无应答位；请检查波特率和接线"
     ),
 }
 
@@ -416,10 +416,10 @@ def _reason(exc: BaseException) -> Text:
     if isinstance(exc, can.CanInterfaceNotImplementedError) and words.startswith("Unknown interface"):
         return Text("python-can knows no such interface", "python-can 没有这种接口")
     if isinstance(exc, (can.CanInterfaceNotImplementedError, ImportError, NameError)) or "library not found" in words:
-        return Text(f"the driver is not installed: {words}", f"驱动未安装:{words}")
+        return Text(f"the driver is not installed: {words}", f"驱动未安装：{words}")
     if "buffer full" in words:
         return _BY_ERRNO[errno.ENOBUFS]
-    return Text(words, f"驱动报告:{words}")
+    return Text(words, f"驱动报告：{words}")
 
 
 def _is_simulation(interface: str, channel: str) -> bool:

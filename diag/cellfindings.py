@@ -115,7 +115,7 @@ def _judge_window(case: Case, view: CellView, open_cells: Sequence[int]) -> list
             evidence = measured(
                 battery.cell_signals[worst - 1] if battery.cell_signals else f"CellVoltage {worst}",
                 f"cell {name} reads {volts[worst]:.3f} V (limit {limit:.2f} V, NMC)",
-                f"第 {name} 号单体 {volts[worst]:.3f} V(限值 {limit:.2f} V,三元)",
+                f"第 {name} 号单体 {volts[worst]:.3f} V（限值 {limit:.2f} V，三元）",
                 volts[worst],
                 "V",
             )
@@ -135,12 +135,12 @@ def _sampling_line(case: Case, view: CellView, open_cells: Sequence[int], dtcs: 
         name, volts = battery.cell_label(cell), battery.cell_v[cell - 1]
         words = Text(
             f"cell {name}: every reading is impossible, the neighbours read normally: sense wire open or shorted",
-            f"第 {name} 号单体:读数全部不可能,相邻单体正常:采样线断路或短路",
+            f"第 {name} 号单体：读数全部不可能，相邻单体正常：采样线断路或短路",
         )
         if volts is not None:
             words = Text(
                 f"cell {name}: {volts:.3f} V beside an open sense wire, not believed",
-                f"第 {name} 号单体:{volts:.3f} V,紧邻断路的采样线,不可信",
+                f"第 {name} 号单体：{volts:.3f} V，紧邻断路的采样线，不可信",
             )
         evidence.append(measured(battery.cell_signals[cell - 1], words.en, words.zh, volts, "V"))
     if view.pairs:
@@ -159,7 +159,7 @@ def _opposition(battery: BatteryState, cell: int, millivolts: float) -> Evidence
         f"cells {names[0]} and {names[1]} read {one:.3f} V and {other:.3f} V: {millivolts:.0f} mV away from the "
         "median in opposite directions, while their sum is normal",
         f"第 {names[0]}、{names[1]} 号单体读数为 {one:.3f} V 与 {other:.3f} V:"
-        f"向相反方向偏离中位数 {millivolts:.0f} mV,而两者之和正常",
+        f"向相反方向偏离中位数 {millivolts:.0f} mV，而两者之和正常",
         millivolts,
         "mV",
     )
@@ -193,7 +193,7 @@ def _weak_cells(case: Case, view: CellView, dtcs: Sequence[Dtc], *, stands_out: 
                 measured(
                     "CellVoltage",
                     f"no cell stands out now: the lowest is {low:.0f} mV below the median",
-                    f"当前没有单体明显偏低:最低者低于中位数 {low:.0f} mV",
+                    f"当前没有单体明显偏低：最低者低于中位数 {low:.0f} mV",
                     low,
                     "mV",
                 )
@@ -201,7 +201,7 @@ def _weak_cells(case: Case, view: CellView, dtcs: Sequence[Dtc], *, stands_out: 
         return finding_of("battery.cell-weak", evidence, urgency_of(dtcs, Severity.MONITOR), title="title_unknown")
     load = Text("", "")
     if _is_under_load(case):
-        load = Text(f", under load ({battery.current_a:.0f} A)", f",负载下测得({battery.current_a:.0f} A)")
+        load = Text(f", under load ({battery.current_a:.0f} A)", f"，负载下测得（{battery.current_a:.0f} A）")
     for low_cell in view.standing_out:
         name, volts = battery.cell_label(low_cell.cell), battery.cell_v[low_cell.cell - 1]
         evidence.append(
@@ -209,8 +209,8 @@ def _weak_cells(case: Case, view: CellView, dtcs: Sequence[Dtc], *, stands_out: 
                 f"CellVoltage {name}",
                 f"cell {name}: {volts:.3f} V, {low_cell.millivolts:.0f} mV below the median "
                 f"({low_cell.score:.1f} times the usual scatter){load.en}",
-                f"第 {name} 号单体:{volts:.3f} V,低于中位数 {low_cell.millivolts:.0f} mV"
-                f"(偏离倍数 {low_cell.score:.1f},即正常离散程度的倍数){load.zh}",
+                f"第 {name} 号单体：{volts:.3f} V，低于中位数 {low_cell.millivolts:.0f} mV"
+                f"（偏离倍数 {low_cell.score:.1f}，即正常离散程度的倍数）{load.zh}",
                 low_cell.millivolts,
                 "mV",
             )
@@ -251,7 +251,7 @@ def _missing(case: Case, cells: Sequence[int]) -> list[Finding]:
                 measured(
                     f"CellVoltage {where}",
                     f"cells {where}: {name.en} ({len(chosen)})",
-                    f"第 {where} 号单体:{name.zh}({len(chosen)} 个)",
+                    f"第 {where} 号单体：{name.zh}（{len(chosen)} 个）",
                     float(len(chosen)),
                     "",
                 )
@@ -276,7 +276,7 @@ def _judge_sum(case: Case) -> list[Finding]:
                     "PackVoltage",
                     f"the cells add up to {total:.1f} V, the pack voltage reads {pack_v:.1f} V: "
                     f"they differ by {gap:.1f} V",
-                    f"单体电压之和 {total:.1f} V,比总压 {pack_v:.1f} V {direction} {gap:.1f} V",
+                    f"单体电压之和 {total:.1f} V，比总压 {pack_v:.1f} V {direction} {gap:.1f} V",
                     mismatch,
                     "V",
                 )

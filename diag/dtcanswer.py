@@ -149,7 +149,7 @@ def split_code(text: str) -> tuple[str, str | None]:
             repr(text),
             Text(
                 "not a trouble code; write P0AA6, P0AA6-1A or SPN 5464 FMI 3",
-                "不是故障码;请写成 P0AA6、P0AA6-1A 或 SPN 5464 FMI 3",
+                "不是故障码；请写成 P0AA6、P0AA6-1A 或 SPN 5464 FMI 3",
             ),
         )
     return code, rest or None

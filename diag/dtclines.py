@@ -304,7 +304,7 @@ def parse_dtc_lines(lines: Iterable[str], service: str) -> DtcAnswer:
             shown = text.strip()[:40]
             raise BadInput(
                 Text(f"line {number}", f"第 {number} 行"),
-                Text(f"not a CAN frame: {shown!r}", f"不是 CAN 报文:{shown!r}")
+                Text(f"not a CAN frame: {shown!r}", f"不是 CAN 报文：{shown!r}")
                 if line is None
                 else Text(f"more than {_MAX_LINES} lines", f"超过 {_MAX_LINES} 行"),
             )

@@ -54,10 +54,10 @@ _ROLES: Final[Mapping[EcuRole, Text]] = {
 }
 
 _REASON_UNKNOWN: Final = Text(
-    "no text for this code: look it up in the maker's documents", "没有该故障码的说明:请查厂家资料"
+    "no text for this code: look it up in the maker's documents", "没有该故障码的说明：请查厂家资料"
 )
 _FMI_LEGACY: Final = Text(
-    "; the SPN is in a legacy byte order that the message does not tell", ";SPN 采用旧版字节序,报文未说明是哪一种"
+    "; the SPN is in a legacy byte order that the message does not tell", ";SPN 采用旧版字节序，报文未说明是哪一种"
 )
 
 _OVERHEATED: Final = ("4B", "98")
@@ -188,16 +188,16 @@ def find_text(code: str, failure_type: str | None = None, ecu_role: EcuRole | No
     block = _find_range(code)
     if block and block.is_maker:
         role = _ROLES.get(ecu_role) if ecu_role else None
-        return (Text(f"{_MAKER.en} ({role.en})", f"{_MAKER.zh}({role.zh})") if role else _MAKER), "maker-range"
+        return (Text(f"{_MAKER.en} ({role.en})", f"{_MAKER.zh}（{role.zh}）") if role else _MAKER), "maker-range"
     known = find_code_text(code)
     if known:
         text, source = known.text, "generic"
     elif block and block.text:
-        text, source = Text(f"{block.text.en} (range only)", f"{block.text.zh}(仅知范围)"), "range"
+        text, source = Text(f"{block.text.en} (range only)", f"{block.text.zh}（仅知范围）"), "range"
     else:
         return None, "none"
     how = find_failure_type(failure_type) if failure_type not in (None, "00") else None
-    return (Text(f"{text.en}: {how.en}", f"{text.zh}:{how.zh}") if how else text), source
+    return (Text(f"{text.en}: {how.en}", f"{text.zh}：{how.zh}") if how else text), source
 
 
 def find_severity(code: str, failure_type: str | None = None) -> Severity:

@@ -30,14 +30,14 @@ __all__ = [
 ]
 
 ROLE_NAMES: Final = {
-    EcuRole.VCU: Text("Vehicle control unit (VCU)", "整车控制器(VCU)"),
-    EcuRole.BMS: Text("Battery management system (BMS)", "电池管理系统(BMS)"),
-    EcuRole.CHARGER: Text("On-board charger (OBC)", "车载充电机(OBC)"),
-    EcuRole.INVERTER: Text("Drive inverter (MCU)", "电机控制器(MCU)"),
-    EcuRole.ENGINE: Text("Engine control module (ECM)", "发动机控制模块(ECM)"),
-    EcuRole.TRANSMISSION: Text("Transmission control module (TCM)", "变速器控制模块(TCM)"),
+    EcuRole.VCU: Text("Vehicle control unit (VCU)", "整车控制器（VCU）"),
+    EcuRole.BMS: Text("Battery management system (BMS)", "电池管理系统（BMS）"),
+    EcuRole.CHARGER: Text("On-board charger (OBC)", "车载充电机（OBC）"),
+    EcuRole.INVERTER: Text("Drive inverter (MCU)", "电机控制器（MCU）"),
+    EcuRole.ENGINE: Text("Engine control module (ECM)", "发动机控制模块（ECM）"),
+    EcuRole.TRANSMISSION: Text("Transmission control module (TCM)", "变速器控制模块（TCM）"),
     EcuRole.BRAKES: Text("Brake control module", "制动控制模块"),
-    EcuRole.BODY: Text("Body control module (BCM)", "车身控制模块(BCM)"),
+    EcuRole.BODY: Text("Body control module (BCM)", "车身控制模块（BCM）"),
     EcuRole.GATEWAY: Text("Gateway", "网关"),
     EcuRole.DCDC: Text("DC/DC converter", "DC/DC 变换器"),
     EcuRole.UNKNOWN: Text("Control unit", "控制器"),
@@ -138,7 +138,7 @@ def evidence_from_dtc(dtc: Dtc, name: Text) -> Evidence:
         f"{dtc.ecu or '?'} {dtc.display}",
         Text(
             f"{name.en} stores {dtc.display}: {text.en} ({state.en})",
-            f"{name.zh} 存有 {dtc.display}:{text.zh}({state.zh})",
+            f"{name.zh} 存有 {dtc.display}：{text.zh}（{state.zh}）",
         ),
     )
 
@@ -148,7 +148,7 @@ def _state(dtc: Dtc) -> Text:
     if status and status.failing_now:
         return Text("failing now", "当前故障")
     if status and status.confirmed:
-        return Text("confirmed, not failing now", "已确认,当前不存在")
+        return Text("confirmed, not failing now", "已确认，当前不存在")
     if DtcKind.STORED in dtc.kind or not (dtc.kind or status):
         return Text("stored", "已存储")
     if DtcKind.PENDING in dtc.kind or (status and status.pending):

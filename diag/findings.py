@@ -72,7 +72,7 @@ def _probes(case: Case) -> list[Finding]:
             measured(
                 f"CellTemp {probe}",
                 f"probe {probe} reads {celsius:.1f} °C, the others do not: rule out real heat first (measure, smell)",
-                f"探头 {probe} 读数 {celsius:.1f} °C,其余探头正常:请先排除真实过热(测温、闻味)",
+                f"探头 {probe} 读数 {celsius:.1f} °C，其余探头正常：请先排除真实过热（测温、闻味）",
                 celsius,
                 "degC",
             )
@@ -94,7 +94,8 @@ def _insulation(case: Case) -> list[Finding]:
             measured(
                 "InsulationResistance",
                 f"{battery.insulation_kohm:.0f} kΩ at {battery.pack_v:.0f} V = {per_volt:.0f} Ω/V (limit {limit:.0f})",
-                f"{battery.insulation_kohm:.0f} kΩ,总压 {battery.pack_v:.0f} V,即 {per_volt:.0f} Ω/V(限值 {limit:.0f})",
+                f"{battery.insulation_kohm:.0f} kΩ，总压 {battery.pack_v:.0f} V，"
+                f"即 {per_volt:.0f} Ω/V（限值 {limit:.0f}）",
                 per_volt,
                 "ohm/V",
             )

@@ -267,9 +267,9 @@ class TransmitGuard:
         if complaint is None and risk not in self.granted:
             complaint = what
         if complaint is None and risk is not Risk.READ and (unmet := self.state.unmet()) is not None:
-            complaint = Text(f"{what.en} ({unmet.en})", f"{what.zh}({unmet.zh})")
+            complaint = Text(f"{what.en} ({unmet.en})", f"{what.zh}（{unmet.zh}）")
         if complaint is None and risk is Risk.ASK_EACH_TIME and not self._is_confirmed(payload, target):
-            complaint = Text(f"{what.en} (not confirmed this time)", f"{what.zh}(本次未确认)")
+            complaint = Text(f"{what.en} (not confirmed this time)", f"{what.zh}（本次未确认）")
         if complaint is not None:
             self._refuse("request", target.address, payload, risk, complaint)
         return risk
@@ -367,7 +367,7 @@ class TransmitGuard:
         self.refused += 1
         self._note(stage, address, data, risk, what, is_allowed=False)
         shown = hex_from_bytes(data[:8]) + ("…" if len(data) > 8 else "")
-        named = Text(f"{shown} to {address} ({what.en})", f"发往 {address} 的 {shown}({what.zh})")
+        named = Text(f"{shown} to {address} ({what.en})", f"发往 {address} 的 {shown}（{what.zh}）")
         raise RefusedByPolicy(named, risk.value)
 
     def _note(self, stage: str, address: str, data: bytes, risk: Risk, what: Text, *, is_allowed: bool) -> None:
@@ -384,12 +384,12 @@ def _judge(payload: bytes, target: Target) -> tuple[Risk, Text, Text | None]:
         rule = _routine(payload) or rule
     elif rule.subs:
         if len(payload) < 2 or payload[1] & 0x7F not in rule.subs:
-            return Risk.REFUSED, rule.name, Text(f"{rule.name.en}, unknown kind", f"{rule.name.zh},未知子功能")
+            return Risk.REFUSED, rule.name, Text(f"{rule.name.en}, unknown kind", f"{rule.name.zh}，未知子功能")
         rule = rule.subs[payload[1] & 0x7F]
     if rule.risk is Risk.REFUSED:
         return rule.risk, rule.name, rule.name
     if len(payload) not in rule.lengths:
-        return Risk.REFUSED, rule.name, Text(f"{rule.name.en}, wrong length", f"{rule.name.zh},长度错误")
+        return Risk.REFUSED, rule.name, Text(f"{rule.name.en}, wrong length", f"{rule.name.zh}，长度错误")
     place = _place_complaint(target, rule)
     return (rule.risk if place is None else Risk.REFUSED), rule.name, place
 
@@ -412,7 +412,7 @@ def _place_complaint(target: Target, rule: Rule) -> Text | None:
     if not target.extended and 0x7E8 <= target.request_id <= 0x7EF:
         return Text("an identifier on which ECUs answer", "ECU 应答用标识符")
     if target.is_functional and not rule.is_functional:
-        return Text(f"{rule.name.en}, to all ECUs at once", f"{rule.name.zh},面向所有 ECU")
+        return Text(f"{rule.name.en}, to all ECUs at once", f"{rule.name.zh}，面向所有 ECU")
     return None
 
 

@@ -168,7 +168,7 @@ class _Round:
         silent, has_answered = 0, False
         for question in questions:
             if silent >= _MOST_SILENCE and not has_answered:
-                self._fail(question, Text("not asked: nothing came before", "未请求:此前没有应答"))
+                self._fail(question, Text("not asked: nothing came before", "未请求：此前没有应答"))
                 continue
             self.asked += 1
             try:
@@ -188,7 +188,7 @@ class _Round:
                 continue
             has_answered = True
             if (negative := answer.negative) is not None:
-                self._fail(question, Text(f"refused: {negative.name}", f"被拒绝:{negative.text.zh}"))
+                self._fail(question, Text(f"refused: {negative.name}", f"被拒绝：{negative.text.zh}"))
             else:
                 self.answers.append((question, answer))
 

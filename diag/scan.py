@@ -66,8 +66,8 @@ _STAGE_JUDGING: Final = Text("judging", "正在分析")
 
 _WHAT_DISCOVERY: Final = Text("discovery", "查找")
 _WHAT_CODES: Final = Text("fault codes", "故障码")
-_TOO_LONG: Final = Text("took too long and was left", "耗时过长,已放弃")
-_NOT_READ: Final = Text("could not be read; this ECU may have faults", "未能读取;该控制器可能存在故障")
+_TOO_LONG: Final = Text("took too long and was left", "耗时过长，已放弃")
+_NOT_READ: Final = Text("could not be read; this ECU may have faults", "未能读取；该控制器可能存在故障")
 
 
 class _Scanner:
@@ -156,7 +156,7 @@ class _Scanner:
             nonlocal done
             await self._read_ecu(ecu)
             done += 1
-            self._progress(Text(f"reading ECUs: {done} of {len(ecus)}", f"正在读取控制器:{done}/{len(ecus)}"))
+            self._progress(Text(f"reading ECUs: {done} of {len(ecus)}", f"正在读取控制器：{done}/{len(ecus)}"))
 
         self._progress(Text(f"reading {len(ecus)} ECUs", f"正在读取 {len(ecus)} 个控制器"))
         await asyncio.gather(*(read(ecu) for ecu in ecus))

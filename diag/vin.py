@@ -214,7 +214,7 @@ def _model_year(vin: str, today_year: int) -> int | None:
 
 def _syntax_fault(text: str) -> Text | None:
     if len(text) != LENGTH:
-        return Text(f"a VIN has 17 characters, this one {len(text)}", f"VIN 应为 17 位,实际 {len(text)} 位")
+        return Text(f"a VIN has 17 characters, this one {len(text)}", f"VIN 应为 17 位，实际 {len(text)} 位")
     wrong = [number for number, char in enumerate(text, 1) if char not in _ALPHABET]
     if wrong:
         places = ", ".join(map(str, wrong))
@@ -257,7 +257,7 @@ def parse_vin(raw: bytes | str, *, today_year: int) -> Vin | None:
     if not good and required:
         note = Text(
             f"check digit is {text[_CHECK_AT]}, should be {expected}: check the VIN on the car",
-            f"校验位为 {text[_CHECK_AT]},应为 {expected}:请核对车身上的 VIN",
+            f"校验位为 {text[_CHECK_AT]}，应为 {expected}：请核对车身上的 VIN",
         )
     return Vin(
         text=text,

@@ -50,12 +50,12 @@ _HEARTBEATS: Final = 2
 
 _HIDDEN: Final = Text(
     "No broadcast frames arrive at this plug: a gateway hides them. The battery's cells cannot be seen from here.",
-    "诊断口上收不到广播报文:被网关隔离,无法在此看到电池单体数据。",
+    "诊断口上收不到广播报文：被网关隔离，无法在此看到电池单体数据。",
 )
 
 _SILENT_DIAGNOSTICS: Final = Text(
     "No ECU answers diagnostic requests; only broadcast frames were read.",
-    "没有控制器应答诊断请求;只读取了广播报文。",
+    "没有控制器应答诊断请求；只读取了广播报文。",
 )
 
 
@@ -101,7 +101,7 @@ class Visit:
 
     def fail(self, address: str, what: Text, why: Text) -> None:
         """Notes something that was asked and did not come."""
-        self.unanswered.append(Unanswered(address, Text(f"{what.en}: {why.en}", f"{what.zh}:{why.zh}")))
+        self.unanswered.append(Unanswered(address, Text(f"{what.en}: {why.en}", f"{what.zh}：{why.zh}")))
 
     @property
     def complete(self) -> bool:
@@ -171,11 +171,11 @@ def _silent_ecus(visit: Visit, broadcast: Broadcast) -> tuple[list[Unanswered], 
         if node.name in quiet:
             why = Text(
                 f"{node.name}: no answer to requests, and none of its broadcast frames arrive",
-                f"{node.name}:不应答请求,也收不到其广播报文",
+                f"{node.name}：不应答请求，也收不到其广播报文",
             )
             silent.append(Unanswered(address, why, role))
         else:
-            why = Text(f"{node.name}: no answer to requests", f"{node.name}:不应答诊断请求")
+            why = Text(f"{node.name}: no answer to requests", f"{node.name}：不应答诊断请求")
             unheard.append(Unanswered(address, why, role))
     return silent, unheard
 
@@ -271,7 +271,7 @@ def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
         yield Text(
             f"The battery was asked with the signal set {polled.set_name}: {polled.answered} of {polled.asked} requests"
             " were answered.",
-            f"已按信号集 {polled.set_name} 请求电池数据:{polled.asked} 个请求中有 {polled.answered} 个得到应答。",
+            f"已按信号集 {polled.set_name} 请求电池数据：{polled.asked} 个请求中有 {polled.answered} 个得到应答。",
         )
     if visit.ecus and len({frame.can_id for frame in visit.frames}) <= _HEARTBEATS:
         if not (polled and polled.answered):
@@ -280,12 +280,12 @@ def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
         names = ", ".join(database.name for database in broadcast.databases)
         yield Text(
             f"None of the {broadcast.frames} broadcast frames is in {names}: is it this car's database?",
-            f"收到的 {broadcast.frames} 帧广播报文均不在 {names} 中:请确认是否为该车的数据库。",
+            f"收到的 {broadcast.frames} 帧广播报文均不在 {names} 中：请确认是否为该车的数据库。",
         )
     elif broadcast.frames and not broadcast.databases:
         yield Text(
             f"{broadcast.frames} broadcast frames arrived and no database fits them: name the car's with --dbc.",
-            f"收到 {broadcast.frames} 帧广播报文,但没有匹配的数据库:请用 --dbc 指定该车的数据库。",
+            f"收到 {broadcast.frames} 帧广播报文，但没有匹配的数据库：请用 --dbc 指定该车的数据库。",
         )
     if broadcast.guess is not None:
         yield broadcast.guess
@@ -293,5 +293,5 @@ def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
         yield _SILENT_DIAGNOSTICS
     for name, count in broadcast.damaged.items():
         yield Text(
-            f"{name}: {count} frames with a wrong checksum were not used.", f"{name}:{count} 帧校验错误,未采用。"
+            f"{name}: {count} frames with a wrong checksum were not used.", f"{name}：{count} 帧校验错误，未采用。"
         )

@@ -40,7 +40,7 @@ _ARGPARSE_ZH: Final = (
     (r"the following arguments are required: (.*)", "缺少参数:{0}"),
     (r"unrecognized arguments: (.*)", "无法识别的参数:{0}"),
     (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", "参数 {0}:{1} 无效,可选 {2}"),
-    (r"argument (.*?): given twice; one bus at a time", "参数 {0} 给出了两次;目前一次只支持一条总线"),
+    (r"argument (.*?): given twice; one bus at a time", "参数 {0} 给出了两次；目前一次只支持一条总线"),
     (r"argument (.*?): expected one argument", "参数 {0} 需要一个值"),
     (r"argument (.*?): expected at least one argument", "参数 {0} 至少需要一个值"),
     (r"argument (.*?): invalid (.*?) value: (.*)", "参数 {0}:{2} 不是有效的 {1}"),
@@ -48,7 +48,7 @@ _ARGPARSE_ZH: Final = (
 )
 
 
-_KINDS_ZH: Final = {"seconds": "秒数(大于 0)", "int": "整数", "float": "数字"}
+_KINDS_ZH: Final = {"seconds": "秒数（大于 0）", "int": "整数", "float": "数字"}
 
 
 class Parser(argparse.ArgumentParser):

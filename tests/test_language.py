@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+import csv
 import importlib
 import re
 import string
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import huizhen
 from huizhen.exits import Exit, exit_from_error
 from huizhen.language import AREAS, LANGUAGES, MissingSentence, Translator, sentences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACKAGES = ("dbc", "diag", "casebase", "virtualbus", "consult", "huizhen")
 APPLICATION = Path(huizhen.__file__).parent
@@ -294,5 +299,36 @@ def test_an_error_is_said_in_chinese_with_its_fields() -> None:
     from diag.facts import Text
 
     error = BadInput("XYZ", Text("no bytes in it", "没有任何字节"))
-    assert Translator("zh").error(error) == "无法使用 XYZ:没有任何字节"
+    assert Translator("zh").error(error) == "无法使用 XYZ：没有任何字节"
     assert Translator("en").error(error) == "cannot use XYZ: no bytes in it"
+
+
+HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:?!]|[,;:?!][\u4e00-\u9fff]")
+
+
+def chinese_of(value: object, where: str) -> Iterator[tuple[str, str]]:
+    """Every Chinese sentence of a TOML file."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from chinese_of(inner, f"{where}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from chinese_of(inner, where)
+    elif isinstance(value, str) and (where.endswith(".zh") or re.search("[\u4e00-\u9fff]", value)):
+        yield where, value
+
+
+@pytest.mark.parametrize("folder", ["huizhen/language", "casebase/content", "diag/rules", "diag/texts"])
+def test_chinese_has_chinese_punctuation(folder: str) -> None:
+    found = 0
+    for path in sorted((ROOT / folder).iterdir()):
+        if path.suffix == ".toml":
+            sentences = list(chinese_of(tomllib.loads(path.read_text(encoding="utf-8")), path.name))
+        elif path.suffix == ".csv":
+            with path.open(encoding="utf-8", newline="") as file:
+                sentences = [(path.name, row["zh"]) for row in csv.DictReader(file) if row.get("zh")]
+        else:
+            continue
+        found += len(sentences)
+        assert [pair for pair in sentences if HALF_WIDTH.search(pair[1]) and "/" not in pair[1]] == []
+    assert found > 20

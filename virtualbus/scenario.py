@@ -95,7 +95,7 @@ def load_scenario(path: Path) -> Scenario:
         line = int(found[1]) if found else text.count("\n") + 1
         reason = re.sub(r"\s*\(at .*\)$", "", str(exc))
         raise ScenarioBroken(
-            str(path), Phrase(f"line {line}", f"第 {line} 行"), Phrase(f"not TOML: {reason}", f"不是 TOML:{reason}")
+            str(path), Phrase(f"line {line}", f"第 {line} 行"), Phrase(f"not TOML: {reason}", f"不是 TOML：{reason}")
         ) from exc
     return _Reader(path, text).scenario(table)
 
@@ -158,7 +158,7 @@ class _Reader:
         if setting.kind == "text":
             if not isinstance(value, str) or (setting.choices and value not in setting.choices):
                 words = ", ".join(setting.choices) or "text"
-                self._refuse(key, f"must be one of: {words}", f"只能是:{words}", start)
+                self._refuse(key, f"must be one of: {words}", f"只能是：{words}", start)
             if setting.pattern and not re.fullmatch(setting.pattern, value):
                 self._refuse(key, f"must look like {setting.example}", f"格式应为 {setting.example}", start)
             return
@@ -169,7 +169,7 @@ class _Reader:
 
     @staticmethod
     def _unknown(known: tuple[str, ...]) -> tuple[str, str]:
-        return f"is not known here; known are {', '.join(known)}", f"无此项,可用的有 {'、'.join(known)}"
+        return f"is not known here; known are {', '.join(known)}", f"无此项，可用的有 {'、'.join(known)}"
 
     def _fault_line(self, number: int) -> int:
         heads = [at for at, line in enumerate(self._lines) if re.match(r"\s*\[\[\s*faults\s*\]\]", line)]
@@ -179,5 +179,5 @@ class _Reader:
         pattern = re.compile(rf"(.*[{{,])?\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]")
         at = next((n for n in range(start, len(self._lines)) if pattern.match(self._lines[n])), start)
         raise ScenarioBroken(
-            str(self._path), Phrase(f"line {at + 1}, key '{key}'", f"第 {at + 1} 行,键“{key}”"), Phrase(en, zh)
+            str(self._path), Phrase(f"line {at + 1}, key '{key}'", f"第 {at + 1} 行，键“{key}”"), Phrase(en, zh)
         )

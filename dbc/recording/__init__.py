@@ -96,14 +96,14 @@ def _recording(path: str, name: str, read: Read) -> Recording:
     t_ns, wraps = carried_on(table.t_ns, read.moduli_ns)
     if wraps:
         table = replace(table, t_ns=t_ns)
-        notes.append(Phrase(f"the clock started again {wraps} times; carried on", f"时间计数回绕 {wraps} 次,已接续"))
+        notes.append(Phrase(f"the clock started again {wraps} times; carried on", f"时间计数回绕 {wraps} 次，已接续"))
     segments = segment_starts(t_ns) if read.timed else []
     if segments:
         shown = ", ".join(f"{row + 1}" for row in segments[:5]) + (" …" if len(segments) > 5 else "")
         en = f"the time jumps back {len(segments)} times (at frame {shown}): several captures in one file"
-        notes.append(Phrase(en, f"时间倒退 {len(segments)} 次(第 {shown} 帧):文件中拼接了多段记录"))
+        notes.append(Phrase(en, f"时间倒退 {len(segments)} 次（第 {shown} 帧）：文件中拼接了多段记录"))
     if not read.timed and len(table):
-        notes.append(Phrase("no times in this format; the order is the file's", "该格式没有时间,保持文件中的顺序"))
+        notes.append(Phrase("no times in this format; the order is the file's", "该格式没有时间，保持文件中的顺序"))
     # MF4 always names a start; 1970 stands for none.
     unknown = name == "mf4" and read.start_ns == 0 and len(table) and int(table.t_ns.min()) < _YEAR_2000_NS
     text = not any(name == binary for binary, _, _ in _BINARY)
@@ -134,7 +134,7 @@ def _text_recording(content: bytes, path: str) -> Recording:
         return _recording(path, "candump", candump.read(content, path))
     text = head.decode("utf-8", "replace").replace("\0", "")
     if tables.is_values(text):
-        values = Phrase("decoded values of Car Scanner, not frames", "Car Scanner 的解码数值,不是报文")
+        values = Phrase("decoded values of Car Scanner, not frames", "Car Scanner 的解码数值，不是报文")
         raise NotARecording(path, values)
     for dialect in DIALECTS:
         if dialect.recognises(text):
@@ -182,17 +182,17 @@ def _joined(path: str, found: list[tuple[str, Recording]], others: list[tuple[st
         channel = np.array(numbers, np.uint8)[np.minimum(table.channel, len(numbers) - 1)]
         pieces.append(replace(table, channel=channel, t_ns=table.t_ns + shift))
         bad += [
-            BadLine(line.line, Phrase(f"{name}: {line.reason.en}", f"{name}:{line.reason.zh}"))
+            BadLine(line.line, Phrase(f"{name}: {line.reason.en}", f"{name}：{line.reason.zh}"))
             for line in recording.bad_lines
         ]
-        notes += [Phrase(f"{name}: {note.en}", f"{name}:{note.zh}") for note in recording.notes]
+        notes += [Phrase(f"{name}: {note.en}", f"{name}：{note.zh}") for note in recording.notes]
         segments += ([rows] if rows else []) + [rows + at for at in recording.segments]
         rows += len(table)
     notes.insert(0, Phrase(f"{len(found)} recordings in the archive", f"压缩包内有 {len(found)} 个记录"))
     for name, error in others:
         why = getattr(error, "reason", str(error))
         reason = why if isinstance(why, Phrase) else Phrase(str(why), str(why))
-        notes.append(Phrase(f"{name}: {reason.en}", f"{name}:{reason.zh}"))
+        notes.append(Phrase(f"{name}: {reason.en}", f"{name}：{reason.zh}"))
     formats = dict.fromkeys(recording.format for _, recording in found)
     return Recording(
         path,
@@ -227,7 +227,7 @@ def recording_from_bytes(content: bytes, path: str, *, max_bytes: int = MAX_BYTE
         if containers.is_gzip(inner[:4]):
             raise NotARecording(path, Phrase("compressed twice", "重复压缩"))
         recording = recording_from_bytes(inner, path, max_bytes=max_bytes, nested=nested)
-        note = Phrase("the compressed file is cut; what is there was read", "压缩文件不完整,已读取现有部分")
+        note = Phrase("the compressed file is cut; what is there was read", "压缩文件不完整，已读取现有部分")
         return replace(recording, notes=(*recording.notes, note)) if cut else recording
     if containers.is_zip(head):
         if nested:

@@ -74,7 +74,7 @@ class BusMaster(PatternDialect):
         """Relative times are steps from frame to frame; times of day have their date in the header."""
         if self._relative:
             table.t_ns[:] = np.cumsum(table.t_ns)
-            read.notes.append(Phrase("its times are steps between frames; summed up", "时间为帧间隔,已累加"))
+            read.notes.append(Phrase("its times are steps between frames; summed up", "时间为帧间隔，已累加"))
         elif self._system and self.local_start:
             self.local_start = f"{self.local_start[:10]} 00:00:00"
         return table

@@ -95,7 +95,7 @@ def read(content: bytes, path: str, why: str) -> Read:
     try:
         done = subprocess.run(command, input=content, capture_output=True, check=False, timeout=_PATIENCE_S)  # noqa: S603 - our own module, no shell
     except subprocess.TimeoutExpired as exc:
-        raise RecordingBroken(path, place, Phrase(f"{why}; asammdf does not finish", f"{why};asammdf 超时")) from exc
+        raise RecordingBroken(path, place, Phrase(f"{why}; asammdf does not finish", f"{why}；asammdf 超时")) from exc
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = said[-1][:200] if said and done.returncode == _REFUSED else "it crashed"

@@ -120,7 +120,7 @@ class Asc(PatternDialect):
             raise Unreadable("an identifier or a length is out of range", "标识符或长度超出范围")
         if len(words) < length:
             raise Unreadable(
-                f"{len(words)} bytes where {length} are announced", f"声明 {length} 字节,实有 {len(words)}"
+                f"{len(words)} bytes where {length} are announced", f"声明 {length} 字节，实有 {len(words)}"
             )
         values = [number(word, self.base, "data byte", "数据字节") for word in words[:length]]
         if any(not 0 <= value <= 255 for value in values):
@@ -165,7 +165,7 @@ class Asc(PatternDialect):
         """Relative stamps are steps from line to line; ours with a start in UTC keep that."""
         if self._relative:
             table.t_ns[:] = np.cumsum(table.t_ns)
-            read.notes.append(Phrase("its times are steps between lines; summed up", "时间为行间隔,已累加"))
+            read.notes.append(Phrase("its times are steps between lines; summed up", "时间为行间隔，已累加"))
         if self.start_ns is not None:
             self.local_start = None
         return table

@@ -55,7 +55,7 @@ def inflated(content: bytes, path: str, max_bytes: int) -> Inflated:
                 piece = stream.decompress(rest, _PIECE)
             except zlib.error as exc:
                 if not parts:
-                    reason = Phrase(f"compressed data is damaged ({exc})", f"压缩数据已损坏({exc})")
+                    reason = Phrase(f"compressed data is damaged ({exc})", f"压缩数据已损坏（{exc}）")
                     raise RecordingBroken(path, Phrase("as gzip", "gzip 解压"), reason) from exc
                 return Inflated(b"".join(parts), cut=True)
             rest = stream.unconsumed_tail
@@ -97,5 +97,5 @@ def members(content: bytes, path: str, max_bytes: int) -> Iterator[tuple[str, by
                     raise RecordingTooLarge(path, total, max_bytes)
                 yield info.filename, data
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError, ValueError) as exc:
-        reason = Phrase(f"damaged ({exc})", f"已损坏({exc})")
+        reason = Phrase(f"damaged ({exc})", f"已损坏（{exc}）")
         raise RecordingBroken(path, place, reason) from exc

@@ -38,7 +38,7 @@ def _frame(row: tuple[Any, ...]) -> FrameRow:
         return FrameRow(t_ns, can_id, b"", flags | REMOTE, 0, min(dlc, 8))
     payload = bytes(data) if isinstance(data, bytes) else b""
     if len(payload) != dlc:
-        raise Unreadable(f"{len(payload)} bytes where {dlc} are announced", f"声明 {dlc} 字节,实有 {len(payload)}")
+        raise Unreadable(f"{len(payload)} bytes where {dlc} are announced", f"声明 {dlc} 字节，实有 {len(payload)}")
     return FrameRow(t_ns, can_id, payload, flags | (FD if dlc > 8 else 0))
 
 
@@ -75,7 +75,7 @@ def read(content: bytes, path: str) -> Read:
         if not rows:
             raise RecordingBroken(path, Phrase("as SQLite", "SQLite 数据库"), str(exc)) from exc
         failed += 1
-        bad.append(BadLine(len(rows) + 1, Phrase(f"the database is damaged here ({exc})", f"数据库此处损坏({exc})")))
+        bad.append(BadLine(len(rows) + 1, Phrase(f"the database is damaged here ({exc})", f"数据库此处损坏（{exc}）")))
     table = FrameTable.from_rows(rows)
     absolute = bool(len(table)) and int(table.t_ns[0]) >= _YEAR_2000_NS
     return Read(table, ("0",) if rows else (), bad, failed, start_ns=0 if absolute else None)

@@ -104,7 +104,7 @@ class _Columns:
             return FrameRow(t_us * 1000, can_id, b"", flags | REMOTE, bus, min(length, 64))
         if len(texts) < length:
             raise Unreadable(
-                f"{len(texts)} bytes where {length} are announced", f"声明 {length} 字节,实有 {len(texts)}"
+                f"{len(texts)} bytes where {length} are announced", f"声明 {length} 字节，实有 {len(texts)}"
             )
         data = [_number(text, 16, "data byte", "数据字节") for text in texts]
         if any(not 0 <= byte <= 255 for byte in data):
@@ -254,5 +254,5 @@ def read(content: bytes, path: str) -> Read:
         table.t_ns[:] *= 1000
         result.moduli_ns = ()
         en = "its stamps must be milliseconds: no bus carries so many frames in so many microseconds"
-        result.notes.append(Phrase(en, "时间戳应为毫秒:按微秒计算则总线无法承载这么多报文"))
+        result.notes.append(Phrase(en, "时间戳应为毫秒：按微秒计算则总线无法承载这么多报文"))
     return result

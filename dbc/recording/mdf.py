@@ -311,7 +311,7 @@ class File:
         try:
             data = zlib.decompressobj().decompress(self.content[part.begin : part.end], part.size)
         except zlib.error as exc:
-            raise self.broken(part.block, f"compressed data is damaged ({exc})", f"压缩数据已损坏({exc})") from exc
+            raise self.broken(part.block, f"compressed data is damaged ({exc})", f"压缩数据已损坏（{exc}）") from exc
         if len(data) != part.size:
             raise self.broken(part.block, "compressed data is cut", "压缩数据不完整")
         if part.columns > 1:

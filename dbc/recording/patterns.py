@@ -218,7 +218,7 @@ class PatternDialect:
                 length = CLASSIC_WIDTH  # A classic frame may carry a DLC of 9 to 15 and then has 8 bytes.
             if length > len(data):
                 raise Unreadable(
-                    f"{len(data)} bytes where {length} are announced", f"声明 {length} 字节,实有 {len(data)}"
+                    f"{len(data)} bytes where {length} are announced", f"声明 {length} 字节，实有 {len(data)}"
                 )
             data = data[:length]
         if len(data) > FD_WIDTH:

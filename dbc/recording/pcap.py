@@ -110,7 +110,7 @@ def _frame(t_ns: int, data: bytes, fd: bool | None, order: Literal["big", "littl
         return FrameRow(t_ns, can_id, b"", flags | REMOTE, 0, length)
     if len(data) < 8 + length:
         raise Unreadable(
-            f"{len(data) - 8} bytes where {length} are announced", f"声明 {length} 字节,实有 {len(data) - 8}"
+            f"{len(data) - 8} bytes where {length} are announced", f"声明 {length} 字节，实有 {len(data) - 8}"
         )
     return FrameRow(t_ns, can_id, data[8 : 8 + length], flags)
 

@@ -137,7 +137,7 @@ def note_repaired(read: Read, count: int) -> None:
     """Tells of identifiers that a spreadsheet had changed."""
     if count:
         en = f"{count} identifiers that a spreadsheet had turned into numbers (1E5 into 100000) were turned back"
-        read.notes.append(Phrase(en, f"{count} 个标识符曾被电子表格改成数字(1E5 变为 100000),已还原"))
+        read.notes.append(Phrase(en, f"{count} 个标识符曾被电子表格改成数字（1E5 变为 100000），已还原"))
 
 
 class PythonCan(PatternDialect):
@@ -182,7 +182,7 @@ class PythonCan(PatternDialect):
         except (binascii.Error, ValueError):
             raise Unreadable("data that is not base64", "数据不是 base64") from None
         if len(data) != length or length > 64:
-            raise Unreadable(f"{len(data)} bytes where {length} are announced", f"声明 {length} 字节,实有 {len(data)}")
+            raise Unreadable(f"{len(data)} bytes where {length} are announced", f"声明 {length} 字节，实有 {len(data)}")
         return FrameRow(t_ns, can_id, data, flags | (FD if length > 8 else 0), channel)
 
     def finished(self, table: FrameTable, read: Read) -> FrameTable:

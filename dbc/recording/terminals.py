@@ -86,10 +86,10 @@ class Console(PatternDialect):
         back = float((np.diff(table.t_ns) < 0).mean()) if len(table) > 1 else 0.0
         if not self._dated and back > _STEPS_BACK and int(table.t_ns.max()) < 3_600_000_000_000:
             table.t_ns[:] = np.cumsum(table.t_ns)
-            read.notes.append(Phrase("its times are steps between frames; summed up", "时间为帧间隔,已累加"))
+            read.notes.append(Phrase("its times are steps between frames; summed up", "时间为帧间隔，已累加"))
         if int(table.t_ns[0]) >= 946_684_800_000_000_000:
             if self._dated:
-                read.notes.append(Phrase("dates by a clock without a zone, taken as UTC", "日期无时区,按 UTC 处理"))
+                read.notes.append(Phrase("dates by a clock without a zone, taken as UTC", "日期无时区，按 UTC 处理"))
             self.start_ns = 0
         return table
 
@@ -121,7 +121,7 @@ class SerialBoard(PatternDialect):
         """Times count from the board's start, not from that of the terminal."""
         if self.local_start:
             opened = f"the terminal was opened {self.local_start}; times count from the board's start"
-            read.notes.append(Phrase(opened, f"终端打开于 {self.local_start};时间从电路板上电起算"))
+            read.notes.append(Phrase(opened, f"终端打开于 {self.local_start}；时间从电路板上电起算"))
             self.local_start = None
         return table
 
@@ -239,7 +239,7 @@ class ElmSession(PatternDialect):
     def other(self, text: str) -> FrameRow | None:
         """Requests and the adapter's own words; an answer without header is lost."""
         if self._HEADERLESS.fullmatch(text):
-            raise Unreadable("an answer without header; switch headers on with ATH1", "应答没有报文头;请用 ATH1 打开")
+            raise Unreadable("an answer without header; switch headers on with ATH1", "应答没有报文头；请用 ATH1 打开")
         return None if self._TALK.fullmatch(text) else super().other(text)
 
 
@@ -289,5 +289,5 @@ class ScanAnswers(PatternDialect):
     def finished(self, table: FrameTable, read: Read) -> FrameTable:
         """The frames of all answers."""
         text = "payloads of a scan tool; their ISO-TP frames were built again"
-        read.notes.append(Phrase(text, "扫描工具只存了应答数据;ISO-TP 帧由本程序重建"))
+        read.notes.append(Phrase(text, "扫描工具只存了应答数据；ISO-TP 帧由本程序重建"))
         return FrameTable.from_rows(self.rows)

@@ -160,7 +160,7 @@ def losses_from_recording(recording: Recording, name: str) -> tuple[Phrase, ...]
         (
             (relative and clock.moved) or (name == "candump" and below),
             "times are moved, for none may be negative",
-            "时间不能为负,将整体平移",
+            "时间不能为负，将整体平移",
         ),
         (
             bool(recording.local_start)
@@ -187,7 +187,7 @@ def losses_from_recording(recording: Recording, name: str) -> tuple[Phrase, ...]
         (
             not recording.timed and name != "parquet",
             "that there are no times is not kept: all are 0",
-            "无时间信息,时间全部写为 0",
+            "无时间信息，时间全部写为 0",
         ),
     )
     return tuple(Phrase(en, zh) for lost, en, zh in known if lost)

@@ -24,20 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["Heard", "read_adapter_text"]
 
 _WORDS: Final = (
-    (re.compile(r"NO\s*DATA"), Phrase("no ECU answered (NO DATA)", "没有 ECU 应答(NO DATA)")),
+    (re.compile(r"NO\s*DATA"), Phrase("no ECU answered (NO DATA)", "没有 ECU 应答（NO DATA）")),
     (re.compile(r"UNABLE\s*TO\s*CONNECT"), Phrase("no connection to the vehicle", "无法与车辆建立连接")),
     (
         re.compile(r"CAN\s*ERROR"),
-        Phrase("the CAN bus is faulty or silent (CAN ERROR)", "CAN 总线故障或无信号(CAN ERROR)"),
+        Phrase("the CAN bus is faulty or silent (CAN ERROR)", "CAN 总线故障或无信号（CAN ERROR）"),
     ),
-    (re.compile(r"BUS\s*INIT:?[ .]*ERROR"), Phrase("the bus did not start (BUS INIT)", "总线初始化失败(BUS INIT)")),
+    (re.compile(r"BUS\s*INIT:?[ .]*ERROR"), Phrase("the bus did not start (BUS INIT)", "总线初始化失败（BUS INIT）")),
     (re.compile(r"BUS\s*(?:ERROR|BUSY)"), Phrase("the bus is faulty or busy", "总线故障或繁忙")),
-    (re.compile(r"FB\s*ERROR"), Phrase("the adapter cannot drive the bus (FB ERROR)", "适配器无法驱动总线(FB ERROR)")),
+    (
+        re.compile(r"FB\s*ERROR"),
+        Phrase("the adapter cannot drive the bus (FB ERROR)", "适配器无法驱动总线（FB ERROR）"),
+    ),
     (re.compile(r"BUFFER\s*FULL"), Phrase("the adapter's buffer ran over", "适配器缓冲区溢出")),
     (re.compile(r"<?\s*(?:DATA|RX)\s*ERROR"), Phrase("the adapter received damaged data", "适配器接收到损坏的数据")),
     (re.compile(r"LV\s*RESET|LP\s*ALERT|ACT\s*ALERT"), Phrase("the adapter lost its supply", "适配器供电中断")),
-    (re.compile(r"STOPPED"), Phrase("the adapter was interrupted (STOPPED)", "适配器被打断(STOPPED)")),
-    (re.compile(r"ERR\s*\d\d"), Phrase("the adapter failed (ERR)", "适配器内部故障(ERR)")),
+    (re.compile(r"STOPPED"), Phrase("the adapter was interrupted (STOPPED)", "适配器被打断（STOPPED）")),
+    (re.compile(r"ERR\s*\d\d"), Phrase("the adapter failed (ERR)", "适配器内部故障（ERR）")),
     (re.compile(r"\?"), Phrase("the adapter did not understand the request (?)", "适配器不理解该请求(?)")),
 )
 _NOISE: Final = re.compile(

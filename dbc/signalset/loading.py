@@ -52,9 +52,9 @@ def parse_signal_set(content: bytes, *, name: str, path: str) -> SignalSet:
     if is_torque(text):
         return parse_torque(text, name=name, path=path)
     if not text.lstrip().startswith("{"):
-        raise NotASignalSet(path, Phrase("neither JSON nor Torque's columns", "既不是 JSON,也没有 Torque 的列名"))
+        raise NotASignalSet(path, Phrase("neither JSON nor Torque's columns", "既不是 JSON，也没有 Torque 的列名"))
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise NotASignalSet(path, Phrase(f"broken JSON: {error}", f"JSON 损坏:{error}")) from error
+        raise NotASignalSet(path, Phrase(f"broken JSON: {error}", f"JSON 损坏：{error}")) from error
     return parse_obdb(document, name=name, path=path)

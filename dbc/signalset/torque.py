@@ -79,7 +79,8 @@ def parse_torque(text: str, *, name: str, path: str) -> SignalSet:
             taken.add(signal.name)
             commands.setdefault((header, request), []).append(signal)
     except csv.Error as error:
-        raise NotASignalSet(path, Phrase(f"line {rows.line_num}: {error}", f"第 {rows.line_num} 行:{error}")) from error
+        reason = Phrase(f"line {rows.line_num}: {error}", f"第 {rows.line_num} 行：{error}")
+        raise NotASignalSet(path, reason) from error
     made = tuple(
         Command(f"{header}.{request.hex().upper()}", _address(header), request, tuple(signals))
         for (header, request), signals in commands.items()

@@ -66,9 +66,9 @@ def _find(named: str, console: Console) -> tuple[Path, Entry | None]:
         return entry.path, entry
     close = ", ".join(get_close_matches(named, [found.name for found in entries()], n=3, cutoff=0.5))
     console.stage_done()
-    reason = Phrase("no such file, and no database of that name", "没有这个文件,也没有这个名称的数据库")
+    reason = Phrase("no such file, and no database of that name", "没有这个文件，也没有这个名称的数据库")
     if close:
-        reason = Phrase(f"{reason.en} (perhaps {close})", f"{reason.zh}(是否指 {close})")
+        reason = Phrase(f"{reason.en} (perhaps {close})", f"{reason.zh}（是否指 {close}）")
     raise FileMissing(named, reason)
 
 

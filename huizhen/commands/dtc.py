@@ -204,7 +204,7 @@ def _seen_service(payload: bytes, shown: str) -> str:
         shown,
         Text(
             f"it begins with {payload[0]:02X}, not with 59, 43, 47, 4A or 7F; give --service",
-            f"首字节为 {payload[0]:02X},不是 59、43、47、4A 或 7F;请给出 --service",
+            f"首字节为 {payload[0]:02X}，不是 59、43、47、4A 或 7F；请给出 --service",
         ),
     )
 

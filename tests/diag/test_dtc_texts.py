@@ -102,7 +102,7 @@ def test_no_code_of_ours_lies_outside_the_public_list(shared):
 )
 def test_makers_ranges_get_no_meaning(code):
     assert find_text(code, "16") == (Text("manufacturer specific", "厂家自定义"), "maker-range")
-    assert find_text(code, ecu_role=EcuRole.BMS)[0].zh == "厂家自定义(电池管理系统)"
+    assert find_text(code, ecu_role=EcuRole.BMS)[0].zh == "厂家自定义（电池管理系统）"
     assert find_severity(code) is Severity.SOON
 
 
@@ -115,7 +115,7 @@ def test_reserved_codes_have_no_text(code):
 def test_a_standard_code_without_text_gets_its_range_and_says_so():
     text, source = find_text("P0301", "00")
     assert source == "range"
-    assert text == Text("ignition or misfire (range only)", "点火或失火(仅知范围)")
+    assert text == Text("ignition or misfire (range only)", "点火或失火（仅知范围）")
 
 
 def test_ranges_do_not_overlap_and_hold_every_code():
@@ -127,7 +127,7 @@ def test_ranges_do_not_overlap_and_hold_every_code():
 def test_failure_type_tells_how():
     text, _ = find_text("P0AA6", "1A")
     assert text.en == "Isolation loss between HV system and chassis: resistance below threshold"
-    assert text.zh == "高压系统对车身绝缘故障:电阻低于阈值"
+    assert text.zh == "高压系统对车身绝缘故障：电阻低于阈值"
     assert find_text("P0AA6", "00")[0] == find_text("P0AA6")[0]
     assert find_failure_type("F3").en == "manufacturer specific"
     assert find_failure_type("C7") is None

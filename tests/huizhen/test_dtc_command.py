@@ -44,7 +44,7 @@ def test_decode_of_a_refusal_is_a_result(dtc):
     assert (negative["service"], negative["nrc"], negative["name"]) == ("0x19", "0x31", "requestOutOfRange")
     assert json.loads(out)["dtcs"] == []
     _, said, _ = dtc("decode", "7F1931", lang="zh")
-    assert said == "ECU 拒绝了服务 0x19:请求超出范围(requestOutOfRange,0x31)\n"
+    assert said == "ECU 拒绝了服务 0x19：请求超出范围（requestOutOfRange，0x31）\n"
 
 
 def test_decode_cut_lines_from_standard_input(dtc):
@@ -57,7 +57,7 @@ def test_decode_cut_lines_from_standard_input(dtc):
     _, said, _ = dtc("decode", "-", "--service", "uds", stdin=lines)
     assert "4 of 11 codes; 7 missing" in said
     _, said, _ = dtc("decode", "-", "--service", "uds", stdin=lines, lang="zh")
-    assert "11 个故障码中的 4 个;缺 7 个" in said
+    assert "11 个故障码中的 4 个；缺 7 个" in said
 
 
 def test_decode_snapshots_and_lamps(dtc):
@@ -106,9 +106,9 @@ def test_bad_input_is_one_line_and_two(dtc, words, says):
 def test_explain_says_meaning_urgency_and_why(dtc):
     code, said, _ = dtc("explain", "p0aa6-1a", "P1234", lang="zh")
     assert code == Exit.DONE
-    assert "P0AA6-1A  高压系统对车身绝缘故障:电阻低于阈值" in said
-    assert "立即停用:人员可能触及高压电:停止行驶和充电,先做高压安全防护" in said
-    assert "故障类型 1A:电阻低于阈值" in said
+    assert "P0AA6-1A  高压系统对车身绝缘故障：电阻低于阈值" in said
+    assert "立即停用：人员可能触及高压电：停止行驶和充电，先做高压安全防护" in said
+    assert "故障类型 1A：电阻低于阈值" in said
     assert "P1234  厂家自定义" in said
 
 

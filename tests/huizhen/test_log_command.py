@@ -48,7 +48,7 @@ def test_info_speaks_both_languages(recording: Path, capsys: pytest.CaptureFixtu
     assert main(["--lang", "zh", "log", "info", str(recording)]) == 0
     out, err = capsys.readouterr()
     assert "标识符" in out
-    assert "第 7 行:不是 candump 报文行" in err
+    assert "第 7 行：不是 candump 报文行" in err
 
 
 def test_decode_summary_json(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
