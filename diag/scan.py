@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dbc.database import Database
     from dbc.signalset.model import SignalSet
     from diag.answers import Answer
+    from diag.facts import Vehicle
     from diag.frames import Frame, FrameLink
     from diag.obd import FrozenMoment
 
@@ -318,6 +319,7 @@ async def scan(
     *,
     databases: Sequence[Database] = (),
     signal_set: SignalSet | None = None,
+    find_signal_set: Callable[[Vehicle], SignalSet | None] = lambda _: None,
     simulated: bool = False,
     listen_s: float = 2.0,
     timeout_s: float | None = None,
@@ -329,7 +331,8 @@ async def scan(
     Args:
         link: an open bus; its guard decides what may be sent.
         databases: of the broadcast frames, first match wins; empty = a bundled one where it fits.
-        signal_set: what to ask where the broadcast frames do not show the battery; None = do not ask.
+        signal_set: what to ask where the broadcast frames do not show the battery.
+        find_signal_set: asked for one, once the car is known, when ``signal_set`` is None; None = do not ask.
         simulated: the caller knows that the car is not real.
         listen_s: seconds of broadcast frames to collect at least.
         timeout_s: per answer; None = the protocol's own times.
@@ -355,11 +358,14 @@ async def scan(
                 await asyncio.wait({collector}, timeout=max(0.0, visit.started_monotonic + listen_s - time.monotonic()))
                 if visit.lost is not None:
                     raise visit.lost
-                if signal_set is not None and battery_from_visit(visit, decode_visit(visit, databases)) is None:
-                    progress(_STAGE_ASKING)
-                    collector.cancel()  # answers on the maker's own identifiers are no broadcast frames
-                    year = vehicle_from_visit(visit).model_year
-                    visit.polled = await poll_battery(requests, signal_set, year=year, timeout_s=timeout_s)
+                if battery_from_visit(visit, decode_visit(visit, databases)) is None:
+                    vehicle = vehicle_from_visit(visit)
+                    wanted = signal_set or find_signal_set(vehicle)
+                    if wanted is not None:
+                        progress(_STAGE_ASKING)
+                        collector.cancel()  # answers on the maker's own identifiers are no broadcast frames
+                        year = vehicle.model_year
+                        visit.polled = await poll_battery(requests, wanted, year=year, timeout_s=timeout_s)
                 visit.finished = True
             finally:
                 collector.cancel()

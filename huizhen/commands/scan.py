@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from casebase.cases import Cases
-    from diag.facts import VehicleReport
+    from dbc.signalset.model import SignalSet
+    from diag.facts import Vehicle, VehicleReport
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -57,6 +58,7 @@ async def scan_vehicle(
                 vehicle.link,
                 databases=vehicle.databases,
                 signal_set=signal_set,
+                find_signal_set=lambda car: _own_signal_set(car, console),
                 simulated=vehicle.simulated,
                 listen_s=args.listen,
                 timeout_s=vehicle.timeout_s,
@@ -65,6 +67,25 @@ async def scan_vehicle(
             )
         finally:
             console.stage_done()
+
+
+def _own_signal_set(vehicle: Vehicle, console: Console) -> SignalSet | None:
+    """The one signal set of the user's folder that is of the car's make; says when there are several."""
+    from dbc.errors import DbcError
+    from dbc.signalset.folder import signal_sets_of
+    from dbc.signalset.loading import load_signal_set
+
+    found = signal_sets_of(vehicle.make) if vehicle.make else ()
+    if len(found) > 1:
+        names = ", ".join(str(path) for path in found)
+        console.note(console.tr("scan.several_signal_sets", make=vehicle.make, names=names))
+    if len(found) != 1:
+        return None
+    try:
+        return load_signal_set(found[0])
+    except DbcError as error:
+        console.note(console.tr.error(error))
+        return None
 
 
 def _scan(args: argparse.Namespace, console: Console) -> tuple[VehicleReport, BaseException | None]:

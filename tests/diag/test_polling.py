@@ -140,8 +140,11 @@ async def test_a_scan_asks_where_a_gateway_hides_the_broadcast_frames(shared, io
     with Rig(channel, ecu):
         async with await open_can("virtual", channel, guard=TransmitGuard()) as link:
             report = await scan(link, signal_set=ioniq, listen_s=0.1, timeout_s=0.2)
+            again = await scan(link, find_signal_set=lambda _: ioniq, listen_s=0.1, timeout_s=0.2)
     assert report.battery is not None
     assert report.battery.source == "polled:Hyundai-IONIQ-5"
+    assert again.battery is not None
+    assert again.battery.source == report.battery.source
     notes = " ".join(note.en for note in report.notes)
     assert "signal set Hyundai-IONIQ-5: 8 of " in notes
     assert "cannot be seen from here" not in notes
