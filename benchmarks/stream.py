@@ -19,7 +19,7 @@ from decode import frames, opendbc_folder
 from read import write_candump
 
 from dbc.database import load
-from dbc.streaming import decode_candump
+from dbc.streaming import decode_to_folder
 
 if TYPE_CHECKING:
     from dbc.database import Database
@@ -55,7 +55,7 @@ def main() -> int:
     make(path, database, args.megabytes * 1_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.perf_counter()
-    result = decode_candump(path, [database], place / "decoded")
+    result = decode_to_folder(path, [database], place / "decoded")
     seconds = time.perf_counter() - begin
     size = path.stat().st_size
     written = sum(file.stat().st_size for file in result.files.values())

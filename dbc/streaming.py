@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 import numpy as np
 
 from dbc.decode import decode_table
-from dbc.errors import FileMissing, LibraryMissing, NotARecording, OutputError, Phrase
+from dbc.errors import FileMissing, LibraryMissing, OutputError, Phrase
 from dbc.j1939tp import transport_rows
 from dbc.recording import open_recording
 from dbc.recording.candump import CandumpLines, is_candump, read_stream
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dbc.decode import Decoded, MessageColumns
     from dbc.recording.lines import BadLine
 
-__all__ = ["FLUSH_BYTES", "ParquetFolder", "Streamed", "decode_candump", "decode_to_folder"]
+__all__ = ["FLUSH_BYTES", "ParquetFolder", "Streamed", "decode_to_folder"]
 
 FLUSH_BYTES: Final = 96 << 20
 """Decoded bytes, of all messages together, that are held before they are written."""
@@ -242,39 +242,16 @@ def _decode(
     return Streamed(frames, decoded_frames, tuple(sorted(unknown)), files, (), 0)
 
 
-def decode_candump(
-    path: str | Path,
+def _decode_candump(
+    file: BinaryIO,
     databases: Sequence[Database],
     folder: str | Path,
-    *,
-    signals: Collection[str] | None = None,
-    flush_bytes: int = FLUSH_BYTES,
+    signals: Collection[str] | None,
+    flush_bytes: int,
 ) -> Streamed:
-    """Decodes a candump log of any size into a folder of Parquet files.
-
-    Args:
-        path: of the log.
-        databases: in order of preference.
-        folder: must not be there yet.
-        signals: only these (``Signal`` or ``Message.Signal``); None is all.
-        flush_bytes: decoded bytes that are held before they are written.
-
-    Raises:
-        FileMissing: the log is not there or not readable.
-        NotARecording: no candump log.
-        OutputError: the folder is there, or a file cannot be written; nothing is left behind.
-        LibraryMissing: pyarrow is not installed.
-    """
+    """Decodes a candump log of any size."""
     reader = CandumpLines()
-    try:
-        file = Path(path).open("rb")  # noqa: SIM115 - closed by the with below; only its opening is translated
-    except OSError as exc:
-        raise FileMissing(str(path), exc.strerror or str(exc)) from exc
-    with file:
-        if not is_candump(file.read(_HEAD)):
-            raise NotARecording(str(path), Phrase("no candump lines in it", "没有 candump 报文行"))
-        file.seek(0)
-        result = _decode(_pieces(read_stream(file, reader)), databases, folder, signals, flush_bytes)
+    result = _decode(_pieces(read_stream(file, reader)), databases, folder, signals, flush_bytes)
     return replace(result, bad_lines=tuple(sorted(reader.bad)), bad_line_count=reader.bad_count)
 
 
@@ -304,12 +281,13 @@ def decode_to_folder(
         LibraryMissing: pyarrow is not installed.
     """
     try:
-        with Path(path).open("rb") as file:
-            streams = is_candump(file.read(_HEAD))
+        file = Path(path).open("rb")  # noqa: SIM115 - closed by the with below; only its opening is translated
     except (OSError, ValueError) as exc:
         raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
-    if streams:
-        return decode_candump(path, databases, folder, signals=signals, flush_bytes=flush_bytes)
+    with file:
+        if is_candump(file.read(_HEAD)):
+            file.seek(0)
+            return _decode_candump(file, databases, folder, signals, flush_bytes)
     recording = open_recording(path)
     table = recording.table
     pieces = (table[begin : begin + _FRAMES] for begin in range(0, len(table), _FRAMES))

@@ -66,6 +66,7 @@ _STAGE_ASKING: Final = Text("asking for the battery's values", "正在请求电�
 _STAGE_JUDGING: Final = Text("judging", "正在分析")
 
 _WHAT_DISCOVERY: Final = Text("discovery", "查找")
+_SHOWN_CODES: Final = 5
 _WHAT_CODES: Final = Text("fault codes", "故障码")
 _TOO_LONG: Final = Text("took too long and was left", "耗时过长，已放弃")
 _NOT_READ: Final = Text("could not be read; this ECU may have faults", "未能读取；该控制器可能存在故障")
@@ -157,12 +158,30 @@ class _Scanner:
             nonlocal done
             await self._read_ecu(ecu)
             done += 1
-            self._progress(Text(f"reading ECUs: {done} of {len(ecus)}", f"正在读取控制器：{done}/{len(ecus)}"))
+            self._progress(
+                Text(
+                    f"reading ECUs: {done} of {len(ecus)} · {self._codes_so_far().en}",
+                    f"正在读取控制器：{done}/{len(ecus)} · {self._codes_so_far().zh}",
+                )
+            )
 
         self._progress(Text(f"reading {len(ecus)} ECUs", f"正在读取 {len(ecus)} 个控制器"))
         await asyncio.gather(*(read(ecu) for ecu in ecus))
         if self._visit.lost is not None:
             raise self._visit.lost
+
+    def _codes_so_far(self) -> Text:
+        """What a technician wants to know first, while the rest is still being read."""
+        best: dict[tuple[str, str], str] = {}
+        for ecu in self._visit.sorted_ecus():
+            for dtc in ecu.dtcs:  # OBD-II and UDS give the same code, one of them without the failure type
+                key = ecu.address, dtc.code
+                best[key] = max(best.get(key, ""), dtc.display, key=len)
+        codes = list(best.values())
+        shown = " ".join(codes[:_SHOWN_CODES]) + (" …" if len(codes) > _SHOWN_CODES else "")
+        if not codes:
+            return Text("no fault codes so far", "暂无故障码")
+        return Text(f"{len(codes)} fault codes so far: {shown}", f"已读到 {len(codes)} 个故障码：{shown}")
 
     async def _read_ecu(self, ecu: EcuVisit) -> None:
         """One ECU, codes first; each part has its own budget of time, so that no ECU holds the visit up for ever."""
@@ -182,6 +201,8 @@ class _Scanner:
                 self._visit.fail(ecu.address, what, _TOO_LONG)
             except DiagError as error:
                 self._visit.fail(ecu.address, what, _why(error))
+            if what is _WHAT_CODES and ecu.dtcs:
+                self._progress(self._codes_so_far())
         if not ecu.codes_read:
             self._visit.fail(ecu.address, _WHAT_CODES, _NOT_READ)
 

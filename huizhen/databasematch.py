@@ -99,7 +99,7 @@ def show_match(match: Match, failed: Sequence[str], console: Console) -> None:
         for reason in one.against:
             console.wrapped(f"− {getattr(reason.text, lang)}", "         ")
         if one.same:
-            console.wrapped(tr("db.match.relatives", names=", ".join(one.same)), "         ")
+            console.wrapped(tr("db.match.relatives", names=tr.listed(one.same)), "         ")
     console.line(f"{100 * match.none:5.1f} %  {tr('db.match.no_database')}")
     if failed:
-        console.note(tr("db.match.unreadable", names=", ".join(failed)))
+        console.note(tr("db.match.unreadable", names=tr.listed(failed)))

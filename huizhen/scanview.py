@@ -137,7 +137,7 @@ def _status(dtc: Dtc, console: Console) -> str:
             "pending": tr("scan.kind.pending"),
             "permanent": tr("scan.kind.permanent"),
         }
-        return ", ".join(words[kind.value] for kind in dtc.kind) or tr("scan.kind.stored")
+        return tr.listed(words[kind.value] for kind in dtc.kind) or tr("scan.kind.stored")
     if status.failing_now:
         return tr("scan.status.active")
     if status.confirmed:
@@ -177,7 +177,7 @@ def _show_freeze_frames(report: VehicleReport, console: Console) -> None:
     for frame in report.freeze_frames:
         if frame.source == "obd-freeze-frame" and frame.code.partition("-")[0] in uds and not console.verbose:
             continue
-        readings = ", ".join(
+        readings = tr.listed(
             f"{item.text.in_language(tr.lang) if item.text else item.name} {_reading(item)}"
             for item in frame.readings
             if item.value is not None
@@ -189,7 +189,7 @@ def _show_freeze_frames(report: VehicleReport, console: Console) -> None:
     for (ecu, code), readings in newest.items():
         moments.setdefault((ecu, readings), []).append(code)
     for (ecu, readings), codes in moments.items():
-        console.wrapped(tr("scan.freeze_frame", code=", ".join(codes), ecu=ecu, readings=readings), indent="  ")
+        console.wrapped(tr("scan.freeze_frame", code=tr.listed(codes), ecu=ecu, readings=readings), indent="  ")
 
 
 _SHOWN_UNITS: Final = {"degC": "°C", "kOhm": "kΩ", "ohm/V": "Ω/V"}

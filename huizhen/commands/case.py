@@ -132,7 +132,7 @@ def _check_role(code: str, tr: Translator) -> None:
     try:
         int(dtc.ecu, 16)
     except ValueError:
-        raise BadUsage(tr("case.find.no_role", role=dtc.ecu, roles=", ".join(ROLE_WORDS))) from None
+        raise BadUsage(tr("case.find.no_role", role=dtc.ecu, roles=tr.listed(ROLE_WORDS))) from None
 
 
 def _scan(path: str, tr: Translator) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _show_cases(cases: Cases, console: Console, library: Library) -> None:
         console.line()
         console.line(tr("case.view.none_of_these", percent=_percent(cases.p_unknown)))
     if cases.unexplained:
-        console.wrapped(tr("case.view.unexplained", codes=", ".join(cases.unexplained)))
+        console.wrapped(tr("case.view.unexplained", codes=tr.listed(cases.unexplained)))
     if test := cases.next_test:
         console.line()
         title = tr("case.view.next_test", title=test.title.in_language(tr.lang), minutes=f"{test.minutes:g}")
@@ -317,7 +317,7 @@ def _show_fix(fix: Fix, console: Console, library: Library) -> None:
     console.line(console.style(tr("case.show.steps"), "title"))
     for number, step in enumerate(fix.steps, start=1):
         console.wrapped(step.in_language(lang), indent="     ", first=f"  {number}. ")
-    parts = ", ".join(part.in_language(lang) for part in fix.parts) or tr("case.show.no_parts")
+    parts = tr.listed(part.in_language(lang) for part in fix.parts) or tr("case.show.no_parts")
     console.table(
         [
             [tr("case.show.verify"), fix.verify.in_language(lang)],

@@ -282,7 +282,7 @@ def _state(tr: Translator, dtc: Dtc) -> str:
         words.append(tr("dtc.decode.state.untested") if untested else tr("dtc.decode.state.none"))
     if dtc.occurrences is not None:
         words.append(tr("dtc.decode.occurrences", n=dtc.occurrences))
-    return ", ".join(words)
+    return tr.listed(words)
 
 
 def _show_answer(answer: DtcAnswer, console: Console) -> None:
@@ -341,7 +341,7 @@ def _show_rest(answer: DtcAnswer, console: Console) -> None:
     }
     burning = [names[lamp.name] for lamp in answer.lamps if lamp.on]
     if burning:
-        console.line(tr("dtc.decode.lamps", names=", ".join(burning)))
+        console.line(tr("dtc.decode.lamps", names=tr.listed(burning)))
     if answer.count is not None and not answer.dtcs:
         console.line(tr("dtc.decode.count", n=answer.count))
     if answer.missing:

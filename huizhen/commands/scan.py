@@ -77,7 +77,7 @@ def _own_signal_set(vehicle: Vehicle, console: Console) -> SignalSet | None:
 
     found = signal_sets_of(vehicle.make) if vehicle.make else ()
     if len(found) > 1:
-        names = ", ".join(str(path) for path in found)
+        names = console.tr.listed(str(path) for path in found)
         console.note(console.tr("scan.several_signal_sets", make=vehicle.make, names=names))
     if len(found) != 1:
         return None

@@ -14,9 +14,12 @@ import os
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from huizhen.language.system import chinese_from_system_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["AREAS", "LANGUAGES", "MissingSentence", "Translator", "pick_language", "sentences"]
 
@@ -84,6 +87,10 @@ class Translator:
         if entry is None or self.lang not in entry:
             raise MissingSentence(key)
         return entry[self.lang].format(**fields) if fields else entry[self.lang]
+
+    def listed(self, items: Iterable[str]) -> str:
+        """Several things of one kind, as the language strings them together."""
+        return ("、" if self.lang == "zh" else ", ").join(items)
 
     def error(self, error: BaseException) -> str:
         """An error's one-line sentence; the English one where the catalogue has no other."""

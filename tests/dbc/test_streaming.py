@@ -19,7 +19,7 @@ from dbc.errors import FileMissing, NotARecording, OutputError
 from dbc.files import EV400
 from dbc.recording import open_recording
 from dbc.signals import Message, Signal
-from dbc.streaming import decode_candump
+from dbc.streaming import decode_to_folder
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks/stream.py"
 
@@ -42,7 +42,7 @@ def test_pieces_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.Mo
     database = load(EV400)
     path = tmp_path / "drive.log"
     write_log(path, database, 6000)
-    result = decode_candump(path, [database], tmp_path / "out", flush_bytes=50_000)
+    result = decode_to_folder(path, [database], tmp_path / "out", flush_bytes=50_000)
     whole = decode_table(open_recording(path).table, [database])
     assert (result.frames, result.decoded_frames) == (whole.frames, whole.decoded_frames) == (6001, 6000)
     assert result.unknown_ids == whole.unknown_ids == (0x7FF,)
@@ -70,7 +70,7 @@ def test_a_payload_is_not_cut_by_a_piece(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     path = tmp_path / "tp.log"
     path.write_text("".join(f"(1700000000.{n:06d}) can0 {frame}\n" for n, frame in enumerate(frames)))
-    result = decode_candump(path, [Database("made", "made.dbc", (message,))], tmp_path / "out")
+    result = decode_to_folder(path, [Database("made", "made.dbc", (message,))], tmp_path / "out")
     table = pq.read_table(result.files["VIN"])
     assert table["Last"].to_pylist() == [0x30]
     assert table["source_address"].to_pylist() == [0]
@@ -80,16 +80,16 @@ def test_a_payload_is_not_cut_by_a_piece(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     database = load(EV400)
     with pytest.raises(FileMissing):
-        decode_candump(tmp_path / "none.log", [database], tmp_path / "out")
+        decode_to_folder(tmp_path / "none.log", [database], tmp_path / "out")
     (tmp_path / "text.log").write_text("hello\n")
     with pytest.raises(NotARecording):
-        decode_candump(tmp_path / "text.log", [database], tmp_path / "out")
+        decode_to_folder(tmp_path / "text.log", [database], tmp_path / "out")
     write_log(tmp_path / "a.log", database, 10)
     (tmp_path / "there").mkdir()
     with pytest.raises(OutputError, match="already"):
-        decode_candump(tmp_path / "a.log", [database], tmp_path / "there")
+        decode_to_folder(tmp_path / "a.log", [database], tmp_path / "there")
     with pytest.raises(OutputError):
-        decode_candump(tmp_path / "a.log", [database], tmp_path / "no/folder")
+        decode_to_folder(tmp_path / "a.log", [database], tmp_path / "no/folder")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.log", "text.log", "there"]
 
 
