@@ -311,9 +311,9 @@ def evidence_for(database: Database, sample: Sample) -> Evidence:
     ids = Reason(
         "identifiers",
         Phrase(
-            f"{shared.known} of its {shared.total} messages are on the bus ({shared.frames:.0%} of the frames); "
+            f"{shared.known} of its {shared.total} messages are on the bus ({100 * shared.frames:.0f} % of the frames); "
             f"by chance about {expected:.0f} would be",
-            f"其 {shared.total} 条报文中有 {shared.known} 条在总线上（占报文的 {shared.frames:.0%}）；"
+            f"其 {shared.total} 条报文中有 {shared.known} 条在总线上（占报文的 {100 * shared.frames:.0f} %）；"
             f"偶然相同约 {expected:.0f} 条",
         ),
         overlap,
@@ -340,6 +340,9 @@ def _reasons(tallies: Mapping[str, _Tally], schemes: set[str]) -> Iterator[Reaso
             continue
         en, zh = _SAID[kind]
         total = tally.good + tally.bad
-        more = f" ({', '.join(sorted(schemes))})" if kind == "checksums" and schemes else ""
-        text = Phrase(f"{tally.good} of {total} {en}{more}", f"{total} 中有 {tally.good} {zh}{more}")
+        more = ", ".join(sorted(schemes)) if kind == "checksums" else ""
+        text = Phrase(
+            f"{tally.good} of {total} {en}" + (f" ({more})" if more else ""),
+            f"{total} 中有 {tally.good} {zh}" + (f"（{more}）" if more else ""),
+        )
         yield Reason(kind, text, tally.sum)

@@ -132,7 +132,7 @@ class Choice:
     def note(self) -> Text:
         """What a person has to know of a guess."""
         share = f"{100 * self.certainty:.0f} %"
-        why_en, why_zh = "; ".join(text.en for text in self.because), ";".join(text.zh for text in self.because)
+        why_en, why_zh = "; ".join(text.en for text in self.because), "；".join(text.zh for text in self.because)
         name = self.database.name
         return Text(
             f"broadcast frames read with {name}, a guess ({share}): {why_en}. Name another with --dbc",
