@@ -311,8 +311,8 @@ def evidence_for(database: Database, sample: Sample) -> Evidence:
     ids = Reason(
         "identifiers",
         Phrase(
-            f"{shared.known} of its {shared.total} messages are on the bus ({100 * shared.frames:.0f} % of the frames); "
-            f"by chance about {expected:.0f} would be",
+            f"{shared.known} of its {shared.total} messages are on the bus ({100 * shared.frames:.0f} % of the "
+            f"frames); by chance about {expected:.0f} would be",
             f"其 {shared.total} 条报文中有 {shared.known} 条在总线上（占报文的 {100 * shared.frames:.0f} %）；"
             f"偶然相同约 {expected:.0f} 条",
         ),
