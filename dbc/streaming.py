@@ -23,6 +23,7 @@ from dbc.errors import FileMissing, LibraryMissing, OutputError, Phrase
 from dbc.j1939tp import transport_rows
 from dbc.recording import open_recording
 from dbc.recording.candump import CandumpLines, is_candump, read_stream
+from dbc.recording.linestream import opened_stream
 from dbc.table import CLASSIC_WIDTH, FD, FrameTable
 
 if TYPE_CHECKING:
@@ -263,9 +264,10 @@ def decode_to_folder(
     signals: Collection[str] | None = None,
     flush_bytes: int = FLUSH_BYTES,
 ) -> Streamed:
-    """Decodes a recording of any dialect into a folder of Parquet files; a plain candump log may be of any size.
+    """Decodes a recording of any dialect into a folder of Parquet files; text logs may be of any size.
 
-    Others are read whole (23 bytes of memory a frame, 79 where there may be CAN FD) and decoded piece by piece.
+    Binary ones, archives, and a few dialects are read whole (23 bytes of memory a frame, 79 where there may be CAN
+    FD) and decoded piece by piece.
 
     Args:
         path: of the recording.
@@ -288,6 +290,10 @@ def decode_to_folder(
         if is_candump(file.read(_HEAD)):
             file.seek(0)
             return _decode_candump(file, databases, folder, signals, flush_bytes)
+    with opened_stream(path) as stream:
+        if stream is not None:
+            result = _decode(_pieces(stream.tables()), databases, folder, signals, flush_bytes)
+            return replace(result, bad_lines=tuple(stream.bad), bad_line_count=stream.bad_count)
     recording = open_recording(path)
     table = recording.table
     pieces = (table[begin : begin + _FRAMES] for begin in range(0, len(table), _FRAMES))

@@ -70,6 +70,10 @@ class BusMaster(PatternDialect):
             self.local_start = self.local_start or f"{_date(*found.groups()[:3])} {clock}.{found[7]}"
         return None
 
+    def sums_up(self) -> bool:
+        """The header says it."""
+        return self._relative
+
     def finished(self, table: FrameTable, read: Read) -> FrameTable:
         """Relative times are steps from frame to frame; times of day have their date in the header."""
         if self._relative:

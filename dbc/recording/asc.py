@@ -161,6 +161,10 @@ class Asc(PatternDialect):
         date = f"{found['year']}-{_MONTHS[found['month'].lower()]:02d}-{int(found['day']):02d}"
         self.local_start = self.local_start or f"{date} {hour:02d}:{found['min']}:{found['s']}{found['f'] or ''}"
 
+    def sums_up(self) -> bool:
+        """The header says it."""
+        return self._relative
+
     def finished(self, table: FrameTable, read: Read) -> FrameTable:
         """Relative stamps are steps from line to line; ours with a start in UTC keep that."""
         if self._relative:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["is_gvret", "read"]
+__all__ = ["MODULI_NS", "is_gvret", "opened", "read"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _HEADER: Final = re.compile(
@@ -42,7 +42,7 @@ _LARGEST_STANDARD: Final = 0x7FF
 _TIME_DIGITS: Final = 16
 _LARGEST_US: Final = 9_223_372_036_854_775
 _LONGEST_SHAPE: Final = 200
-_WRAP_NS: Final = (1 << 32) * 1000
+MODULI_NS: Final = ((1 << 32) * 1000,)
 """The adapters count µs in 32 bits."""
 _MOST_MS_NS: Final = 9_000_000_000_000_000
 
@@ -225,30 +225,44 @@ class _Gvret:
         return rows[good], table
 
 
-def read(content: bytes, path: str) -> Read:
-    """Reads a whole file; lines that are no frames are noted and passed over.
+def opened(content: bytes, path: str) -> tuple[_Gvret, int, int]:
+    """How to read the lines of a file, how many of its bytes stand before them, and how many lines.
 
     Raises:
-        RecordingBroken: the header line lacks a column that is needed.
+        RecordingBroken: the header line is missing or lacks a column that is needed.
     """
-    content = content.removeprefix(_BOM)
     found = _HEADER.search(content)
     if found is None:
         raise RecordingBroken(path, Phrase("the header", "表头"), Phrase("no header line", "没有表头行"))
-    begin = content.rfind(b"\n", 0, found.start("stamp")) + 1
-    end = content.find(b"\n", found.start("stamp"))
-    end = len(content) if end < 0 else end
-    header = content[begin:end].replace(b"\0", b"").decode("utf-8", "replace")
-    before = content.count(b"\n", 0, end) + 1
+    begin = max(content.rfind(b"\n", 0, found.start("stamp")), content.rfind(b"\r", 0, found.start("stamp"))) + 1
+    end = len(content)
+    for mark in (b"\n", b"\r"):
+        at = content.find(mark, found.start("stamp"))
+        end = at if 0 <= at < end else end
+    header = content[begin:end].removeprefix(_BOM).replace(b"\0", b"").decode("utf-8", "replace")
+    if content[end : end + 2] == b"\r\n":
+        end += 1
+    before = len(content[:end].splitlines())
     separator = ";" if header.count(";") > header.count(",") else ","
     try:
         columns = _Columns(header.split(separator))
     except KeyError as exc:
         place = Phrase(f"line {before}", f"第 {before} 行")
         raise RecordingBroken(path, place, Phrase(f"no column {exc.args[0]}", f"缺少列 {exc.args[0]}")) from exc
-    table, bad, count = read_lines(_Gvret(columns, separator), content[end + 1 :], before)
+    return _Gvret(columns, separator), min(end + 1, len(content)), before
+
+
+def read(content: bytes, path: str) -> Read:
+    """Reads a whole file; lines that are no frames are noted and passed over.
+
+    Raises:
+        RecordingBroken: the header line lacks a column that is needed.
+    """
+    dialect, begin, before = opened(content, path)
+    columns = dialect.columns
+    table, bad, count = read_lines(dialect, content[begin:], before)
     names = tuple(str(bus) for bus in range(int(table.channel.max()) + 1 if len(table) else 0))
-    result = Read(table, names, bad, count, moduli_ns=(_WRAP_NS,))
+    result = Read(table, names, bad, count, moduli_ns=MODULI_NS)
     note_repaired(result, columns.repaired)
     if means_milliseconds(table) and int(np.abs(table.t_ns).max()) < _MOST_MS_NS:
         table.t_ns[:] *= 1000

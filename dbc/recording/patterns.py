@@ -94,6 +94,7 @@ class PatternDialect:
         pattern: matches a whole line that is a frame.
         timed: whether lines have a time stamp.
         moduli_ns: after how many ns the stamps may start again from zero.
+        streams: whether its frames can be read without knowing the whole file.
         base: of identifiers and bytes, 16 or 10.
     """
 
@@ -101,6 +102,7 @@ class PatternDialect:
     pattern: re.Pattern[str]
     timed: ClassVar[bool] = True
     moduli_ns: ClassVar[tuple[int, ...]] = ()
+    streams: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.base = 16
@@ -149,6 +151,10 @@ class PatternDialect:
         if "dlc" not in self.pattern.groupindex or found["dlc"] is None:
             return None
         return number(found["dlc"], 10, "length", "长度")
+
+    def sums_up(self) -> bool:
+        """Whether the stamps are steps from line to line."""
+        return False
 
     def finished(self, table: FrameTable, read: Read) -> FrameTable:
         """The last word on all frames of a file, for instance on what its times count from."""

@@ -30,6 +30,7 @@ class Console(PatternDialect):
     """
 
     name = "candump-console"
+    streams = False
     pattern = re.compile(
         r"\s*(?:\((?:(?P<date>\d{4}-\d\d-\d\d)\s+(?P<h>\d\d):(?P<min>\d\d):)?(?P<s>\d{1,11})\.(?P<f>\d{1,9})\)\s+)?"
         r"(?P<bus>[A-Za-z][\w.-]{0,30})\s+(?:(?P<dir>RX|TX)\s+(?P<fd>[B-])\s*(?P<esi>[E-])\s+)?"
@@ -189,6 +190,7 @@ class ElmSession(PatternDialect):
     """A copied ELM327 session with headers on: ``7EC 10 3E 62 01 05 …`` after the request ``22 01 05``."""
 
     name = "elm327"
+    streams = False
     timed = False
     pattern = re.compile(
         r"\s*(?:>\s*)?(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8}|[0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){3})"
@@ -250,6 +252,7 @@ class ScanAnswers(PatternDialect):
     """
 
     name = "scan-answers"
+    streams = False
     timed = False
     pattern = re.compile(
         r"\s*(?P<request>[0-9A-Fa-f]{3,8})\[(?P<id>[0-9A-Fa-f]{3,8})\]:\s*(?P<did>[0-9A-Fa-f]{4})\s+"

@@ -71,7 +71,7 @@ def test_a_cut_value_is_absent_and_keeps_its_bytes():
 
 def test_an_enumeration_keeps_its_number_and_says_what_it_means():
     (reading,) = decode_pid(0x51, b"\x08")
-    assert (reading.value, reading.text.en, reading.text.zh) == (8, "fuel type: electric", "燃料类型:纯电")
+    assert (reading.value, reading.text.en, reading.text.zh) == (8, "fuel type: electric", "燃料类型：纯电")
     assert decode_pid(0x51, b"\xee")[0].text.en == "fuel type"
 
 
