@@ -247,8 +247,9 @@ def _protection_json(columns: MessageColumns) -> dict[str, Any]:
     if protection is None or not len(columns):
         return {}
     verdicts = protection.check(columns)
-    facts: dict[str, Any] = {"scheme": protection.scheme.name if protection.scheme else None}
-    facts["checksum_errors"] = verdicts.checksum_errors if protection.checksum is not None else None
+    known = protection.checksum is not None and bool((protection.trusted(verdicts) == verdicts.checksum_ok).all())
+    facts: dict[str, Any] = {"scheme": protection.scheme.name if protection.scheme and known else None}
+    facts["checksum_errors"] = verdicts.checksum_errors if known else None
     facts |= {"lost": verdicts.lost, "frozen": verdicts.frozen} if protection.counter is not None else {}
     return {"protection": facts}
 

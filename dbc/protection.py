@@ -92,6 +92,7 @@ class Protection:
         modulus: the counter runs from 0 to ``modulus - 1``; 0 where the database does not say how far.
         checksum: None where the message has none, or nobody knows how it is made.
         scheme: how it is made; None only without a checksum.
+        is_assumed: the scheme is known by the database's name alone, and may not be this message's.
     """
 
     message: Message
@@ -99,6 +100,7 @@ class Protection:
     modulus: int
     checksum: Signal | None
     scheme: Scheme | None
+    is_assumed: bool = False
 
     @property
     def checksum_byte(self) -> int:
@@ -141,6 +143,15 @@ class Protection:
             fits[whole] = self._expected(payloads.data[whole, :size], got) == got
         counter = self._counter(payloads)
         return Verdicts(columns.t_ns, fits, counter, self._steps(counter, columns.channel))
+
+    def trusted(self, verdicts: Verdicts) -> NDArray[np.bool_]:
+        """bool (n,): frames whose values may be used: all of them where an assumed scheme fits fewer than half.
+
+        Then it is the scheme that is wrong, and not the frames.
+        """
+        if self.is_assumed and len(verdicts.checksum_ok) and 2 * verdicts.checksum_errors > len(verdicts.checksum_ok):
+            return np.ones(len(verdicts.checksum_ok), np.bool_)
+        return verdicts.checksum_ok
 
     def _counter(self, payloads: Payloads) -> NDArray[np.int64]:
         """int64 (n,): the counter, -1 where the frame ends before it or it is outside its range."""
@@ -235,4 +246,4 @@ def find_protection(message: Message, database: str = "") -> Protection | None:
         checksum = None
     if counter is None and checksum is None:
         return None
-    return Protection(message, counter, 0, checksum, scheme if checksum is not None else None)
+    return Protection(message, counter, 0, checksum, scheme if checksum is not None else None, is_assumed=True)

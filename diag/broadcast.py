@@ -254,7 +254,11 @@ def decode_broadcast(frames: Iterable[Frame], databases: Sequence[Database]) -> 
     damaged: dict[str, int] = {}
     for name, columns in decoded.messages.items():
         protection = find_protection(columns.message, columns.database)
-        intact = protection.check(columns).checksum_ok if protection else np.ones(len(columns), dtype=np.bool_)
+        intact = (
+            protection.trusted(protection.check(columns))
+            if protection is not None and protection.checksum is not None
+            else np.ones(len(columns), dtype=np.bool_)
+        )
         if wrong := int(np.count_nonzero(~intact)):
             damaged[name] = wrong
         for signal_name, column in columns.columns.items():

@@ -64,7 +64,7 @@ class SignalBoard:
             message.name: protection
             for database in self._databases
             for message in database.messages
-            if (protection := find_protection(message)) is not None
+            if (protection := find_protection(message)) is not None and protection.checksum is not None
         }
         self._column: dict[tuple[str, str], int] = {}
         infos: list[SignalInfo] = []
