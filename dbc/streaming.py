@@ -22,6 +22,7 @@ from dbc.decode import decode_table
 from dbc.errors import FileMissing, LibraryMissing, OutputError, Phrase
 from dbc.j1939tp import transport_rows
 from dbc.recording import open_recording
+from dbc.recording.blfstream import opened_blf
 from dbc.recording.candump import CandumpLines, is_candump, read_stream
 from dbc.recording.linestream import opened_stream
 from dbc.table import CLASSIC_WIDTH, FD, FrameTable
@@ -264,9 +265,9 @@ def decode_to_folder(
     signals: Collection[str] | None = None,
     flush_bytes: int = FLUSH_BYTES,
 ) -> Streamed:
-    """Decodes a recording of any dialect into a folder of Parquet files; text logs may be of any size.
+    """Decodes a recording of any dialect into a folder of Parquet files; text logs and BLF may be of any size.
 
-    Binary ones, archives, and a few dialects are read whole (23 bytes of memory a frame, 79 where there may be CAN
+    Other binary ones, archives, and a few dialects are read whole (23 bytes of memory a frame, 79 where there may be CAN
     FD) and decoded piece by piece.
 
     Args:
@@ -294,6 +295,9 @@ def decode_to_folder(
         if stream is not None:
             result = _decode(_pieces(stream.tables()), databases, folder, signals, flush_bytes)
             return replace(result, bad_lines=tuple(stream.bad), bad_line_count=stream.bad_count)
+    with opened_blf(path) as blf:
+        if blf is not None:
+            return _decode(_pieces(blf.tables()), databases, folder, signals, flush_bytes)
     recording = open_recording(path)
     table = recording.table
     pieces = (table[begin : begin + _FRAMES] for begin in range(0, len(table), _FRAMES))

@@ -23,9 +23,23 @@ from dbc.recording.lines import BadLine, Read
 from dbc.table import BITRATE_SWITCH, CLASSIC_WIDTH, ERROR, ERROR_STATE, EXTENDED, FD, FD_WIDTH, REMOTE, TX, FrameTable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from mmap import mmap
+
     from numpy.typing import NDArray
 
-__all__ = ["is_blf", "read"]
+__all__ = [
+    "Part",
+    "first_part",
+    "frames_of",
+    "in_chain",
+    "index_of",
+    "is_blf",
+    "joined",
+    "marks_in",
+    "parts_of",
+    "read",
+]
 
 _FILE: Final = struct.Struct("<4sLBBBBBBBBQQLL8H8H")
 _BASE: Final = struct.Struct("<4sHHLL")
@@ -61,7 +75,7 @@ def is_blf(head: bytes) -> bool:
     return head.startswith(b"LOGG")
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Some bytes of the file that hold objects, deflated or as they are.
 
     Args:
@@ -75,9 +89,13 @@ class _Part(NamedTuple):
     inflated: int
 
 
-def _parts(content: bytes, at: int, path: str) -> tuple[list[_Part], bool]:
-    """Where the objects are from a place on, and whether something is cut or damaged."""
-    parts: list[_Part] = []
+def parts_of(content: bytes | mmap, at: int, path: str, limit: int = _MAX_INFLATED) -> tuple[list[Part], bool]:
+    """Where the objects are from a place on, and whether something is cut or damaged.
+
+    Raises:
+        RecordingTooLarge: they inflate to more than ``limit``.
+    """
+    parts: list[Part] = []
     total, cut, size = 0, False, len(content)
     while at + _BASE.size <= size:
         mark, _, _, length, kind = _BASE.unpack_from(content, at)
@@ -92,30 +110,38 @@ def _parts(content: bytes, at: int, path: str) -> tuple[list[_Part], bool]:
         if kind == _CONTAINER_KIND and at + _BASE.size + _CONTAINER.size <= size:
             method, inflated = _CONTAINER.unpack_from(content, at + _BASE.size)
             cut = cut or end > size
-            if total + inflated > _MAX_INFLATED:
-                raise RecordingTooLarge(path, total + inflated, _MAX_INFLATED)
+            if total + inflated > limit:
+                raise RecordingTooLarge(path, total + inflated, limit)
             begin = at + _BASE.size + _CONTAINER.size
             if method == _DEFLATED:
-                parts.append(_Part(begin, min(end, size), inflated))
+                parts.append(Part(begin, min(end, size), inflated))
                 total += inflated
             elif method == _STORED:
-                parts.append(_Part(begin, min(end, size), -1))
+                parts.append(Part(begin, min(end, size), -1))
             else:
                 cut = True
         elif kind != _CONTAINER_KIND:
-            parts.append(_Part(at, min(end, size), -1))
+            parts.append(Part(at, min(end, size), -1))
         at = end
         gap = content.find(b"LOBJ", at, at + _SLACK)
         at = gap if gap >= 0 else at
     return parts, cut
 
 
-def _inflate(content: bytes, at: int, path: str) -> tuple[NDArray[np.uint8], int, bool]:
-    """All objects from a place on, with some zeros behind them, how many bytes they are, and whether some are cut."""
-    parts, cut = _parts(content, at, path)
-    whole = memoryview(content)
+def joined(
+    content: bytes | mmap, parts: Sequence[Part], before: NDArray[np.uint8] | None = None
+) -> tuple[NDArray[np.uint8], int, bool]:
+    """The objects of some parts, with some zeros behind them, how many bytes they are, and whether some are cut.
 
-    def inflated(part: _Part) -> bytes | memoryview:
+    Args:
+        content: the file.
+        parts: of it.
+        before: bytes that stand in front.
+    """
+    whole = memoryview(content)
+    cut = False
+
+    def inflated(part: Part) -> bytes | memoryview:
         if part.inflated < 0:
             return whole[part.begin : part.end]
         try:
@@ -124,8 +150,10 @@ def _inflate(content: bytes, at: int, path: str) -> tuple[NDArray[np.uint8], int
         except zlib.error:
             return b""
 
-    out = np.zeros(sum(max(part.inflated, part.end - part.begin) for part in parts) + _PADDING, np.uint8)
-    end = 0
+    end = 0 if before is None else len(before)
+    out = np.zeros(end + sum(max(part.inflated, part.end - part.begin) for part in parts) + _PADDING, np.uint8)
+    if before is not None:
+        out[:end] = before
     # zlib lets others run meanwhile: two at once are nearly twice as fast.
     with ThreadPoolExecutor(_INFLATERS) as pool:
         for part, body in zip(parts, pool.map(inflated, parts), strict=True):
@@ -135,7 +163,7 @@ def _inflate(content: bytes, at: int, path: str) -> tuple[NDArray[np.uint8], int
     return out[: end + _PADDING], end, cut
 
 
-def _marks(raw: NDArray[np.uint8], offset: int) -> NDArray[np.int64]:
+def marks_in(raw: NDArray[np.uint8], offset: int) -> NDArray[np.int64]:
     """int64 (n,): where the mark of an object stands, so many bytes behind a multiple of 4."""
     words = raw[offset : offset + (len(raw) - offset) // 4 * 4].view(_U32)
     return np.flatnonzero(words == _MARK) * 4 + offset
@@ -147,7 +175,7 @@ def _numbers(raw: NDArray[np.uint8], at: NDArray[np.int64], offset: int, kind: n
     return every[at]
 
 
-def _in_chain(raw: NDArray[np.uint8], at: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], bool] | None:
+def in_chain(raw: NDArray[np.uint8], at: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], bool] | None:
     """The objects at some marks and whether the last is cut; None unless each ends where the next begins."""
     at = at[at + _HEAD_BYTES <= size]
     if not len(at) or at[0] != 0:
@@ -165,9 +193,9 @@ def _objects(raw: NDArray[np.uint8], size: int) -> tuple[NDArray[np.int64], bool
     if size < _HEAD_BYTES:
         return np.empty(0, np.int64), bool(size)
     # Most writers begin every object at a multiple of 4.
-    found = _in_chain(raw, _marks(raw, 0), size)
+    found = in_chain(raw, marks_in(raw, 0), size)
     if found is None:
-        found = _in_chain(raw, np.sort(np.concatenate([_marks(raw, offset) for offset in range(4)])), size)
+        found = in_chain(raw, np.sort(np.concatenate([marks_in(raw, offset) for offset in range(4)])), size)
     return found if found is not None else _one_by_one(raw[:size].tobytes())
 
 
@@ -258,7 +286,7 @@ def _table(raw: NDArray[np.uint8], at: NDArray[np.int64], kind: int) -> tuple[Fr
     return table, channel
 
 
-def _frames(raw: NDArray[np.uint8], at: NDArray[np.int64]) -> tuple[FrameColumns, NDArray[np.uint16], int]:
+def frames_of(raw: NDArray[np.uint8], at: NDArray[np.int64]) -> tuple[FrameColumns, NDArray[np.uint16], int]:
     """The frames among the objects, in order, their channel numbers, and how many objects are too short for theirs."""
     kinds, head, size = _numbers(raw, at, 12, _U32), _numbers(raw, at, 4, _U16), _numbers(raw, at, 8, _U32)
     needs = _NEEDED[np.minimum(kinds, len(_NEEDED) - 1)]
@@ -275,6 +303,24 @@ def _frames(raw: NDArray[np.uint8], at: NDArray[np.int64]) -> tuple[FrameColumns
             table, numbers[rows] = _table(raw, at[some], kind)
             columns.put(rows, table)
     return columns, numbers, int(np.count_nonzero(needs)) - n
+
+
+def index_of(known: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """uint8 (65536,): the index of each bus by its number, in the order of the numbers."""
+    index = np.zeros(1 << 16, np.uint8)
+    index[known] = np.minimum(np.arange(len(known)), 255)
+    return index
+
+
+def first_part(content: bytes | mmap, path: str) -> int:
+    """Where the objects begin, by the file's header.
+
+    Raises:
+        RecordingBroken: it is cut.
+    """
+    if len(content) < _FILE.size:
+        raise RecordingBroken(path, Phrase("byte 0", "第 0 字节"), Phrase("the header is cut", "文件头不完整"))
+    return max(int(_FILE.unpack_from(content)[1]), _FILE.size)
 
 
 def _start(header: tuple[int, ...]) -> tuple[int | None, str | None]:
@@ -296,12 +342,12 @@ def read(content: bytes, path: str) -> Read:
         RecordingBroken: its header is damaged.
         RecordingTooLarge: its containers inflate to too much.
     """
-    if len(content) < _FILE.size:
-        raise RecordingBroken(path, Phrase("byte 0", "第 0 字节"), Phrase("the header is cut", "文件头不完整"))
+    parts, damaged = parts_of(content, first_part(content, path), path)
     header = _FILE.unpack_from(content)
-    raw, length, cut = _inflate(content, max(int(header[1]), _FILE.size), path)
+    raw, length, cut = joined(content, parts)
+    cut = cut or damaged
     at, broken = _objects(raw, length)
-    columns, numbers, short = _frames(raw, at)
+    columns, numbers, short = frames_of(raw, at)
     bad = [
         BadLine(len(at) + 1, Phrase(en, zh))
         for wrong, en, zh in (
@@ -316,10 +362,8 @@ def read(content: bytes, path: str) -> Read:
     used = np.zeros(1 << 16, np.bool_)
     used[numbers] = True
     known = np.flatnonzero(used)
-    index = np.zeros(1 << 16, np.uint8)
-    index[known] = np.minimum(np.arange(len(known)), 255)
     table = columns.table()
-    table.channel[:] = index[numbers]
+    table.channel[:] = index_of(known)[numbers]
     names = tuple(str(number) for number in known[:256].tolist())
     if table.width == FD_WIDTH and not (table.length > CLASSIC_WIDTH).any():
         table = replace(table, data=np.ascontiguousarray(table.data[:, :CLASSIC_WIDTH]))
