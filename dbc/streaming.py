@@ -267,8 +267,8 @@ def decode_to_folder(
 ) -> Streamed:
     """Decodes a recording of any dialect into a folder of Parquet files; text logs and BLF may be of any size.
 
-    Other binary ones, archives, and a few dialects are read whole (23 bytes of memory a frame, 79 where there may be CAN
-    FD) and decoded piece by piece.
+    Other binary ones, archives, and a few dialects are read whole (23 bytes of memory a frame, 79 where there may be
+    CAN FD) and decoded piece by piece.
 
     Args:
         path: of the recording.
