@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dbc.files import EV400
 from huizhen.cli import main
 from huizhen.exits import Exit
 
@@ -63,3 +65,33 @@ def test_a_room_that_cannot_be_recorded_is_not_opened(
     assert "http" not in out
     assert words in err.splitlines()[-1]
     assert not names(small_disk)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("convert", "{log}", "{disk}/out.asc"),
+        ("convert", "{log}", "{disk}/out.blf"),
+        ("convert", "{log}", "{disk}/out.mf4"),
+        ("decode", "{log}", "--dbc", "{dbc}", "-o", "{disk}/out.csv"),
+        ("decode", "{log}", "--dbc", "{dbc}", "-o", "{disk}/out.jsonl"),
+        ("decode", "{log}", "--dbc", "{dbc}", "-o", "{disk}/out.parquet"),
+        ("decode", "{log}", "--dbc", "{dbc}", "-o", "{disk}/out/"),
+    ],
+)
+def test_a_recording_that_has_no_room_leaves_nothing(
+    small_disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    chance = random.Random(1)
+    log = tmp_path / "a.log"
+    log.write_text(
+        "".join(
+            f"({1_700_000_000 + n / 100:.6f}) can0 180#{chance.randbytes(8).hex().upper()}\n" for n in range(40_000)
+        )
+    )
+    places = {"log": log, "disk": small_disk, "dbc": EV400}
+    assert main(["log", *(word.format(**places) for word in words)]) == Exit.USAGE
+    err = capfd.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "No space left" in err
+    assert list(small_disk.iterdir()) == []
