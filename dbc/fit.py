@@ -1,7 +1,7 @@
 """Which database is it? A probability over databases, with reasons, and the right to say none.
 
 The evidence of :mod:`dbc.evidence` is weighed by a conditional logit: each database has the sum of its log odds, kind
-by kind, times the kind's weight; "none" has 0. The weights were fitted on made-up traffic over all of opendbc
+by kind, times the kind's weight; "none" has 0. The weights were fitted on made-up traffic of half of opendbc's files
 (``benchmarks/match.py --fit``); docs/database-match.md has the confusion table, and what it can and cannot show.
 """
 

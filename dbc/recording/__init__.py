@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from dbc.table import FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedReader
 
 __all__ = ["MAX_BYTES", "BadLine", "Recording", "open_recording", "recording_from_bytes"]
 
@@ -239,12 +240,12 @@ def recording_from_bytes(content: bytes, path: str, *, max_bytes: int = MAX_BYTE
     return _text_recording(content, path)
 
 
-def _mf4(file: BinaryIO, size: int, path: str) -> Read:
+def _mf4(file: BufferedReader, size: int, path: str) -> Read:
     """An MF4 file from a place on disk: into an array, whose memory comes in large pages, and never copied again."""
     content = np.zeros(size + mf4.ROOM, np.uint8)
     file.seek(0)
     begin = 0
-    while begin < size and (n := file.readinto(content.data[begin:size])):  # type: ignore[attr-defined]  # as BufferedReader
+    while begin < size and (n := file.readinto(content.data[begin:size])):
         begin += n
     return mf4.read(content.data[: begin + mf4.ROOM], path, room=mf4.ROOM)
 

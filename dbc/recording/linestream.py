@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
-from dbc.errors import FileMissing, Phrase, RecordingBroken
+from dbc.errors import FileMissing, Phrase, RecordingBroken, RecordingTooLarge
 from dbc.recording import candump, containers, gvret, tables
 from dbc.recording.dialects import DIALECTS
 from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Unreadable
@@ -34,6 +34,8 @@ _HEAD: Final = 1 << 16
 _CHUNK: Final = 4 << 20
 _LONGEST_LINE: Final = 1 << 20
 """A text without a line end for so long is no log."""
+_MAX_INFLATED: Final = 64 << 30
+"""No memory is at stake, but time and disk."""
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -46,8 +48,10 @@ class LineStream:
         bad_count: how many there are, all of them only when :meth:`tables` has ended.
     """
 
-    def __init__(self, file: BinaryIO, format_: str, read: _Reader) -> None:
+    def __init__(self, file: BinaryIO, path: str, format_: str, read: _Reader, *, is_compressed: bool) -> None:
         self.format = format_
+        self._path = path
+        self._is_compressed = is_compressed
         self._file = file
         self._read = read
 
@@ -62,16 +66,25 @@ class LineStream:
         return self._read.bad_count
 
     def tables(self, chunk: int = _CHUNK) -> Iterator[FrameTable]:
-        """The frames in the file's order, some at a time."""
-        for lines in _whole_lines(self._file, chunk, self._read):
+        """The frames in the file's order, some at a time.
+
+        Raises:
+            RecordingTooLarge: a compressed file inflates to more than 64 GiB.
+        """
+        for lines in _whole_lines(self._file, chunk, self._read, self._path, is_compressed=self._is_compressed):
             table = self._read(lines)
             if len(table):
                 yield table
 
 
-def _whole_lines(file: BinaryIO, chunk: int, read: _Reader) -> Iterator[bytes]:
-    """The file in pieces of whole lines; a compressed file that is cut gives what is there, and that is noted."""
+def _whole_lines(file: BinaryIO, chunk: int, read: _Reader, path: str, *, is_compressed: bool) -> Iterator[bytes]:
+    """The file in pieces of whole lines; a compressed file that is cut gives what is there, and that is noted.
+
+    Raises:
+        RecordingTooLarge: it is compressed and inflates beyond all measure.
+    """
     rest = b""
+    total = 0
     while True:
         try:
             piece = file.read(chunk)
@@ -80,6 +93,9 @@ def _whole_lines(file: BinaryIO, chunk: int, read: _Reader) -> Iterator[bytes]:
             piece = b""
         if not piece:
             break
+        total += len(piece)
+        if is_compressed and total > _MAX_INFLATED:
+            raise RecordingTooLarge(path, total, _MAX_INFLATED)
         rest += piece
         # A carriage return at the end may have its line feed in the next piece.
         end = max(rest.rfind(b"\n"), rest.rfind(b"\r", 0, len(rest) - 1)) + 1
@@ -214,4 +230,4 @@ def opened_stream(path: str | Path) -> Iterator[LineStream | None]:
             return
         name, reader, begin = found
         source.seek(begin)
-        yield LineStream(source, name, reader)
+        yield LineStream(source, str(path), name, reader, is_compressed=source is not file)

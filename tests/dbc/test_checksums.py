@@ -45,7 +45,7 @@ def folder() -> Path:
 
 def filled(oracle: object, can_id: int, length: int, counter: int, chance: random.Random) -> bytes | None:
     """A random payload whose counter and checksum are as opendbc makes them."""
-    message = oracle.msgs.get(can_id)  # type: ignore[attr-defined]
+    message = oracle.msgs.get(can_id)
     if message is None:
         return None
     data = bytearray(chance.randbytes(length))

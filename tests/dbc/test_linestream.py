@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from dbc.errors import FileMissing
-from dbc.recording import open_recording
+from dbc.errors import FileMissing, RecordingTooLarge
+from dbc.recording import linestream, open_recording
 from dbc.recording.linestream import opened_stream
 from dbc.table import FrameTable
 
@@ -110,3 +110,14 @@ def test_what_has_to_be_read_whole_is_not_streamed(tmp_path: Path) -> None:
             assert stream is None
     with pytest.raises(FileMissing), opened_stream(tmp_path / "nothing"):
         pass
+
+
+def test_a_compressed_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linestream, "_MAX_INFLATED", 4000)
+    path = tmp_path / "a.gz"
+    content = TEXTS["asc"].encode() + b"\0" * 100_000
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(RecordingTooLarge):
+        streamed(path, 1000)
+    path.write_bytes(content)
+    assert len(streamed(path, 1000)[0]) > 80, "a plain file is as long as it is"

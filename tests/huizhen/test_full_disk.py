@@ -77,6 +77,7 @@ def test_a_room_that_cannot_be_recorded_is_not_opened(
         ("decode", "{log}", "--dbc", "{dbc}", "-o", "{disk}/out.jsonl"),
         ("decode", "{log}", "--dbc", "{dbc}", "-o", "{disk}/out.parquet"),
         ("decode", "{log}", "--dbc", "{dbc}", "-o", "{disk}/out/"),
+        ("decode", "{blf}", "--dbc", "{dbc}", "-o", "{disk}/out/"),
     ],
 )
 def test_a_recording_that_has_no_room_leaves_nothing(
@@ -89,7 +90,10 @@ def test_a_recording_that_has_no_room_leaves_nothing(
             f"({1_700_000_000 + n / 100:.6f}) can0 180#{chance.randbytes(8).hex().upper()}\n" for n in range(40_000)
         )
     )
-    places = {"log": log, "disk": small_disk, "dbc": EV400}
+    blf = tmp_path / "a.blf"
+    assert main(["log", "convert", str(log), str(blf), "-q"]) == Exit.DONE
+    capfd.readouterr()
+    places = {"log": log, "blf": blf, "disk": small_disk, "dbc": EV400}
     assert main(["log", *(word.format(**places) for word in words)]) == Exit.USAGE
     err = capfd.readouterr().err
     assert len(err.splitlines()) == 1
