@@ -108,6 +108,7 @@ class Database:
     imports: tuple[str, ...] = ()
     by_key: Mapping[int, Message] = field(init=False, repr=False, compare=False)
     by_pgn: Mapping[int, Message] = field(init=False, repr=False, compare=False)
+    by_name: Mapping[str, Message] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         by_key = {message.can_id | message.extended << 31: message for message in self.messages}
@@ -117,6 +118,7 @@ class Database:
                 by_pgn.setdefault(pgn_from_id(message.can_id), message)
         object.__setattr__(self, "by_key", by_key)
         object.__setattr__(self, "by_pgn", by_pgn)
+        object.__setattr__(self, "by_name", {message.name: message for message in reversed(self.messages)})
 
     def find_message(self, can_id: int, *, extended: bool) -> Message | None:
         """The message of an identifier: the very same one, else for 29 bits the one of its parameter group."""
@@ -130,7 +132,7 @@ class Database:
 
     def find_message_by_name(self, name: str) -> Message | None:
         """The message with this name."""
-        return next((message for message in self.messages if message.name == name), None)
+        return self.by_name.get(name)
 
     def find_node(self, name: str) -> Node | None:
         """The control unit with this name."""

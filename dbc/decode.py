@@ -81,6 +81,16 @@ def _find(
     return None
 
 
+def _name(databases: Sequence[Database], number: int, message: Message) -> str:
+    """The name of a message in the result, the same whichever other messages occur."""
+    name, database = message.name, databases[number]
+    if database.by_name[name] is message:
+        return f"{name}@{database.name}" if any(name in other.by_name for other in databases[:number]) else name
+    same = [other for other in database.messages if other.name == name]
+    place = next(at for at, other in enumerate(same) if other is message)
+    return f"{name}@{database.name}" + (f"_{place + 1}" if place > 1 else "")
+
+
 class _Matches:
     """Which message each identifier of a table belongs to."""
 
@@ -90,7 +100,6 @@ class _Matches:
         self.unknown: list[int] = []
         group_of = np.zeros(_STANDARD_IDS if owner is None else len(owner), np.uint16)
         numbers: dict[tuple[int, int], int] = {}
-        names: set[str] = set()
         places = [{id(m): at for at, m in enumerate(database.messages)} for database in databases]
         for slot in used.tolist():
             key = slot if owner is None else int(owner[slot])
@@ -100,8 +109,7 @@ class _Matches:
                 continue
             message, position = hit
             if position not in numbers:
-                name = message.name if message.name not in names else f"{message.name}@{databases[position[0]].name}"
-                names.add(name)
+                name = _name(databases, position[0], message)
                 self.found.append(_Match(message, name, position, databases[position[0]].name))
                 numbers[position] = len(self.found)
             group_of[slot] = numbers[position]

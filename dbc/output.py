@@ -14,28 +14,36 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 import numpy as np
 
 from dbc.errors import LibraryMissing, OutputError, Phrase
-from dbc.protection import find_protection
+from dbc.summary import hex_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dbc.decode import Decoded, MessageColumns, SignalColumn
 
-__all__ = ["FORMATS", "check_output", "summary_from_decoded", "whole_file", "write_decoded"]
+__all__ = [
+    "FORMATS",
+    "Row",
+    "check_output",
+    "rows_in_time",
+    "whole_file",
+    "write_decoded",
+    "write_rows",
+    "write_samples",
+]
 
 FORMATS: Final = (".csv", ".jsonl", ".parquet")
 """Endings of the files that can be written."""
 
+FLUSH_BYTES: Final = 96 << 20
+"""Decoded bytes that are held before they are written."""
+_FRAME_SOURCES: Final = frozenset({"frame", "j1939", "container"})
 _CSV_HEAD: Final = ("t_s", "channel", "id", "message", "signal", "value", "unit", "raw", "text")
-
-
-def _hex_id(key: int) -> str:
-    return f"0x{key & 0x1FFF_FFFF:08X}" if key >> 31 else f"0x{key:03X}"
 
 
 def _seconds(t_ns: int) -> str:
@@ -65,6 +73,40 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+class Row(NamedTuple):
+    """One frame of a message.
+
+    Args:
+        t_ns: its time.
+        columns: all frames of the message.
+        row: which of them.
+    """
+
+    t_ns: int
+    columns: MessageColumns
+    row: int
+
+
+class _Known:
+    """The cells of messages; those of frames are forgotten when their batch is over, those of long payloads kept."""
+
+    def __init__(self) -> None:
+        self._frames: dict[int, tuple[MessageColumns, list[_Cells]]] = {}
+        self._long: dict[int, tuple[MessageColumns, list[_Cells]]] = {}
+
+    def of(self, columns: MessageColumns) -> list[_Cells]:
+        """The cells of all signals of a message."""
+        cells = self._frames if columns.source in _FRAME_SOURCES else self._long
+        found = cells.get(id(columns))
+        if found is None:
+            found = cells[id(columns)] = columns, [_Cells(column) for column in columns.columns.values()]
+        return found[1]
+
+    def forget(self) -> None:
+        """Ends a batch."""
+        self._frames.clear()
+
+
 class _Cells:
     """One signal's samples by the row of its message, as text-ready Python values."""
 
@@ -84,8 +126,8 @@ class _Cells:
         return (None if math.isnan(value) else value), self.raw[at], self.labels.get(self.raw[at], "")
 
 
-def _in_time(decoded: Decoded) -> Iterator[tuple[int, MessageColumns, int]]:
-    """All decoded frames, oldest first: time, message and row."""
+def rows_in_time(decoded: Decoded) -> Iterator[Row]:
+    """All decoded frames, oldest first."""
     messages = list(decoded.messages.values())
     if not messages:
         return
@@ -94,7 +136,7 @@ def _in_time(decoded: Decoded) -> Iterator[tuple[int, MessageColumns, int]]:
     rows = np.concatenate([np.arange(len(columns)) for columns in messages])
     order = np.argsort(times, kind="stable")
     for t_ns, owner, row in zip(times[order].tolist(), owners[order].tolist(), rows[order].tolist(), strict=True):
-        yield t_ns, messages[owner], row
+        yield Row(t_ns, messages[owner], row)
 
 
 def _key(columns: MessageColumns, row: int) -> int:
@@ -105,14 +147,21 @@ def _key(columns: MessageColumns, row: int) -> int:
     return key
 
 
-def _write_csv(decoded: Decoded, out: TextIO) -> None:
+def _with_cells(batches: Iterable[Iterable[Row]]) -> Iterator[tuple[int, MessageColumns, int, list[_Cells]]]:
+    known = _Known()
+    for batch in batches:
+        for t_ns, columns, row in batch:
+            yield t_ns, columns, row, known.of(columns)
+        known.forget()
+
+
+def _write_csv(batches: Iterable[Iterable[Row]], out: TextIO) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_CSV_HEAD)
-    cells = {id(m): [_Cells(column) for column in m.columns.values()] for m in decoded.messages.values()}
-    for t_ns, columns, row in _in_time(decoded):
+    for t_ns, columns, row, cells in _with_cells(batches):
         stamp, name = _seconds(t_ns), columns.name
-        frame_id, channel = _hex_id(_key(columns, row)), int(columns.channel[row])
-        for signal in cells[id(columns)]:
+        frame_id, channel = hex_id(_key(columns, row)), int(columns.channel[row])
+        for signal in cells:
             cell = signal.cell(row)
             if cell is not None:
                 value, raw, label = cell
@@ -121,11 +170,10 @@ def _write_csv(decoded: Decoded, out: TextIO) -> None:
                 writer.writerow((stamp, channel, frame_id, name, signal.signal.name, shown, unit, raw, label))
 
 
-def _write_jsonl(decoded: Decoded, out: TextIO) -> None:
-    cells = {id(m): [_Cells(column) for column in m.columns.values()] for m in decoded.messages.values()}
-    for t_ns, columns, row in _in_time(decoded):
+def _write_jsonl(batches: Iterable[Iterable[Row]], out: TextIO) -> None:
+    for t_ns, columns, row, cells in _with_cells(batches):
         values: dict[str, Any] = {}
-        for signal in cells[id(columns)]:
+        for signal in cells:
             cell = signal.cell(row)
             if cell is not None:
                 value, raw, label = cell
@@ -138,7 +186,7 @@ def _write_jsonl(decoded: Decoded, out: TextIO) -> None:
             "t_s": t_ns / 1e9,
             "t_ns": t_ns,
             "channel": int(columns.channel[row]),
-            "id": _hex_id(_key(columns, row)),
+            "id": hex_id(_key(columns, row)),
             "message": columns.name,
             "source": columns.source,
             "raw": data.hex().upper(),
@@ -147,8 +195,8 @@ def _write_jsonl(decoded: Decoded, out: TextIO) -> None:
         out.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _write_parquet(decoded: Decoded, part: Path) -> None:
-    """One row per sample, dictionary-encoded names; needs pyarrow."""
+def _write_parquet(pieces: Iterable[Decoded], part: Path) -> None:
+    """One row per sample, dictionary-encoded names, in row groups of some megabytes; needs pyarrow."""
     # By name: pyarrow is optional and ships no types.
     pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
 
@@ -161,25 +209,52 @@ def _write_parquet(decoded: Decoded, part: Path) -> None:
             ("unit", pa.dictionary(pa.int32(), pa.string())),
         ]
     )
+    waiting: dict[tuple[str, str], list[Any]] = {}
+    held = 0
+
+    def flush(writer: Any) -> None:
+        tables = [table for name in sorted(waiting, key=places.__getitem__) for table in waiting[name]]
+        if tables:
+            writer.write_table(pa.concat_tables(tables).unify_dictionaries().combine_chunks())
+        waiting.clear()
+
+    places: dict[tuple[str, str], int] = {}
     with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
-        for columns in decoded.messages.values():
-            for column in columns.columns.values():
-                n = len(column)
-
-                def same(text: str, n: int = n) -> Any:
-                    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), [text])
-
-                arrays = [
-                    pa.array(column.t_ns),
-                    same(columns.name),
-                    same(column.signal.name),
-                    pa.array(column.values, mask=~np.asarray(column.valid)),
-                    same(column.signal.unit),
-                ]
-                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+        for decoded in pieces:
+            for columns in decoded.messages.values():
+                for column in columns.columns.values():
+                    key = columns.name, column.signal.name
+                    places.setdefault(key, len(places))
+                    table = _samples(pa, schema, columns, column)
+                    waiting.setdefault(key, []).append(table)
+                    held += table.nbytes
+            if held >= FLUSH_BYTES:
+                flush(writer)
+                held = 0
+        flush(writer)
 
 
-_TEXT: Final[dict[str, Callable[[Decoded, TextIO], None]]] = {".csv": _write_csv, ".jsonl": _write_jsonl}
+def _samples(pa: Any, schema: Any, columns: MessageColumns, column: SignalColumn) -> Any:
+    """The samples of one signal as rows."""
+    n = len(column)
+
+    def same(text: str) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), [text])
+
+    arrays = [
+        pa.array(column.t_ns),
+        same(columns.name),
+        same(column.signal.name),
+        pa.array(column.values, mask=~np.asarray(column.valid)),
+        same(column.signal.unit),
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+_TEXT: Final[dict[str, Callable[[Iterable[Iterable[Row]], TextIO], None]]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+}
 
 
 def check_output(path: str | Path) -> None:
@@ -202,6 +277,30 @@ def check_output(path: str | Path) -> None:
         raise OutputError(str(path), Phrase(f"there is no folder {where.parent}", f"没有文件夹 {where.parent}"))
 
 
+def write_samples(pieces: Iterable[Decoded], path: str | Path) -> None:
+    """Writes all samples to Parquet, piece by piece.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left behind.
+        LibraryMissing: pyarrow is not installed.
+    """
+    check_output(path)
+    with whole_file(Path(path)) as part:
+        _write_parquet(pieces, part)
+
+
+def write_rows(batches: Iterable[Iterable[Row]], path: str | Path) -> None:
+    """Writes frames to CSV or JSON lines, one after the other; of those before a batch nothing is kept.
+
+    Raises:
+        OutputError: the file cannot be written; nothing is left behind.
+    """
+    check_output(path)
+    where = Path(path)
+    with whole_file(where) as part, part.open("w", encoding="utf-8", newline="") as out:
+        _TEXT[where.suffix.lower()](batches, out)
+
+
 def write_decoded(decoded: Decoded, path: str | Path) -> None:
     """Writes all samples; the form is chosen by the name's ending.
 
@@ -209,68 +308,7 @@ def write_decoded(decoded: Decoded, path: str | Path) -> None:
         OutputError: the file cannot be written; nothing is left behind.
         LibraryMissing: Parquet without pyarrow.
     """
-    check_output(path)
-    where = Path(path)
-    with whole_file(where) as part:
-        if where.suffix.lower() == ".parquet":
-            _write_parquet(decoded, part)
-        else:
-            with part.open("w", encoding="utf-8", newline="") as out:
-                _TEXT[where.suffix.lower()](decoded, out)
-
-
-def _statistics(column: SignalColumn) -> dict[str, Any]:
-    values = column.values if column.valid.all() else column.values[column.valid]
-    n = len(values)
-    first, last = column.earliest, column.latest
-    return {
-        "n": n,
-        "min": float(values.min()) if n else None,
-        "max": float(values.max()) if n else None,
-        "mean": float(values.mean()) if n else None,
-        "first": first[1] if first else None,
-        "last": last[1] if last else None,
-        "unit": column.signal.unit,
-        "invalid": column.not_available,
-        "out_of_range": int(np.count_nonzero(column.out_of_range)),
-    }
-
-
-def _parts(columns: MessageColumns) -> dict[str, int]:
-    """Header numbers in a container that no message has, with how often."""
-    return {f"0x{number:06X}": n for number, n in sorted(columns.unknown_parts.items())}
-
-
-def _protection_json(columns: MessageColumns) -> dict[str, Any]:
-    """What counter and checksum say, where the message has them and it is known how they are made."""
-    protection = find_protection(columns.message, columns.database)
-    if protection is None or not len(columns):
-        return {}
-    verdicts = protection.check(columns)
-    known = protection.checksum is not None and bool((protection.trusted(verdicts) == verdicts.checksum_ok).all())
-    facts: dict[str, Any] = {"scheme": protection.scheme.name if protection.scheme and known else None}
-    facts["checksum_errors"] = verdicts.checksum_errors if known else None
-    facts |= {"lost": verdicts.lost, "frozen": verdicts.frozen} if protection.counter is not None else {}
-    return {"protection": facts}
-
-
-def summary_from_decoded(decoded: Decoded) -> dict[str, Any]:
-    """``huizhen.decode/1`` of the command line's contract: counts, and each signal's range."""
-    return {
-        "schema": "huizhen.decode/1",
-        "frames": decoded.frames,
-        "decoded_frames": decoded.decoded_frames,
-        "unknown_ids": [_hex_id(key) for key in decoded.unknown_ids],
-        "short_frames": decoded.short_frames,
-        "messages": {
-            columns.name: {
-                "frames": len(columns),
-                "source": columns.source,
-                "short": columns.short,
-                **({"unknown_parts": _parts(columns)} if columns.unknown_parts else {}),
-                **_protection_json(columns),
-                "signals": {name: _statistics(column) for name, column in columns.columns.items()},
-            }
-            for columns in decoded.messages.values()
-        },
-    }
+    if Path(path).suffix.lower() == ".parquet":
+        write_samples([decoded], path)
+    else:
+        write_rows([rows_in_time(decoded)], path)

@@ -12,7 +12,7 @@ Standard: SAE J1850 for the polynomial; the layouts are the databases' own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbc.decode import MessageColumns
     from dbc.signals import Message, Signal
 
-__all__ = ["Protection", "Verdicts", "crc8_j1850", "find_protection"]
+__all__ = ["Protection", "ProtectionTally", "Verdicts", "crc8_j1850", "find_protection"]
 
 _POLYNOMIAL: Final = 0x1D
 _START: Final = 0xFF
@@ -178,6 +178,64 @@ class Protection:
             moved = (now - first) % max(modulus, 1) - (before - first) % max(modulus, 1)
             step[rows[1:]] = np.where((now >= 0) & (before >= 0), moved % max(modulus, 1), -1)
         return step
+
+
+class ProtectionTally:
+    """What the protection says about all frames of a message that come piece by piece.
+
+    How far a counter goes may show only at the end: until then it is counted how often each number followed each.
+    A checksum whose constant is learned from the frames is learned from each piece anew.
+    """
+
+    def __init__(self, protection: Protection) -> None:
+        self._protection = protection
+        self._frames = self._errors = 0
+        counter = protection.counter
+        top = 1 << counter.length if counter is not None else 0
+        # The last row and column stand for "no number".
+        self._followed = np.zeros((top + 1, top + 1), np.int64)
+        self._last: dict[int, int] = {}
+        self._top = top
+
+    def add(self, columns: MessageColumns) -> None:
+        """Judges some frames, which follow those before."""
+        verdicts = self._protection.check(columns)
+        self._frames += len(columns)
+        self._errors += verdicts.checksum_errors
+        if self._protection.counter is None:
+            return
+        for channel in np.unique(columns.channel).tolist():
+            numbers = verdicts.counter[columns.channel == channel]
+            numbers = np.where(numbers < 0, self._top, numbers)
+            if channel in self._last:
+                numbers = np.concatenate([np.array([self._last[channel]]), numbers])
+            else:
+                # Seen, though it followed nothing.
+                self._followed[self._top, numbers[0]] += 1
+            np.add.at(self._followed, (numbers[:-1], numbers[1:]), 1)
+            self._last[channel] = int(numbers[-1])
+
+    def facts(self) -> dict[str, Any]:
+        """``scheme``, ``checksum_errors``, and with a counter ``lost`` and ``frozen``."""
+        protection = self._protection
+        is_wrong = protection.is_assumed and 2 * self._errors > self._frames
+        is_known = protection.checksum is not None and not is_wrong
+        facts: dict[str, Any] = {"scheme": protection.scheme.name if protection.scheme and is_known else None}
+        facts["checksum_errors"] = self._errors if is_known else None
+        if protection.counter is not None:
+            followed = self._followed[: self._top, : self._top]
+            seen = self._followed[:, : self._top].sum(axis=0)
+            first, modulus = 0, protection.modulus
+            if not modulus:
+                modulus = self._top
+                present = np.flatnonzero(seen)
+                if int(seen.sum()) >= _ROUNDS * modulus:
+                    first, modulus = int(present[0]), int(present[-1] - present[0]) + 1
+            numbers = (np.arange(self._top) - first) % max(modulus, 1)
+            step = (numbers[None, :] - numbers[:, None]) % max(modulus, 1)
+            facts["lost"] = int((np.maximum(step - 1, 0) * followed).sum())
+            facts["frozen"] = int(followed[step == 0].sum())
+        return facts
 
 
 def _own(data_id: int) -> Scheme:

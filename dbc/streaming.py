@@ -1,4 +1,4 @@
-"""Recordings of any size to Parquet: read and decoded piece by piece, written message by message.
+"""Recordings of any size to files: read, decoded and written piece by piece.
 
 Memory does not grow with the recording: what is decoded is held until a number of bytes is reached and then goes to
 the files, a row group for each message. Frames that belong to longer payloads (ISO-TP, J1939-TP) are set aside and put
@@ -10,39 +10,40 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from heapq import merge
 from importlib import import_module
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from dbc.decode import decode_table
-from dbc.errors import FileMissing, LibraryMissing, OutputError, Phrase
+from dbc.errors import LibraryMissing, OutputError, Phrase
 from dbc.j1939tp import transport_rows
-from dbc.recording import open_recording
-from dbc.recording.blfstream import opened_blf
-from dbc.recording.candump import CandumpLines, is_candump, read_stream
-from dbc.recording.linestream import opened_stream
+from dbc.output import Row, rows_in_time, write_rows, write_samples
+from dbc.recording.ordering import in_order
+from dbc.recording.stream import RecordingStream, stream_recording
+from dbc.summary import Summary
 from dbc.table import CLASSIC_WIDTH, FD, FrameTable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from dbc.database import Database
     from dbc.decode import Decoded, MessageColumns
-    from dbc.recording.lines import BadLine
+    from dbc.recording.facts import Facts
 
-__all__ = ["FLUSH_BYTES", "ParquetFolder", "Streamed", "decode_to_folder"]
+__all__ = ["FLUSH_BYTES", "ParquetFolder", "Streamed", "decode_to_file", "decode_to_folder"]
 
 FLUSH_BYTES: Final = 96 << 20
 """Decoded bytes, of all messages together, that are held before they are written."""
 
 _FRAMES: Final = 200_000
-_HEAD: Final = 1 << 16
 _UNSAFE: Final = str.maketrans(dict.fromkeys('/\\:*?"<>|\x00', "_"))
 
 
@@ -51,20 +52,16 @@ class Streamed:
     """What became of a recording.
 
     Args:
-        frames: CAN frames in it.
+        facts: what is known of it.
         decoded_frames: those that belong to a message of a database.
         unknown_ids: keys (identifier, with bit 31 for 29 bits) that no database knows, sorted.
         files: the file of each message, by its name.
-        bad_lines: the first lines that could not be read.
-        bad_line_count: how many there are.
     """
 
-    frames: int
+    facts: Facts
     decoded_frames: int
     unknown_ids: tuple[int, ...]
     files: dict[str, Path]
-    bad_lines: tuple[BadLine, ...]
-    bad_line_count: int
 
 
 class ParquetFolder:
@@ -188,20 +185,6 @@ class ParquetFolder:
         shutil.rmtree(self._place, ignore_errors=True)
 
 
-def _pieces(tables: Iterator[FrameTable]) -> Iterator[FrameTable]:
-    """Tables of a size that is worth decoding."""
-    waiting: list[FrameTable] = []
-    frames = 0
-    for table in tables:
-        waiting.append(table)
-        frames += len(table)
-        if frames >= _FRAMES:
-            yield FrameTable.concat(waiting)
-            waiting, frames = [], 0
-    if frames:
-        yield FrameTable.concat(waiting)
-
-
 def _parts_of_longer(table: FrameTable, long_keys: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """bool (n,): frames that carry parts of longer payloads."""
     mask: NDArray[np.bool_] = np.isin(table.key, long_keys) & ((table.flags & np.uint8(FD)) == 0)
@@ -209,52 +192,96 @@ def _parts_of_longer(table: FrameTable, long_keys: NDArray[np.uint32]) -> NDArra
     return mask
 
 
-def _decode(
-    pieces: Iterator[FrameTable],
-    databases: Sequence[Database],
-    folder: str | Path,
-    signals: Collection[str] | None,
-    flush_bytes: int,
-) -> Streamed:
-    """Decodes pieces of one recording, in its order, into a folder."""
-    long_keys = np.array(
-        [key for database in databases for key, m in database.by_key.items() if m.length > CLASSIC_WIDTH], np.uint32
-    )
-    aside: list[FrameTable] = []
-    frames = decoded_frames = 0
-    unknown: set[int] = set()
-    with ParquetFolder(folder, flush_bytes=flush_bytes) as out:
-        for piece in pieces:
-            frames += len(piece)
-            mask = _parts_of_longer(piece, long_keys)
-            table = piece
-            if mask.any():
-                aside.append(piece[mask])
-                table = piece[~mask]
-            decoded = decode_table(table, databases, signals=signals, native=True)
-            decoded_frames += decoded.decoded_frames
-            unknown.update(decoded.unknown_ids)
-            out.add(decoded)
-        if aside:
-            decoded = decode_table(FrameTable.concat(aside), databases, signals=signals, native=True)
-            decoded_frames += decoded.decoded_frames
-            unknown.update(decoded.unknown_ids)
-            out.add(decoded)
-        files = out.close()
-    return Streamed(frames, decoded_frames, tuple(sorted(unknown)), files, (), 0)
+class _Aside:
+    """Sorts out the frames that carry parts of longer payloads."""
+
+    def __init__(self, databases: Sequence[Database]) -> None:
+        self._long_keys = np.array(
+            [key for database in databases for key, m in database.by_key.items() if m.length > CLASSIC_WIDTH],
+            np.uint32,
+        )
+
+    def split(self, table: FrameTable) -> tuple[FrameTable, FrameTable | None]:
+        """The other frames, and those; None where there are none."""
+        mask = _parts_of_longer(table, self._long_keys)
+        return (table[~mask], table[mask]) if mask.any() else (table, None)
 
 
-def _decode_candump(
-    file: BinaryIO,
+def decoded_pieces(
+    pieces: Iterable[FrameTable],
     databases: Sequence[Database],
-    folder: str | Path,
+    signals: Collection[str] | None = None,
+    *,
+    native: bool = False,
+) -> Iterator[Decoded]:
+    """Pieces of one recording, in its order, decoded; longer payloads come last."""
+    sorting, aside = _Aside(databases), list[FrameTable]()
+    for piece in pieces:
+        table, parts = sorting.split(piece)
+        if parts is not None:
+            aside.append(parts)
+        yield decode_table(table, databases, signals=signals, native=native)
+    if aside:
+        yield decode_table(FrameTable.concat(aside), databases, signals=signals, native=native)
+
+
+def _captures(pieces: Iterable[FrameTable]) -> Iterator[tuple[FrameTable, int]]:
+    """Frames by time, with the number of their capture."""
+    number = 0
+    for table, begins in in_order(pieces):
+        number += begins
+        yield table, number
+
+
+class _Late:
+    """The longer payloads of a recording by capture and time."""
+
+    def __init__(self, parts: dict[int, list[FrameTable]], decode: Callable[[FrameTable], Decoded]) -> None:
+        self.decoded = {number: decode(FrameTable.concat(tables)) for number, tables in parts.items()}
+        self._waiting = {number: rows_in_time(decoded) for number, decoded in self.decoded.items()}
+        self._next = {number: next(rows, None) for number, rows in self._waiting.items()}
+
+    def until(self, capture: int, t_ns: int | None) -> Iterator[Row]:
+        """Those of a capture up to a time; None is all that are left of it."""
+        while (row := self._next.get(capture)) is not None and (t_ns is None or row.t_ns <= t_ns):
+            yield row
+            self._next[capture] = next(self._waiting[capture], None)
+
+
+def batches_in_time(
+    stream: RecordingStream,
+    databases: Sequence[Database],
     signals: Collection[str] | None,
-    flush_bytes: int,
-) -> Streamed:
-    """Decodes a candump log of any size."""
-    reader = CandumpLines()
-    result = _decode(_pieces(read_stream(file, reader)), databases, folder, signals, flush_bytes)
-    return replace(result, bad_lines=tuple(sorted(reader.bad)), bad_line_count=reader.bad_count)
+    took: Callable[[Decoded], None],
+) -> Iterator[Iterable[Row]]:
+    """All decoded frames of a recording by time, capture by capture; what was decoded is told to ``took`` too.
+
+    Where there may be longer payloads the recording is gone through twice: once for these.
+    """
+    sorting = _Aside(databases)
+
+    def decode(table: FrameTable) -> Decoded:
+        return decode_table(table, databases, signals=signals)
+
+    parts: dict[int, list[FrameTable]] = {}
+    if any(m.length > CLASSIC_WIDTH or m.is_j1939 for database in databases for m in database.messages):
+        for table, number in _captures(stream.pieces()):
+            _, long = sorting.split(table)
+            if long is not None:
+                parts.setdefault(number, []).append(long)
+    late = _Late(parts, decode)
+    for decoded in late.decoded.values():
+        took(decoded)
+    capture = 0
+    for table, number in _captures(stream.pieces()):
+        if number != capture:
+            yield late.until(capture, None)
+            capture = number
+        others, _ = sorting.split(table) if parts else (table, None)
+        decoded = decode(others)
+        took(decoded)
+        yield merge(late.until(number, int(table.t_ns[-1])), rows_in_time(decoded), key=attrgetter("t_ns"))
+    yield late.until(capture, None)
 
 
 def decode_to_folder(
@@ -265,10 +292,7 @@ def decode_to_folder(
     signals: Collection[str] | None = None,
     flush_bytes: int = FLUSH_BYTES,
 ) -> Streamed:
-    """Decodes a recording of any dialect into a folder of Parquet files; text logs and BLF may be of any size.
-
-    Other binary ones, archives, and a few dialects are read whole (23 bytes of memory a frame, 79 where there may be
-    CAN FD) and decoded piece by piece.
+    """Decodes a recording of any dialect and size into a folder of Parquet files.
 
     Args:
         path: of the recording.
@@ -283,23 +307,51 @@ def decode_to_folder(
         OutputError: the folder is there, or a file cannot be written; nothing is left behind.
         LibraryMissing: pyarrow is not installed.
     """
-    try:
-        file = Path(path).open("rb")  # noqa: SIM115 - closed by the with below; only its opening is translated
-    except (OSError, ValueError) as exc:
-        raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
-    with file:
-        if is_candump(file.read(_HEAD)):
-            file.seek(0)
-            return _decode_candump(file, databases, folder, signals, flush_bytes)
-    with opened_stream(path) as stream:
-        if stream is not None:
-            result = _decode(_pieces(stream.tables()), databases, folder, signals, flush_bytes)
-            return replace(result, bad_lines=tuple(stream.bad), bad_line_count=stream.bad_count)
-    with opened_blf(path) as blf:
-        if blf is not None:
-            return _decode(_pieces(blf.tables()), databases, folder, signals, flush_bytes)
-    recording = open_recording(path)
-    table = recording.table
-    pieces = (table[begin : begin + _FRAMES] for begin in range(0, len(table), _FRAMES))
-    result = _decode(pieces, databases, folder, signals, flush_bytes)
-    return replace(result, bad_lines=recording.bad_lines, bad_line_count=recording.bad_line_count)
+    decoded_frames = 0
+    unknown: set[int] = set()
+    with stream_recording(path) as stream:
+        with ParquetFolder(folder, flush_bytes=flush_bytes) as out:
+            for decoded in decoded_pieces(stream.pieces(_FRAMES), databases, signals, native=True):
+                decoded_frames += decoded.decoded_frames
+                unknown.update(decoded.unknown_ids)
+                out.add(decoded)
+            files = out.close()
+        facts = stream.facts
+    return Streamed(facts, decoded_frames, tuple(sorted(unknown)), files)
+
+
+def decode_to_file(
+    stream: RecordingStream,
+    databases: Sequence[Database],
+    path: str | Path | None,
+    *,
+    signals: Collection[str] | None = None,
+) -> Summary:
+    """Decodes a recording of any size into one file, by its ending; into none where there is no path.
+
+    Lines of CSV and JSON are in the order of time; where the recording's time jumps back, another capture follows.
+
+    Returns:
+        what the signals did.
+
+    Raises:
+        RecordingError: the recording cannot be read.
+        OutputError: the file cannot be written; nothing is left behind.
+        LibraryMissing: Parquet without pyarrow.
+    """
+    summary = Summary(databases)
+    if path is not None and Path(path).suffix.lower() != ".parquet":
+        write_rows(batches_in_time(stream, databases, signals, summary.add), path)
+        return summary
+
+    def pieces() -> Iterator[Decoded]:
+        for decoded in decoded_pieces(stream.pieces(_FRAMES), databases, signals):
+            summary.add(decoded)
+            yield decoded
+
+    if path is None:
+        for _ in pieces():
+            pass
+    else:
+        write_samples(pieces(), path)
+    return summary

@@ -31,8 +31,9 @@ import numpy as np
 from dbc.errors import DbcError, FileMissing, NotARecording, Phrase, RecordingBroken, RecordingTooLarge
 from dbc.recording import blf, candump, columns, containers, database, gvret, mf4, patterns, pcap, tables
 from dbc.recording.dialects import DIALECTS
+from dbc.recording.facts import Facts, Tally, facts_from
 from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read, Unreadable
-from dbc.recording.timeline import carried_on, segment_starts
+from dbc.recording.timeline import carried_on
 from dbc.table import FrameTable
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ MAX_BYTES: Final = 2 << 30
 """The largest recording that is read at once, after decompression."""
 
 _HEAD: Final = 1 << 16
-_SECOND_NS: Final = 1_000_000_000
 _MOST_SEGMENTS: Final = 1000
-_YEAR_2000_NS: Final = 946_684_800_000_000_000
 _BINARY: Final[tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes, str], Read]], ...]] = (
     ("mf4", mf4.is_mf4, mf4.read),
     ("blf", blf.is_blf, blf.read),
@@ -90,38 +89,51 @@ class Recording:
     notes: tuple[Phrase, ...] = ()
     segments: tuple[int, ...] = ()
 
+    @property
+    def facts(self) -> Facts:
+        """What is known of it besides the frames."""
+        tally = Tally()
+        tally.add(self.table)
+        return Facts(
+            self.path,
+            self.format,
+            tally,
+            self.channels,
+            self.bad_lines,
+            self.bad_line_count,
+            self.start_ns,
+            self.whole_seconds,
+            self.timed,
+            self.local_start,
+            self.notes,
+        )
+
 
 def _recording(path: str, name: str, read: Read) -> Recording:
     """A reader's result with its times looked at."""
-    table, notes = read.table, list(read.notes)
+    table = read.table
     t_ns, wraps = carried_on(table.t_ns, read.moduli_ns)
     if wraps:
         table = replace(table, t_ns=t_ns)
-        notes.append(Phrase(f"the clock started again {wraps} times; carried on", f"时间计数回绕 {wraps} 次，已接续"))
-    segments = segment_starts(t_ns) if read.timed else []
-    if segments:
-        shown = ", ".join(f"{row + 1}" for row in segments[:5]) + (" …" if len(segments) > 5 else "")
-        en = f"the time jumps back {len(segments)} times (at frame {shown}): several captures in one file"
-        notes.append(Phrase(en, f"时间倒退 {len(segments)} 次（第 {shown} 帧）：文件中拼接了多段记录"))
-    if not read.timed and len(table):
-        notes.append(Phrase("no times in this format; the order is the file's", "该格式没有时间，保持文件中的顺序"))
-    # MF4 always names a start; 1970 stands for none.
-    unknown = name == "mf4" and read.start_ns == 0 and len(table) and int(table.t_ns.min()) < _YEAR_2000_NS
-    text = not any(name == binary for binary, _, _ in _BINARY)
-    whole = bool(len(table)) and text and read.timed and not (table.t_ns % _SECOND_NS).any()
+    tally = Tally()
+    tally.add(table)
+    return _with_frames(facts_from(path, name, read, tally, wraps), table)
+
+
+def _with_frames(facts: Facts, table: FrameTable) -> Recording:
     return Recording(
-        path,
-        name,
+        facts.path,
+        facts.format,
         table,
-        read.channels,
-        tuple(read.bad_lines),
-        read.bad_line_count,
-        None if unknown else read.start_ns,
-        whole,
-        read.timed,
-        read.local_start,
-        tuple(notes),
-        tuple(segments[:_MOST_SEGMENTS]),
+        facts.channels,
+        facts.bad_lines,
+        facts.bad_line_count,
+        facts.start_ns,
+        facts.whole_seconds,
+        facts.timed,
+        facts.local_start,
+        facts.notes,
+        facts.segments,
     )
 
 

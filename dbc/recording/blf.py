@@ -37,8 +37,10 @@ __all__ = [
     "is_blf",
     "joined",
     "marks_in",
+    "narrowed",
     "parts_of",
     "read",
+    "start_of",
 ]
 
 _FILE: Final = struct.Struct("<4sLBBBBBBBBQQLL8H8H")
@@ -323,8 +325,16 @@ def first_part(content: bytes | mmap, path: str) -> int:
     return max(int(_FILE.unpack_from(content)[1]), _FILE.size)
 
 
-def _start(header: tuple[int, ...]) -> tuple[int | None, str | None]:
+def narrowed(table: FrameTable) -> FrameTable:
+    """The same frames, their payloads no wider than they have to be."""
+    if table.width == FD_WIDTH and not (table.length > CLASSIC_WIDTH).any():
+        return replace(table, data=np.ascontiguousarray(table.data[:, :CLASSIC_WIDTH]))
+    return table
+
+
+def start_of(content: bytes | mmap) -> tuple[int | None, str | None]:
     """The start: ns in UTC from python-can's writer and ours, a date without zone from others."""
+    header = _FILE.unpack_from(content)
     year, month, _, day, hour, minute, second, millisecond = header[14:22]
     try:
         start = datetime(year, month, day, hour, minute, second, millisecond * 1000, tzinfo=UTC)
@@ -343,7 +353,6 @@ def read(content: bytes, path: str) -> Read:
         RecordingTooLarge: its containers inflate to too much.
     """
     parts, damaged = parts_of(content, first_part(content, path), path)
-    header = _FILE.unpack_from(content)
     raw, length, cut = joined(content, parts)
     cut = cut or damaged
     at, broken = _objects(raw, length)
@@ -357,7 +366,7 @@ def read(content: bytes, path: str) -> Read:
         )
         if wrong
     ]
-    start_ns, local = _start(header)
+    start_ns, local = start_of(content)
     count = cut + broken + short
     used = np.zeros(1 << 16, np.bool_)
     used[numbers] = True
@@ -365,6 +374,4 @@ def read(content: bytes, path: str) -> Read:
     table = columns.table()
     table.channel[:] = index_of(known)[numbers]
     names = tuple(str(number) for number in known[:256].tolist())
-    if table.width == FD_WIDTH and not (table.length > CLASSIC_WIDTH).any():
-        table = replace(table, data=np.ascontiguousarray(table.data[:, :CLASSIC_WIDTH]))
-    return Read(table, names, bad, count, start_ns=start_ns, local_start=local)
+    return Read(narrowed(table), names, bad, count, start_ns=start_ns, local_start=local)

@@ -6,25 +6,34 @@ and once for the frames. Where they do not, the file is damaged, and is left to 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.errors import FileMissing, RecordingError
-from dbc.recording.blf import first_part, frames_of, in_chain, index_of, is_blf, joined, marks_in, parts_of
+from dbc.errors import RecordingError
+from dbc.recording.blf import (
+    first_part,
+    frames_of,
+    in_chain,
+    index_of,
+    joined,
+    marks_in,
+    narrowed,
+    parts_of,
+    start_of,
+)
+from dbc.recording.lines import Read
+from dbc.table import FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from mmap import mmap
 
     from numpy.typing import NDArray
 
     from dbc.recording.blf import Part
-    from dbc.table import FrameTable
 
-__all__ = ["BlfStream", "opened_blf"]
+__all__ = ["BlfSource", "opened_blf"]
 
 _GROUP: Final = 16 << 20
 """Bytes that the containers of one step inflate to."""
@@ -33,8 +42,11 @@ _LARGEST: Final = 256 << 20
 _MOST: Final = 1 << 40
 
 
-class BlfStream:
+class BlfSource:
     """The frames of one sound BLF file."""
+
+    name = "blf"
+    wraps = 0
 
     def __init__(self, content: mmap, parts: list[Part]) -> None:
         self._content = content
@@ -96,31 +108,22 @@ class BlfStream:
             table = columns.table()
             table.channel[:] = index[numbers]
             if len(table):
-                yield table
+                yield narrowed(table)
+
+    def outcome(self) -> Read:
+        """Buses and start."""
+        known = np.flatnonzero(self._used)[:256].tolist()
+        start_ns, local = start_of(self._content)
+        return Read(FrameTable.empty(), tuple(str(bus) for bus in known), start_ns=start_ns, local_start=local)
 
 
-@contextmanager
-def opened_blf(path: str | Path) -> Iterator[BlfStream | None]:
-    """Opens a BLF file; None where it is none, or a damaged one, which has to be read whole.
-
-    Raises:
-        FileMissing: it is not there or not readable.
-    """
+def opened_blf(content: mmap, path: str) -> BlfSource | None:
+    """A BLF file; None where it is damaged and has to be read whole."""
     try:
-        file = Path(path).open("rb")  # noqa: SIM115 - closed below; only its opening is translated
-    except (OSError, ValueError) as exc:
-        raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
-    with file:
-        if not is_blf(file.read(4)):
-            yield None
-            return
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            stream = None
-            try:
-                parts, cut = parts_of(content, first_part(content, str(path)), str(path), _MOST)
-                if not cut and all(part.inflated <= _LARGEST for part in parts):
-                    stream = BlfStream(content, parts)
-            except RecordingError:
-                stream = None
-            yield stream if stream is not None and stream.is_sound() else None
-            del stream
+        parts, cut = parts_of(content, first_part(content, path), path, _MOST)
+    except RecordingError:
+        return None
+    if cut or any(part.inflated > _LARGEST for part in parts):
+        return None
+    source = BlfSource(content, parts)
+    return source if source.is_sound() else None

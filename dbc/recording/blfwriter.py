@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -12,13 +13,13 @@ import numpy as np
 from dbc.table import BITRATE_SWITCH, ERROR, ERROR_STATE, EXTENDED, FD, REMOTE, TX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from dbc.table import FrameTable
 
-__all__ = ["write_blf"]
+__all__ = ["BlfSpan", "write_blf"]
 
 _FILE: Final = struct.Struct("<4sLBBBBBBBBQQLL8H8H")
 _HEADER_SIZE: Final = 144
@@ -129,44 +130,79 @@ def _system_time(start: datetime | None) -> tuple[int, ...]:
     return (*date, start.hour, start.minute, start.second, start.microsecond // 1000)
 
 
+@dataclass(frozen=True, slots=True)
+class BlfSpan:
+    """When a file begins and ends.
+
+    Args:
+        start_ns: UTC of time 0, whole ms.
+        local: time 0 by a clock without a zone, where UTC is not known.
+        last_ns: of the newest frame since time 0.
+    """
+
+    start_ns: int | None
+    local: datetime | None
+    last_ns: int
+
+
 def write_blf(
-    out: BinaryIO,
-    table: FrameTable,
-    numbers: Sequence[int],
-    shift_ns: int,
-    start_ns: int | None,
-    local: datetime | None,
+    out: BinaryIO, pieces: Iterable[FrameTable], numbers: Sequence[int], shift_ns: int, span: BlfSpan
 ) -> None:
     """Writes a whole file.
 
     Args:
         out: to write to; must seek.
-        table: the frames.
+        pieces: the frames.
         numbers: of the channels, from 1.
-        shift_ns: what to add to the table's times, after which none is negative.
-        start_ns: UTC of time 0, whole ms.
-        local: time 0 by a clock without a zone, where UTC is not known.
+        shift_ns: what to add to the frames' times, after which none is negative.
+        span: when it begins and ends.
     """
-    start = (
-        datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_ns // 1000) if start_ns is not None else local
-    )
-    last = start + timedelta(microseconds=(int(table.t_ns.max()) + shift_ns) // 1000) if start and len(table) else start
+    start = span.local
+    if span.start_ns is not None:
+        start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=span.start_ns // 1000)
+    last = start + timedelta(microseconds=span.last_ns // 1000) if start else start
     channels = np.array([*numbers, *([1] * (256 - len(numbers)))], np.uint16)
     out.write(bytes(_HEADER_SIZE))
-    inflated, written, waiting = _HEADER_SIZE, _HEADER_SIZE, b""
-    for at in range(0, len(table) + 1, _ROWS):
-        waiting += _objects(table[at : at + _ROWS], channels, shift_ns)
-        final = at + _ROWS > len(table)
-        while len(waiting) >= _CONTAINER_SIZE or (final and waiting):
-            piece, waiting = waiting[:_CONTAINER_SIZE], waiting[_CONTAINER_SIZE:]
-            body = zlib.compress(piece, _LEVEL)
-            size = _CONTAINER.size + len(body)
-            # The readers pad by the size's rest of 4, not to a multiple of 4.
-            padding = bytes(size % 4)
-            out.write(_CONTAINER.pack(b"LOBJ", 16, 1, size, _CONTAINER_KIND, _DEFLATED, len(piece)) + body + padding)
-            written += size + len(padding)
-            inflated += _CONTAINER.size + len(piece)
-    writer = _OTHER_WRITER if start_ns is None and local is not None else _UTC_WRITER
-    facts = (b"LOGG", _HEADER_SIZE, writer, 0, 0, 0, 2, 6, 8, 1, written, inflated, len(table), 0)
+    containers = _Containers(out)
+    frames = 0
+    for piece in pieces:
+        for at in range(0, len(piece), _ROWS):
+            containers.add(_objects(piece[at : at + _ROWS], channels, shift_ns))
+        frames += len(piece)
+    containers.finish()
+    writer = _OTHER_WRITER if span.start_ns is None and span.local is not None else _UTC_WRITER
+    facts = (b"LOGG", _HEADER_SIZE, writer, 0, 0, 0, 2, 6, 8, 1, containers.written, containers.inflated, frames, 0)
     out.seek(0)
     out.write(_FILE.pack(*facts, *_system_time(start), *_system_time(last)))
+
+
+class _Containers:
+    """Objects put into deflated containers of one size."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self.inflated = self.written = _HEADER_SIZE
+        self._out = out
+        self._waiting = b""
+
+    def add(self, objects: bytes) -> None:
+        """Takes objects; writes what fills containers."""
+        waiting = memoryview(self._waiting + objects)
+        while len(waiting) >= _CONTAINER_SIZE:
+            self._write(waiting[:_CONTAINER_SIZE])
+            waiting = waiting[_CONTAINER_SIZE:]
+        self._waiting = bytes(waiting)
+
+    def finish(self) -> None:
+        """Writes what is left."""
+        if self._waiting:
+            self._write(memoryview(self._waiting))
+
+    def _write(self, piece: memoryview) -> None:
+        body = zlib.compress(piece, _LEVEL)
+        size = _CONTAINER.size + len(body)
+        # The readers pad by the size's rest of 4, not to a multiple of 4.
+        padding = bytes(size % 4)
+        head = _CONTAINER.pack(b"LOBJ", 16, 1, size, _CONTAINER_KIND, _DEFLATED, len(piece))
+        self._out.write(head + body + padding)
+        self.written += size + len(padding)
+        self.inflated += _CONTAINER.size + len(piece)

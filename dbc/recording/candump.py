@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["CandumpLines", "is_candump", "parse_line", "read", "read_stream"]
+__all__ = ["CandumpLines", "is_candump", "parse_line", "read", "read_of"]
 
 _RECOGNISE: Final = re.compile(rb"^\s*\(\d+(?:\.\d+)?\)\s+\S+\s+[0-9A-Fa-f]{1,8}#", re.MULTILINE)
 _LINE: Final = re.compile(
@@ -317,23 +317,13 @@ def _data(words: NDArray[np.uint64], size: NDArray[np.intp]) -> tuple[NDArray[np
     return data.view(np.uint8).reshape(-1, 8), good[::2] & good[1::2]
 
 
-def read(content: bytes, path: str) -> Read:  # noqa: ARG001 - every reader takes both; here no line ends the reading
-    """Reads a whole file; lines that are no frames are noted and passed over."""
-    reader = CandumpLines()
-    table = FrameTable.concat([reader.read(chunk) for chunk in chunks(content, _CHUNK)])
+def read_of(table: FrameTable, reader: CandumpLines) -> Read:
+    """What is known of a file; of its frames only the first has to be in ``table``."""
     absolute = len(table) and int(table.t_ns[0]) >= _YEAR_2000_NS
     return Read(table, tuple(reader.buses), sorted(reader.bad), reader.bad_count, start_ns=0 if absolute else None)
 
 
-def read_stream(file: BinaryIO, reader: CandumpLines) -> Iterator[FrameTable]:
-    """The frames of a file of any size, a few megabytes of whole lines at a time."""
-    rest = b""
-    while piece := file.read(_CHUNK):
-        whole = piece.rfind(b"\n") + 1
-        if not whole and len(rest) < _CHUNK:
-            rest += piece
-            continue
-        yield reader.read(rest + piece[:whole] if whole else rest)
-        rest = piece[whole:] if whole else piece
-    if rest:
-        yield reader.read(rest)
+def read(content: bytes, path: str) -> Read:  # noqa: ARG001 - every reader takes both; here no line ends the reading
+    """Reads a whole file; lines that are no frames are noted and passed over."""
+    reader = CandumpLines()
+    return read_of(FrameTable.concat([reader.read(chunk) for chunk in chunks(content, _CHUNK)]), reader)

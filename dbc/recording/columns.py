@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dbc.errors import LibraryMissing, NotARecording, Phrase, RecordingBroken, RecordingTooLarge
+from dbc.errors import LibraryMissing, NotARecording, Phrase, RecordingBroken
 from dbc.recording.lines import Read
 from dbc.table import CLASSIC_WIDTH, FD_WIDTH, REMOTE, FrameTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "METADATA", "is_parquet", "read"]
+__all__ = ["COLUMNS", "METADATA", "ParquetSource", "is_parquet", "read"]
 
 METADATA: Final = b"huizhen.frames/1"
 COLUMNS: Final = ("t_ns", "can_id", "flags", "channel", "length", "data")
 _TYPES: Final = (np.int64, np.uint32, np.uint8, np.uint8, np.uint8)
-_MOST_ROWS: Final = 1 << 28
+_ROWS: Final = 1 << 17
+"""Frames that are given at once."""
 _LARGEST_ID: Final = 0x1FFF_FFFF
 
 
@@ -57,6 +61,84 @@ def _payloads(column: Any, sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
     return data
 
 
+class ParquetSource:
+    """The frames of one table.
+
+    Args:
+        file: its place, or its bytes.
+        path: names it in errors.
+
+    Raises:
+        LibraryMissing: pyarrow is not installed.
+    """
+
+    name = "frames-parquet"
+    wraps = 0
+
+    def __init__(self, file: Path | BytesIO, path: str) -> None:
+        if find_spec("pyarrow") is None:
+            raise LibraryMissing(path, "pyarrow", "pip install pyarrow")
+        self._file, self._path = file, path
+        self._facts: dict[str, Any] = {}
+
+    def tables(self) -> Iterator[FrameTable]:
+        """The frames in the table's order.
+
+        Raises:
+            NotARecording: a table of something else.
+            RecordingBroken: damaged.
+        """
+        # By name: pyarrow is optional and ships no types.
+        pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+        try:
+            with parquet.ParquetFile(self._file) as file:
+                metadata = file.schema_arrow.metadata or {}
+                if METADATA not in metadata or any(name not in file.schema_arrow.names for name in COLUMNS):
+                    raise NotARecording(
+                        self._path, Phrase("a Parquet table that holds no frames", "Parquet 表中没有报文")
+                    )
+                facts = json.loads(metadata[METADATA])
+                if not isinstance(facts["start_ns"], int | None) or not isinstance(facts["timed"], bool):
+                    raise TypeError("metadata of another kind")  # noqa: TRY301 - one place translates all
+                facts["channels"] = [str(name) for name in facts["channels"]]
+                self._facts = facts
+                for batch in file.iter_batches(_ROWS, columns=list(COLUMNS)):
+                    yield _table(pa, pa.Table.from_batches([batch]))
+        except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError) as exc:
+            reason = " ".join(str(exc).split())[:200] or type(exc).__name__
+            raise RecordingBroken(self._path, Phrase("as Parquet", "Parquet 文件"), reason) from exc
+
+    def outcome(self) -> Read:
+        """What the metadata says."""
+        facts = self._facts
+        local = facts.get("local_start")
+        return Read(
+            FrameTable.empty(),
+            tuple(facts["channels"]),
+            start_ns=facts["start_ns"],
+            timed=facts["timed"],
+            local_start=str(local) if local else None,
+        )
+
+
+def _table(pa: Any, stored: Any) -> FrameTable:
+    """Some rows as frames.
+
+    Raises:
+        ValueError: they are none.
+        TypeError: columns of other types.
+    """
+    values = [stored[name].to_numpy() for name in COLUMNS[:-1]]
+    fields = [value.astype(dtype, casting="safe") for value, dtype in zip(values, _TYPES, strict=True)]
+    sizes = np.where(fields[2] & REMOTE, 0, fields[4]).astype(np.int64)
+    if stored["data"].type != pa.binary():
+        raise TypeError("payloads of another type")
+    data = _payloads(stored["data"], sizes)
+    if len(data) and (int(fields[1].max()) > _LARGEST_ID or int(fields[4].max()) > data.shape[1]):
+        raise ValueError("an identifier or a length out of range")
+    return FrameTable(fields[0], fields[1], fields[2], fields[3], fields[4], data)
+
+
 def read(content: bytes, path: str) -> Read:
     """Reads a whole file.
 
@@ -64,35 +146,9 @@ def read(content: bytes, path: str) -> Read:
         LibraryMissing: pyarrow is not installed.
         NotARecording: a table of something else.
         RecordingBroken: damaged.
-        RecordingTooLarge: too many frames.
     """
-    if find_spec("pyarrow") is None:
-        raise LibraryMissing(path, "pyarrow", "pip install pyarrow")
-    # By name: pyarrow is optional and ships no types.
-    parquet = import_module("pyarrow.parquet")
-    try:
-        with parquet.ParquetFile(BytesIO(content)) as file:
-            metadata = file.schema_arrow.metadata or {}
-            if METADATA not in metadata or any(name not in file.schema_arrow.names for name in COLUMNS):
-                raise NotARecording(path, Phrase("a Parquet table that holds no frames", "Parquet 表中没有报文"))
-            if file.metadata.num_rows > _MOST_ROWS:
-                raise RecordingTooLarge(path, file.metadata.num_rows, _MOST_ROWS)
-            stored = file.read(columns=list(COLUMNS))
-            facts = json.loads(metadata[METADATA])
-        values = [stored[name].to_numpy() for name in COLUMNS[:-1]]
-        fields = [value.astype(dtype, casting="safe") for value, dtype in zip(values, _TYPES, strict=True)]
-        sizes = np.where(fields[2] & REMOTE, 0, fields[4]).astype(np.int64)
-        if stored["data"].type != import_module("pyarrow").binary():
-            raise TypeError("payloads of another type")  # noqa: TRY301 - one place translates all
-        data = _payloads(stored["data"], sizes)
-        if len(data) and (int(fields[1].max()) > _LARGEST_ID or int(fields[4].max()) > data.shape[1]):
-            raise ValueError("an identifier or a length out of range")  # noqa: TRY301 - one place translates all
-        table = FrameTable(fields[0], fields[1], fields[2], fields[3], fields[4], data)
-        names, start = [str(name) for name in facts["channels"]], facts["start_ns"]
-        if not isinstance(start, int | None) or not isinstance(facts["timed"], bool):
-            raise TypeError("metadata of another kind")  # noqa: TRY301 - one place translates all
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError) as exc:
-        reason = " ".join(str(exc).split())[:200] or type(exc).__name__
-        raise RecordingBroken(path, Phrase("as Parquet", "Parquet 文件"), reason) from exc
-    local = facts.get("local_start")
-    return Read(table, tuple(names), start_ns=start, timed=facts["timed"], local_start=str(local) if local else None)
+    source = ParquetSource(BytesIO(content), path)
+    table = FrameTable.concat(list(source.tables()))
+    out = source.outcome()
+    out.table = table
+    return out

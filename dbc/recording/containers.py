@@ -6,19 +6,29 @@ import lzma
 import zipfile
 import zlib
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from dbc.errors import Phrase, RecordingBroken, RecordingTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Inflated", "inflated", "is_gzip", "is_zip", "members"]
+__all__ = ["DAMAGED_ZIP", "GzipReader", "Inflated", "entries", "inflated", "is_gzip", "is_zip", "members"]
 
 _PIECE: Final = 1 << 20
 _MOST_MEMBERS: Final = 1000
 _GZIP_WINDOW: Final = 31
 _ENCRYPTED: Final = 0x1
+DAMAGED_ZIP: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
+"""What reading a damaged archive may raise."""
 
 
 class Inflated(NamedTuple):
@@ -70,6 +80,93 @@ def inflated(content: bytes, path: str, max_bytes: int) -> Inflated:
     return Inflated(b"".join(parts), cut=False)
 
 
+class GzipReader:
+    """The content of a gzip file, of all its parts, as it is asked for; of a cut or damaged one what is there.
+
+    Args:
+        file: to read from; must seek.
+        path: names it in errors.
+    """
+
+    def __init__(self, file: BinaryIO, path: str) -> None:
+        self.is_cut = False
+        self._file, self._path = file, path
+        self._at = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._file.seek(0)
+        self._stream: Any = zlib.decompressobj(_GZIP_WINDOW)
+        self._raw = b""
+        self._ended = False
+        self._at = 0
+
+    def seek(self, at: int, /) -> int:
+        """Goes to a place of the content, back only by inflating from the beginning."""
+        if at < self._at:
+            self._start()
+        while self._at < at and self.read(min(at - self._at, _PIECE)):
+            pass
+        return self._at
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, fewer at the end.
+
+        Raises:
+            RecordingBroken: nothing at all can be inflated.
+        """
+        parts: list[bytes] = []
+        left = size
+        while left > 0 and not self._ended:
+            piece = self._some(left)
+            parts.append(piece)
+            left -= len(piece)
+        out = b"".join(parts)
+        self._at += len(out)
+        return out
+
+    def _some(self, size: int) -> bytes:
+        if self._stream.eof:
+            rest = (self._stream.unused_data or self._file.read(_PIECE)).lstrip(b"\0")
+            if not is_gzip(rest + self._file.read(4 - len(rest)) if 0 < len(rest) < 4 else rest):
+                self._ended = True
+                return b""
+            self._stream, self._raw = zlib.decompressobj(_GZIP_WINDOW), rest
+        if not self._raw:
+            self._raw = self._file.read(_PIECE)
+        try:
+            out: bytes = self._stream.decompress(self._raw, size)
+        except zlib.error as exc:
+            if not self._at:
+                reason = Phrase(f"compressed data is damaged ({exc})", f"压缩数据已损坏（{exc}）")
+                raise RecordingBroken(self._path, Phrase("as gzip", "gzip 解压"), reason) from exc
+            self.is_cut = self._ended = True
+            return b""
+        if not out and not self._raw and not self._stream.eof:
+            self.is_cut = self._ended = True
+        self._raw = self._stream.unconsumed_tail
+        return out
+
+
+def entries(archive: zipfile.ZipFile, path: str) -> list[zipfile.ZipInfo]:
+    """The files of an archive by name; folders and macOS's shadows left out.
+
+    Raises:
+        RecordingBroken: encrypted, or too many.
+    """
+    place = Phrase("as zip", "zip 解压")
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in infos if not info.filename.startswith("__MACOSX/")]
+    if len(infos) > _MOST_MEMBERS:
+        reason = Phrase(f"{len(infos)} files in it", f"包含 {len(infos)} 个文件")
+        raise RecordingBroken(path, place, reason)
+    for info in infos:
+        if info.flag_bits & _ENCRYPTED:
+            reason = Phrase(f"{info.filename} needs a password", f"{info.filename} 需要密码")
+            raise RecordingBroken(path, place, reason)
+    return sorted(infos, key=lambda info: info.filename)
+
+
 def members(content: bytes, path: str, max_bytes: int) -> Iterator[tuple[str, bytes]]:
     """The files of a zip archive by name, in the order of their names; folders and macOS's shadows left out.
 
@@ -81,21 +178,13 @@ def members(content: bytes, path: str, max_bytes: int) -> Iterator[tuple[str, by
     total = 0
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-            infos = [info for info in infos if not info.filename.startswith("__MACOSX/")]
-            if len(infos) > _MOST_MEMBERS:
-                reason = Phrase(f"{len(infos)} files in it", f"包含 {len(infos)} 个文件")
-                raise RecordingBroken(path, place, reason)
-            for info in sorted(infos, key=lambda info: info.filename):
-                if info.flag_bits & _ENCRYPTED:
-                    reason = Phrase(f"{info.filename} needs a password", f"{info.filename} 需要密码")
-                    raise RecordingBroken(path, place, reason)
+            for info in entries(archive, path):
                 with archive.open(info) as file:
                     data = file.read(max_bytes - total + 1)
                 total += len(data)
                 if total > max_bytes:
                     raise RecordingTooLarge(path, total, max_bytes)
                 yield info.filename, data
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError, ValueError) as exc:
+    except DAMAGED_ZIP as exc:
         reason = Phrase(f"damaged ({exc})", f"已损坏（{exc}）")
         raise RecordingBroken(path, place, reason) from exc

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dbc.errors import NotARecording, Phrase, RecordingBroken
 from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read, Unreadable
 from dbc.table import ERROR, EXTENDED, FD, REMOTE, FrameRow, FrameTable
 
-__all__ = ["is_sqlite", "read"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["SqliteSource", "is_sqlite", "opened", "read"]
 
 _MAGIC: Final = b"SQLite format 3\0"
 _WAL_FLAGS: Final = slice(18, 20)
+_ROWS: Final = 1 << 15
+"""Frames that are given at once."""
 _SMALL_S: Final = 1_000_000
 _YEAR_2000_NS: Final = 946_684_800_000_000_000
 
@@ -42,6 +48,89 @@ def _frame(row: tuple[Any, ...]) -> FrameRow:
     return FrameRow(t_ns, can_id, payload, flags | (FD if dlc > 8 else 0))
 
 
+class SqliteSource:
+    """The frames of one database.
+
+    Args:
+        store: the open database; closed when the last frame has come.
+        path: names it in errors.
+    """
+
+    name = "python-can-sqlite"
+    wraps = 0
+
+    def __init__(self, store: sqlite3.Connection, path: str) -> None:
+        self._store, self._path = store, path
+        self._bad: list[BadLine] = []
+        self._failed = 0
+        self._count = 0
+        self._first_ns: int | None = None
+
+    def tables(self) -> Iterator[FrameTable]:
+        """The frames by the numbers of their rows.
+
+        Raises:
+            NotARecording: without such a table.
+            RecordingBroken: damaged.
+        """
+        rows: list[FrameRow] = []
+        try:
+            with closing(self._store) as store:
+                for number, row in enumerate(self._rows(store), start=1):
+                    try:
+                        rows.append(_frame(row))
+                    except Unreadable as exc:
+                        self._failed += 1
+                        if len(self._bad) < KEPT_BAD_LINES:
+                            self._bad.append(BadLine(number, exc.reason))
+                    if len(rows) >= _ROWS:
+                        yield self._taken(rows)
+                        rows = []
+        except (sqlite3.Error, ValueError, OverflowError, MemoryError) as exc:
+            if not rows and not self._count:
+                raise RecordingBroken(self._path, Phrase("as SQLite", "SQLite 数据库"), str(exc)) from exc
+            self._failed += 1
+            damaged = Phrase(f"the database is damaged here ({exc})", f"数据库此处损坏（{exc}）")
+            self._bad.append(BadLine(self._count + len(rows) + 1, damaged))
+        if rows:
+            yield self._taken(rows)
+
+    def _rows(self, store: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+        store.text_factory = bytes
+        store.execute("PRAGMA trusted_schema = OFF")
+        found = store.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'messages'").fetchone()
+        if found is None:
+            text = Phrase("a database without a table of messages", "数据库中没有 messages 表")
+            raise NotARecording(self._path, text)
+        query = "SELECT ts, arbitration_id, extended, remote, error, dlc, data FROM messages ORDER BY rowid"
+        yield from store.execute(query)
+
+    def _taken(self, rows: list[FrameRow]) -> FrameTable:
+        table = FrameTable.from_rows(rows)
+        self._count += len(rows)
+        self._first_ns = int(table.t_ns[0]) if self._first_ns is None else self._first_ns
+        return table
+
+    def outcome(self) -> Read:
+        """Whether the times are UTC, and the rows that could not be read."""
+        absolute = self._first_ns is not None and self._first_ns >= _YEAR_2000_NS
+        names = ("0",) if self._count else ()
+        return Read(FrameTable.empty(), names, self._bad, self._failed, start_ns=0 if absolute else None)
+
+
+def opened(place: Path, path: str) -> SqliteSource:
+    """A database in a file, as it stands there: the journal beside it is not looked at.
+
+    Raises:
+        RecordingBroken: it cannot be opened.
+    """
+    try:
+        store = sqlite3.connect(f"{place.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    except sqlite3.Error as exc:
+        raise RecordingBroken(path, Phrase("as SQLite", "SQLite 数据库"), str(exc)) from exc
+    return SqliteSource(store, path)
+
+
 def read(content: bytes, path: str) -> Read:
     """Reads a whole database.
 
@@ -52,30 +141,14 @@ def read(content: bytes, path: str) -> Read:
     # The journal beside the file is not here: what stands in the file itself is read.
     image = bytearray(content)
     image[_WAL_FLAGS] = b"\x01\x01"
-    rows: list[FrameRow] = []
-    bad: list[BadLine] = []
-    failed = 0
+    store = sqlite3.connect(":memory:")
     try:
-        with closing(sqlite3.connect(":memory:")) as store:
-            store.text_factory = bytes
-            store.deserialize(bytes(image))
-            store.execute("PRAGMA trusted_schema = OFF")
-            found = store.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'messages'").fetchone()
-            if found is None:
-                raise NotARecording(path, Phrase("a database without a table of messages", "数据库中没有 messages 表"))
-            query = "SELECT ts, arbitration_id, extended, remote, error, dlc, data FROM messages ORDER BY rowid"
-            for number, row in enumerate(store.execute(query), start=1):
-                try:
-                    rows.append(_frame(row))
-                except Unreadable as exc:
-                    failed += 1
-                    if len(bad) < KEPT_BAD_LINES:
-                        bad.append(BadLine(number, exc.reason))
+        store.deserialize(bytes(image))
     except (sqlite3.Error, ValueError, OverflowError, MemoryError) as exc:
-        if not rows:
-            raise RecordingBroken(path, Phrase("as SQLite", "SQLite 数据库"), str(exc)) from exc
-        failed += 1
-        bad.append(BadLine(len(rows) + 1, Phrase(f"the database is damaged here ({exc})", f"数据库此处损坏（{exc}）")))
-    table = FrameTable.from_rows(rows)
-    absolute = bool(len(table)) and int(table.t_ns[0]) >= _YEAR_2000_NS
-    return Read(table, ("0",) if rows else (), bad, failed, start_ns=0 if absolute else None)
+        store.close()
+        raise RecordingBroken(path, Phrase("as SQLite", "SQLite 数据库"), str(exc)) from exc
+    source = SqliteSource(store, path)
+    table = FrameTable.concat(list(source.tables()))
+    out = source.outcome()
+    out.table = table
+    return out

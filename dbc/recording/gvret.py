@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MODULI_NS", "is_gvret", "opened", "read"]
+__all__ = ["MODULI_NS", "is_gvret", "opened", "read", "read_of"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _HEADER: Final = re.compile(
@@ -259,14 +259,22 @@ def read(content: bytes, path: str) -> Read:
         RecordingBroken: the header line lacks a column that is needed.
     """
     dialect, begin, before = opened(content, path)
-    columns = dialect.columns
     table, bad, count = read_lines(dialect, content[begin:], before)
     names = tuple(str(bus) for bus in range(int(table.channel.max()) + 1 if len(table) else 0))
-    result = Read(table, names, bad, count, moduli_ns=MODULI_NS)
-    note_repaired(result, columns.repaired)
-    if means_milliseconds(table) and int(np.abs(table.t_ns).max()) < _MOST_MS_NS:
+    is_milliseconds = means_milliseconds(table) and int(np.abs(table.t_ns).max()) < _MOST_MS_NS
+    if is_milliseconds:
         table.t_ns[:] *= 1000
-        result.moduli_ns = ()
+    result = read_of(table, names, dialect, is_milliseconds=is_milliseconds)
+    result.bad_lines, result.bad_line_count = bad, count
+    result.moduli_ns = () if is_milliseconds else MODULI_NS
+    return result
+
+
+def read_of(table: FrameTable, names: tuple[str, ...], dialect: _Gvret, *, is_milliseconds: bool) -> Read:
+    """What is known of a file."""
+    result = Read(table, names)
+    note_repaired(result, dialect.columns.repaired)
+    if is_milliseconds:
         en = "its stamps must be milliseconds: no bus carries so many frames in so many microseconds"
         result.notes.append(Phrase(en, "时间戳应为毫秒：按微秒计算则总线无法承载这么多报文"))
     return result

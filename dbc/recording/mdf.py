@@ -8,6 +8,7 @@ Standard: ASAM MDF 4.1 §4 (block structure).
 from __future__ import annotations
 
 import struct
+import tempfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ _UNFINISHED_LENGTH: Final = 24
 _METHODS: Final = 5
 _INFLATERS: Final = 2
 """Blocks that are inflated at once."""
+_HELD_BLOCKS: Final = 16
+_ON_DISK: Final = 256 << 20
+"""What inflates to more is put into a file without a name, and not into memory."""
 _COLUMN_BLOCKS: Final = frozenset({"LD", "DV", "DI"})
 
 
@@ -129,6 +133,15 @@ class _Zipped(NamedTuple):
         return self.begin + self.zipped
 
 
+def _place_for(size: int) -> NDArray[np.uint8]:
+    """uint8 (size,): memory, or for a lot of bytes a part of the disk."""
+    if size <= _ON_DISK:
+        # An array's memory comes in large pages, which cost a fraction of what those of bytes do.
+        return np.empty(size, np.uint8)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.uint8, "w+", shape=(size,))
+
+
 class File:
     """One MDF 4 file.
 
@@ -136,9 +149,11 @@ class File:
         content: all of its bytes.
         path: names it in errors.
         room: bytes at the end of ``content`` that are no part of the file.
+        most: bytes that all blocks together may inflate to; 0 is 4 GiB.
     """
 
-    def __init__(self, content: bytes | memoryview, path: str, *, room: int = 0) -> None:
+    def __init__(self, content: bytes | memoryview, path: str, *, room: int = 0, most: int = 0) -> None:
+        self._most = most or _MAX_INFLATED
         self._whole = memoryview(content)
         self.content = self._whole[: len(content) - room]
         self.path = path
@@ -252,17 +267,10 @@ class File:
         """
         parts: list[Block | _Zipped] = []
         self._collect(at, parts, 0)
-        zipped = [part for part in parts if isinstance(part, _Zipped)]
-        if len(zipped) > 1:
-            # zlib lets others run meanwhile: two at once are nearly twice as fast.
-            with ThreadPoolExecutor(_INFLATERS) as pool:
-                inflated = iter(list(pool.map(self._inflate, zipped)))
-        else:
-            inflated = iter([self._inflate(part) for part in zipped])
         if len(parts) == 1 and isinstance(only := parts[0], Block) and only.end + room <= len(self._whole):
             return np.frombuffer(self._whole[only.start : only.end + room], np.uint8)
-        # An array's memory comes in large pages, which cost a fraction of what those of bytes do.
-        out = np.empty(sum(part.size for part in parts) + room, np.uint8)
+        out = _place_for(sum(part.size for part in parts) + room)
+        inflated = self._each_inflated([part for part in parts if isinstance(part, _Zipped)])
         end = 0
         for part in parts:
             content = next(inflated) if isinstance(part, _Zipped) else self.content[part.start : part.end]
@@ -270,6 +278,16 @@ class File:
             out[begin:end] = np.frombuffer(content, np.uint8)
         out[end:] = 0
         return out
+
+    def _each_inflated(self, zipped: list[_Zipped]) -> Iterator[bytes]:
+        """What comes out of each block; not many of them are held at once."""
+        if len(zipped) < 2:
+            yield from map(self._inflate, zipped)
+            return
+        # zlib lets others run meanwhile: two at once are nearly twice as fast.
+        with ThreadPoolExecutor(_INFLATERS) as pool:
+            for begin in range(0, len(zipped), _HELD_BLOCKS):
+                yield from pool.map(self._inflate, zipped[begin : begin + _HELD_BLOCKS])
 
     def _collect(self, at: int, parts: list[Block | _Zipped], depth: int) -> None:
         if not at:
@@ -303,7 +321,7 @@ class File:
             raise Beyond(f"compression method {method}")
         begin = block.start + _ZIPPED.size
         self._inflated += size
-        if self._inflated > _MAX_INFLATED or begin + zipped > len(self.content):
+        if self._inflated > self._most or begin + zipped > len(self.content):
             raise self.broken(block.start, "an inflated size out of range", "解压长度超出范围")
         return _Zipped(block.start, begin, zipped, size, columns if method == 1 else 1)
 

@@ -20,6 +20,7 @@ from dbc.recording.framecolumns import FrameColumns
 from dbc.recording.lines import BadLine, Read
 from dbc.recording.mdf import Beyond, Damaged, File
 from dbc.recording.mf4records import Records
+from dbc.recording.ordering import merged_by_time
 from dbc.recording.unsorted import Walk
 from dbc.table import (
     BITRATE_SWITCH,
@@ -35,13 +36,13 @@ from dbc.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from dbc.recording.mdf import Channel, Group
+    from dbc.recording.mdf import Block, Channel, Group
 
-__all__ = ["ROOM", "is_mf4", "read"]
+__all__ = ["ROOM", "Mf4Source", "is_mf4", "read"]
 
 _START: Final = struct.Struct("<QhhB")
 _GROUP_NAMES: Final = (("CAN_DataFrame", 0), ("CAN_RemoteFrame", REMOTE), ("CAN_ErrorFrame", ERROR))
@@ -50,6 +51,8 @@ _FD_BY_DLC: Final = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48,
 _LARGEST_RECORD: Final = 1 << 16
 _LOCAL_TIME: Final = 0x01
 _MAXIMUM_LENGTH: Final = 5
+_MOST_INFLATED: Final = 64 << 30
+"""Bytes that the blocks of a file read piece by piece may inflate to, on disk."""
 _FURTHEST: Final = np.uint64(1 << 62)
 _BLOCK: Final = 1 << 14
 """Records that are read at once: their columns stay in the cache."""
@@ -324,46 +327,128 @@ def _payload(
     return data, np.full(n, size, np.int64), np.ones(n, np.bool_)
 
 
-def _read(file: File) -> Read:
-    header = file.block(64, "HD")
+def _start_ns(file: File, header: Block) -> int:
+    """UTC in ns of time 0."""
     start_ns, zone_min, summer_min, time_flags = file.unpack(_START, header)
-    if time_flags & _LOCAL_TIME:
-        start_ns -= (zone_min + summer_min) * 60_000_000_000
-    tables: list[FrameTable] = []
-    bad: list[BadLine] = []
-    lost = 0
-    can_groups = 0
-    for _, data_group in file.chain(file.link(header, 0), "DG"):
-        groups = file.groups(data_group)
-        wanted = [
-            (g, name, flag)
-            for g in groups
-            for name, flag in _GROUP_NAMES
-            if f"{name}.BusChannel" in g.channels or name in g.channels
-        ]
-        if not wanted or not file.link(data_group, 2):
+    return start_ns - (zone_min + summer_min) * 60_000_000_000 if time_flags & _LOCAL_TIME else start_ns
+
+
+class _FrameGroups:
+    """The groups of frames of a file, and what was amiss with them.
+
+    Raises:
+        NotARecording: there are none.
+    """
+
+    def __init__(self, file: File) -> None:
+        header = file.block(64, "HD")
+        self.start_ns = _start_ns(file, header)
+        self.found: list[tuple[_Sorted, tuple[Group, str, int]]] = []
+        self.lost = 0
+        self._cut: list[BadLine] = []
+        can_groups = 0
+        for _, data_group in file.chain(file.link(header, 0), "DG"):
+            groups = file.groups(data_group)
+            wanted = [
+                (g, name, flag)
+                for g in groups
+                for name, flag in _GROUP_NAMES
+                if f"{name}.BusChannel" in g.channels or name in g.channels
+            ]
             can_groups += len(wanted)
-            continue
-        can_groups += len(wanted)
-        id_size = file.content[data_group.start] if data_group.start < data_group.end else 0
-        if id_size not in {0, 1, 2, 4, 8} or any(group.size > _LARGEST_RECORD for group in groups):
-            raise Damaged("records of an impossible size", "记录长度不可能")
-        records = _Sorted(file, file.stream(file.link(data_group, 2), room=ROOM), id_size, groups)
-        for group, name, flag in wanted:
-            table, without = _frames(file, records, group, name, flag)
-            lost += without
-            tables.append(table)
-        if records.rest:
-            total = sum(len(starts) for starts, _ in records.fixed.values())
-            bad.append(BadLine(total + 1, Phrase("the last record is cut", "最后一条记录不完整")))
-    if not can_groups:
-        raise NotARecording(file.path, Phrase("an MDF file without CAN frames", "MDF 文件中没有 CAN 报文"))
-    if lost:
-        bad.append(BadLine(0, Phrase(f"{lost} records without their payload", f"{lost} 条记录缺少数据")))
+            if not wanted or not file.link(data_group, 2):
+                continue
+            id_size = file.content[data_group.start] if data_group.start < data_group.end else 0
+            if id_size not in {0, 1, 2, 4, 8} or any(group.size > _LARGEST_RECORD for group in groups):
+                raise Damaged("records of an impossible size", "记录长度不可能")
+            records = _Sorted(file, file.stream(file.link(data_group, 2), room=ROOM), id_size, groups)
+            self.found += [(records, each) for each in wanted]
+            if records.rest:
+                total = sum(len(starts) for starts, _ in records.fixed.values())
+                self._cut.append(BadLine(total + 1, Phrase("the last record is cut", "最后一条记录不完整")))
+        if not can_groups:
+            raise NotARecording(file.path, Phrase("an MDF file without CAN frames", "MDF 文件中没有 CAN 报文"))
+
+    def outcome(self, table: FrameTable, most_channel: int) -> Read:
+        """What is known of the file, with these frames."""
+        bad = self._cut.copy()
+        if self.lost:
+            text = Phrase(f"{self.lost} records without their payload", f"{self.lost} 条记录缺少数据")
+            bad.append(BadLine(0, text))
+        names = tuple(str(number) for number in range(most_channel + 1))
+        return Read(table, names, bad, self.lost + len(self._cut), start_ns=self.start_ns)
+
+
+def _read(file: File) -> Read:
+    groups = _FrameGroups(file)
+    tables: list[FrameTable] = []
+    for records, wanted in groups.found:
+        table, without = _frames(file, records, *wanted)
+        groups.lost += without
+        tables.append(table)
     tables = [table for table in tables if len(table)] or [FrameTable.empty()]
     table = FrameTable.concat(tables).by_time() if len(tables) != 1 else tables[0]
-    names = tuple(str(number) for number in range(int(table.channel.max(initial=0)) + 1 if len(table) else 0))
-    return Read(table, names, bad, lost + sum(line.line > 0 for line in bad), start_ns=start_ns)
+    return groups.outcome(table, int(table.channel.max(initial=0)) if len(table) else -1)
+
+
+class Mf4Source:
+    """The frames of one file, block by block; those of several groups by time.
+
+    Args:
+        content: the whole file.
+        path: names it in errors.
+    """
+
+    name = "mf4"
+    wraps = 0
+
+    def __init__(self, content: memoryview, path: str) -> None:
+        self._content, self._path = content, path
+        self._read = Read(FrameTable.empty(), ())
+
+    def tables(self) -> Iterator[FrameTable]:
+        """The frames of a single group in its order, of several by time.
+
+        Raises:
+            RecordingBroken: damaged.
+            NotARecording: sound, but without CAN frames.
+            LibraryMissing: it uses parts of the standard that are left to asammdf, which is not installed.
+        """
+        try:
+            yield from self._tables()
+        except Damaged as exc:
+            raise RecordingBroken(self._path, Phrase("in its layout", "记录布局"), exc.reason) from exc
+        except Beyond as exc:
+            self._read = asam.read(bytes(self._content), self._path, str(exc))
+            yield self._read.table
+
+    def _tables(self) -> Iterator[FrameTable]:
+        file = File(self._content, self._path, most=_MOST_INFLATED)
+        groups = _FrameGroups(file)
+        filled = [found for found in groups.found if len(found[0].places(found[1][0])[0])]
+        streams = [_blocks(file, groups, *found) for found in filled]
+        most_channel = -1
+        for table in streams[0] if len(streams) == 1 else merged_by_time(streams):
+            most_channel = max(most_channel, int(table.channel.max(initial=0)))
+            yield table
+        self._read = groups.outcome(FrameTable.empty(), most_channel)
+
+    def outcome(self) -> Read:
+        """Start, buses, and what was cut."""
+        return replace(self._read, table=FrameTable.empty())
+
+
+def _blocks(file: File, groups: _FrameGroups, records: _Sorted, wanted: tuple[Group, str, int]) -> Iterator[FrameTable]:
+    """The frames of one group, some at a time."""
+    starts, shift = records.places(wanted[0])
+    for first in range(0, len(starts), _BLOCK):
+        some = records.records(wanted[0], starts[first : first + _BLOCK] + shift)
+        table, known = _some_frames(file, records, wanted, some, first)
+        if not known.all():
+            groups.lost += len(known) - int(np.count_nonzero(known))
+            table = table[known]
+        if len(table):
+            yield table
 
 
 def read(content: bytes | memoryview, path: str, *, room: int = 0) -> Read:

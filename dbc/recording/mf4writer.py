@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
-from dbc.table import BITRATE_SWITCH, CLASSIC_WIDTH, ERROR, ERROR_STATE, EXTENDED, FD, REMOTE, TX
+from dbc.table import BITRATE_SWITCH, ERROR, ERROR_STATE, EXTENDED, FD, REMOTE, TX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from numpy.typing import NDArray
+
+    from dbc.recording.facts import Tally
     from dbc.table import FrameTable
 
 __all__ = ["write_mf4"]
@@ -121,13 +124,16 @@ def _write_records(out: BinaryIO, table: FrameTable, width: int, shift_ns: int) 
         out.write(records.tobytes())
 
 
-def write_mf4(out: BinaryIO, table: FrameTable, shift_ns: int, start_ns: int) -> None:
+def write_mf4(
+    out: BinaryIO, pieces: Callable[[], Iterable[FrameTable]], tally: Tally, shift_ns: int, start_ns: int
+) -> None:
     """Writes a whole file.
 
     Args:
         out: to write to; must seek.
-        table: the frames, oldest first.
-        shift_ns: what to add to the table's times, after which none is negative.
+        pieces: gives the frames, oldest first; called once for each kind of frames.
+        tally: of all of them.
+        shift_ns: what to add to the frames' times, after which none is negative.
         start_ns: UTC of time 0, 0 where it is not known.
     """
     blocks = _Blocks(out)
@@ -135,20 +141,26 @@ def write_mf4(out: BinaryIO, table: FrameTable, shift_ns: int, start_ns: int) ->
     header = blocks.add("HD", (0,) * 6, _START.pack(start_ns, 0, 0, 0, 0, 0, 0, 0, 0))
     history = blocks.add("FH", (0, blocks.text(_COMMENT, "MD")), _HISTORY.pack(start_ns, 0, 0, 0))
     data_groups: list[int] = []
-    for name, flag in _KINDS:
-        part = table[(table.flags & (REMOTE | ERROR)) == flag]
-        if not len(part) and (flag or len(table)):
+    for (name, flag), count in zip(_KINDS, tally.kinds, strict=True):
+        if not count and (flag or tally.frames):
             continue
-        width = 0 if flag == REMOTE else CLASSIC_WIDTH if part.width == CLASSIC_WIDTH else part.width
-        group = blocks.group(name, len(part), width)
+        width = 0 if flag == REMOTE else tally.width
+        group = blocks.group(name, count, width)
         data = out.tell()
         data += out.write(bytes(-data % 8))
-        size = _HEADER.size + len(part) * (_HEAD_BYTES + width)
+        size = _HEADER.size + count * (_HEAD_BYTES + width)
         out.write(_HEADER.pack(b"##DT", 0, size, 0))
-        _write_records(out, part, width, shift_ns)
+        for piece in pieces() if count else []:
+            _write_records(out, piece[_kind_of(piece) == flag], width, shift_ns)
         data_groups.append(blocks.add("DG", (0, group, data, 0), bytes(8)))
     for before, after in itertools.pairwise(data_groups):
         out.seek(before + _HEADER.size)
         out.write(struct.pack("<Q", after))
     out.seek(header + _HEADER.size)
     out.write(struct.pack("<QQ", data_groups[0], history))
+
+
+def _kind_of(table: FrameTable) -> NDArray[np.uint8]:
+    """uint8 (n,): 0, REMOTE or ERROR; an error frame is no remote request."""
+    kind: NDArray[np.uint8] = table.flags & np.uint8(REMOTE | ERROR)
+    return np.where(kind & np.uint8(ERROR), np.uint8(ERROR), kind)

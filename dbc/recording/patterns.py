@@ -94,7 +94,6 @@ class PatternDialect:
         pattern: matches a whole line that is a frame.
         timed: whether lines have a time stamp.
         moduli_ns: after how many ns the stamps may start again from zero.
-        streams: whether its frames can be read without knowing the whole file.
         base: of identifiers and bytes, 16 or 10.
     """
 
@@ -102,7 +101,6 @@ class PatternDialect:
     pattern: re.Pattern[str]
     timed: ClassVar[bool] = True
     moduli_ns: ClassVar[tuple[int, ...]] = ()
-    streams: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.base = 16
@@ -156,8 +154,17 @@ class PatternDialect:
         """Whether the stamps are steps from line to line."""
         return False
 
+    def drained(self, table: FrameTable) -> FrameTable:
+        """The frames of some lines that were just read."""
+        return table
+
     def finished(self, table: FrameTable, read: Read) -> FrameTable:
-        """The last word on all frames of a file, for instance on what its times count from."""
+        """The last word on a file, for instance on what its times count from.
+
+        Args:
+            table: all frames; where they come piece by piece only the first of them, its time as it will be.
+            read: to be told notes.
+        """
         return table
 
     # What is the same for all.

@@ -16,8 +16,9 @@ from dbc.table import BITRATE_SWITCH, ERROR, ERROR_STATE, EXTENDED, FD, REMOTE, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from mmap import mmap
 
-__all__ = ["is_pcap", "read"]
+__all__ = ["PcapSource", "is_pcap", "read"]
 
 _MAGIC: Final = {
     b"\xa1\xb2\xc3\xd4": (">", 1000),
@@ -33,6 +34,8 @@ _NAME, _RESOLUTION, _OFFSET, _FLAGS = 2, 9, 14, 2
 _MAX_T: Final = 1 << 62
 _MOST_BUSES: Final = 256
 _FD_FRAME: Final = 72
+_ROWS: Final = 1 << 15
+"""Frames that are given at once."""
 
 
 def is_pcap(head: bytes) -> bool:
@@ -115,7 +118,8 @@ def _frame(t_ns: int, data: bytes, fd: bool | None, order: Literal["big", "littl
     return FrameRow(t_ns, can_id, data[8 : 8 + length], flags)
 
 
-def _read_pcap(content: bytes, packets: _Packets) -> None:
+def _read_pcap(content: bytes | mmap, packets: _Packets) -> Iterator[None]:
+    """Reads packets one by one; stops behind each."""
     order, unit = _MAGIC[content[:4]]
     packets.order = "big" if order == ">" else "little"
     if len(content) < 24:
@@ -131,6 +135,7 @@ def _read_pcap(content: bytes, packets: _Packets) -> None:
             break
         packets.add(seconds * 1_000_000_000 + part * unit, link, content[at : at + stored], "0", sent=False)
         at += stored
+        yield
     if at != size:
         packets.number += 1
         packets.wrong("the last packet is cut", "最后一个数据包不完整")
@@ -151,7 +156,7 @@ class _Interface:
         return ticks * self.numerator // self.denominator + self.offset_s * 1_000_000_000
 
 
-def _options(content: bytes, order: str, at: int, end: int) -> Iterator[tuple[int, bytes]]:
+def _options(content: bytes | mmap, order: str, at: int, end: int) -> Iterator[tuple[int, bytes]]:
     while at + 4 <= end:
         code, length = struct.unpack_from(f"{order}HH", content, at)
         if code == 0 or at + 4 + length > end:
@@ -160,7 +165,7 @@ def _options(content: bytes, order: str, at: int, end: int) -> Iterator[tuple[in
         at += 4 + (length + 3) // 4 * 4
 
 
-def _interface(content: bytes, order: str, at: int, end: int, number: int) -> _Interface:
+def _interface(content: bytes | mmap, order: str, at: int, end: int, number: int) -> _Interface:
     link = struct.unpack_from(f"{order}H", content, at)[0]
     name, numerator, denominator, offset = str(number), 1000, 1, 0
     for code, value in _options(content, order, at + 8, end):
@@ -174,7 +179,7 @@ def _interface(content: bytes, order: str, at: int, end: int, number: int) -> _I
     return _Interface(link, name, numerator, denominator, offset)
 
 
-def _is_sent(content: bytes, order: str, at: int, end: int) -> bool:
+def _is_sent(content: bytes | mmap, order: str, at: int, end: int) -> bool:
     """Whether a packet's flags say outbound."""
     for code, value in _options(content, order, at, end):
         if code == _FLAGS and len(value) == 4:
@@ -182,7 +187,8 @@ def _is_sent(content: bytes, order: str, at: int, end: int) -> bool:
     return False
 
 
-def _read_ng(content: bytes, packets: _Packets) -> None:
+def _read_ng(content: bytes | mmap, packets: _Packets) -> Iterator[None]:
+    """Reads blocks one by one; stops behind each."""
     order, size, at = "<", len(content), 0
     interfaces: list[_Interface] = []
     while at + 12 <= size:
@@ -211,9 +217,60 @@ def _read_ng(content: bytes, packets: _Packets) -> None:
         elif kind == _SIMPLE and interfaces and end - body >= 4:
             packets.add(0, interfaces[0].link, content[body + 4 : end], interfaces[0].name, sent=False)
         at += length
+        yield
     if at != size:
         packets.number += 1
         packets.wrong("the last block is cut or damaged", "最后一个块不完整或已损坏")
+
+
+class PcapSource:
+    """The frames of one capture.
+
+    Args:
+        content: the whole file.
+        path: names it in errors.
+    """
+
+    name = "pcap"
+    wraps = 0
+
+    def __init__(self, content: bytes | mmap, path: str) -> None:
+        self._content, self._path = content, path
+        self._packets = _Packets()
+
+    def tables(self) -> Iterator[FrameTable]:
+        """The frames in the file's order.
+
+        Raises:
+            NotARecording: sound, but without CAN frames.
+            RecordingBroken: nothing of it is readable.
+        """
+        packets = self._packets
+        steps = (_read_pcap if self._content[:4] in _MAGIC else _read_ng)(self._content, packets)
+        for _ in steps:
+            if len(packets.rows) >= _ROWS:
+                yield self._taken()
+        if packets.rows:
+            yield self._taken()
+        if packets.names:
+            return
+        if packets.bad:
+            place = Phrase(f"packet {packets.number}", f"第 {packets.number} 包")
+            raise RecordingBroken(self._path, place, packets.bad[0].reason)
+        raise NotARecording(self._path, Phrase("a capture without CAN frames", "抓包文件中没有 CAN 报文"))
+
+    def _taken(self) -> FrameTable:
+        rows, self._packets.rows = self._packets.rows, []
+        return FrameTable.from_rows(rows)
+
+    def outcome(self) -> Read:
+        """Interfaces, bad packets, notes."""
+        packets = self._packets
+        out = Read(FrameTable.empty(), tuple(packets.names), packets.bad, packets.bad_count, start_ns=0)
+        if packets.other:
+            en = f"{packets.other} packets of other protocols"
+            out.notes.append(Phrase(en, f"另有 {packets.other} 个其他协议数据包"))
+        return out
 
 
 def read(content: bytes, path: str) -> Read:
@@ -223,20 +280,8 @@ def read(content: bytes, path: str) -> Read:
         NotARecording: sound, but without CAN frames.
         RecordingBroken: nothing of it is readable.
     """
-    packets = _Packets()
-    if content[:4] in _MAGIC:
-        _read_pcap(content, packets)
-    else:
-        _read_ng(content, packets)
-    if not packets.rows:
-        if packets.bad:
-            raise RecordingBroken(
-                path, Phrase(f"packet {packets.number}", f"第 {packets.number} 包"), packets.bad[0].reason
-            )
-        raise NotARecording(path, Phrase("a capture without CAN frames", "抓包文件中没有 CAN 报文"))
-    read_ = Read(FrameTable.from_rows(packets.rows), tuple(packets.names), packets.bad, packets.bad_count, start_ns=0)
-    if packets.other:
-        read_.notes.append(
-            Phrase(f"{packets.other} packets of other protocols", f"另有 {packets.other} 个其他协议数据包")
-        )
-    return read_
+    source = PcapSource(content, path)
+    table = FrameTable.concat(list(source.tables()))
+    out = source.outcome()
+    out.table = table
+    return out

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = ["Console", "Crtd", "ElmSession", "PlainColumns", "ScanAnswers", "Seri
 _STEPS_BACK: Final = 0.02
 _MS_16_BIT_NS: Final = 65_536_000_000
 _ERROR_ID: Final = 0x2000_0000
+_MAX_T: Final = 1 << 62
+_HOUR_NS: Final = 3_600_000_000_000
 
 
 class Console(PatternDialect):
@@ -30,7 +33,6 @@ class Console(PatternDialect):
     """
 
     name = "candump-console"
-    streams = False
     pattern = re.compile(
         r"\s*(?:\((?:(?P<date>\d{4}-\d\d-\d\d)\s+(?P<h>\d\d):(?P<min>\d\d):)?(?P<s>\d{1,11})\.(?P<f>\d{1,9})\)\s+)?"
         r"(?P<bus>[A-Za-z][\w.-]{0,30})\s+(?:(?P<dir>RX|TX)\s+(?P<fd>[B-])\s*(?P<esi>[E-])\s+)?"
@@ -42,6 +44,8 @@ class Console(PatternDialect):
     def __init__(self) -> None:
         super().__init__()
         self._dated = 0
+        self.stamps = ConsoleStamps()
+        self.is_judged = False
 
     def _time_ns(self, found: re.Match[str]) -> int:
         total = super()._time_ns(found)
@@ -52,6 +56,8 @@ class Console(PatternDialect):
             except ValueError:
                 raise Unreadable("a date that does not exist", "日期不存在") from None
             total += int(days) * 86_400_000_000_000
+            if abs(total) >= _MAX_T:
+                raise Unreadable("a time out of range", "时间超出范围")
         return total
 
     def has_layout(self, found: re.Match[str]) -> bool:
@@ -79,20 +85,65 @@ class Console(PatternDialect):
 
     def finished(self, table: FrameTable, read: Read) -> FrameTable:
         """Says what the stamps are: none, steps, or times."""
-        if not len(table):
-            return table
-        if not table.t_ns.any():
-            read.timed = False
-            return table
-        back = float((np.diff(table.t_ns) < 0).mean()) if len(table) > 1 else 0.0
-        if not self._dated and back > _STEPS_BACK and int(table.t_ns.max()) < 3_600_000_000_000:
-            table.t_ns[:] = np.cumsum(table.t_ns)
+        if not self.is_judged:
+            self.judge(table)
+            if self.sums_up():
+                table.t_ns[:] = np.cumsum(table.t_ns)
+        read.timed = self.stamps.any or not len(table)
+        if self.sums_up():
             read.notes.append(Phrase("its times are steps between frames; summed up", "时间为帧间隔，已累加"))
-        if int(table.t_ns[0]) >= 946_684_800_000_000_000:
+        if len(table) and int(table.t_ns[0]) >= 946_684_800_000_000_000:
             if self._dated:
                 read.notes.append(Phrase("dates by a clock without a zone, taken as UTC", "日期无时区，按 UTC 处理"))
             self.start_ns = 0
         return table
+
+    def judge(self, table: FrameTable) -> None:
+        """Looks at the stamps of some frames; those of all of them tell what stamps mean."""
+        self.stamps.add(table, dated=bool(self._dated))
+
+    def sums_up(self) -> bool:
+        """Whether the stamps are steps."""
+        return self.stamps.are_steps
+
+
+@dataclass(slots=True)
+class ConsoleStamps:
+    """What the stamps of a candump screen are like.
+
+    Args:
+        any: one is not 0.
+        dated: one has a date.
+        count: how many.
+        back: how many are smaller than the one before.
+        largest: in ns.
+        last: the newest, None before the first.
+    """
+
+    any: bool = False
+    dated: bool = False
+    count: int = 0
+    back: int = 0
+    largest: int = 0
+    last: int | None = None
+
+    def add(self, table: FrameTable, *, dated: bool) -> None:
+        """Looks at those of some frames, which follow those before."""
+        if not len(table):
+            return
+        t_ns = table.t_ns
+        self.dated = self.dated or dated
+        self.any = self.any or bool(t_ns.any())
+        self.back += int(np.count_nonzero(np.diff(t_ns) < 0)) + (self.last is not None and int(t_ns[0]) < self.last)
+        self.largest = max(self.largest, int(t_ns.max()))
+        self.count += len(t_ns)
+        self.last = int(t_ns[-1])
+
+    @property
+    def are_steps(self) -> bool:
+        """Whether they are steps between frames."""
+        share = self.back / (self.count - 1) if self.count > 1 else 0.0
+        return self.any and not self.dated and share > _STEPS_BACK and self.largest < _HOUR_NS
 
 
 class SerialBoard(PatternDialect):
@@ -190,7 +241,6 @@ class ElmSession(PatternDialect):
     """A copied ELM327 session with headers on: ``7EC 10 3E 62 01 05 …`` after the request ``22 01 05``."""
 
     name = "elm327"
-    streams = False
     timed = False
     pattern = re.compile(
         r"\s*(?:>\s*)?(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8}|[0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){3})"
@@ -252,7 +302,6 @@ class ScanAnswers(PatternDialect):
     """
 
     name = "scan-answers"
-    streams = False
     timed = False
     pattern = re.compile(
         r"\s*(?P<request>[0-9A-Fa-f]{3,8})\[(?P<id>[0-9A-Fa-f]{3,8})\]:\s*(?P<did>[0-9A-Fa-f]{4})\s+"
@@ -293,4 +342,9 @@ class ScanAnswers(PatternDialect):
         """The frames of all answers."""
         text = "payloads of a scan tool; their ISO-TP frames were built again"
         read.notes.append(Phrase(text, "扫描工具只存了应答数据；ISO-TP 帧由本程序重建"))
-        return FrameTable.from_rows(self.rows)
+        return FrameTable.concat([table, self.drained(FrameTable.empty())])
+
+    def drained(self, table: FrameTable) -> FrameTable:
+        """The frames of the answers since the last time; ``table`` is empty, for no line is a frame itself."""
+        rows, self.rows = self.rows, []
+        return FrameTable.from_rows(rows) if rows else table

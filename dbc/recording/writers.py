@@ -11,7 +11,7 @@ csv       a start without zone, that there were no times
 parquet   (nothing is lost)
 ========= ============================================================================
 
-What a given recording would lose is found out before it is written (:func:`losses_from_recording`).
+What a given recording would lose is found out before it is written (:func:`losses_of`).
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ import numpy as np
 
 from dbc.errors import LibraryMissing, OutputError, Phrase
 from dbc.output import whole_file
-from dbc.recording.blfwriter import write_blf
+from dbc.recording.blfwriter import BlfSpan, write_blf
 from dbc.recording.columns import METADATA
 from dbc.recording.mf4writer import write_mf4
+from dbc.recording.ordering import in_order
 from dbc.recording.textwriters import asc_head, asc_text, candump_text, csv_head, csv_text
-from dbc.table import ERROR, NO_MESSAGE, REMOTE, TX
+from dbc.table import REMOTE, FrameTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from dbc.recording import Recording
-    from dbc.table import FrameTable
+    from dbc.recording.facts import Facts
 
-__all__ = ["ENDINGS", "FORMATS", "check_target", "losses_from_recording", "write_recording"]
+__all__ = ["ENDINGS", "FORMATS", "check_target", "losses_of", "write_frames", "write_recording"]
 
 ENDINGS: Final = {
     ".log": "candump",
@@ -81,79 +82,76 @@ class _Clock:
     moved: bool
 
 
-def _local(recording: Recording) -> datetime | None:
+def _local(facts: Facts) -> datetime | None:
     try:
-        found = datetime.fromisoformat(recording.local_start or "")
+        found = datetime.fromisoformat(facts.local_start or "")
     except ValueError:
         return None
     return found.replace(tzinfo=None)
 
 
-def _clock(recording: Recording) -> _Clock:
+def _clock(facts: Facts) -> _Clock:
     """Times since a start in whole ms, none of them negative."""
-    table = recording.table
-    first = int(table.t_ns.min()) if len(table) else 0
-    start = recording.start_ns
+    first, start = facts.tally.first_ns, facts.start_ns
     if start is not None and (start or first >= _YEAR_2000_NS):
         begin = (start + first) // _MILLI_NS * _MILLI_NS if start + first >= 0 else 0
         if start % _MILLI_NS == 0 and first >= 0 and start >= _YEAR_2000_NS:
             begin = start
         return _Clock(start - begin, begin, None, moved=start + first < 0)
-    return _Clock(max(-first, 0), None, _local(recording), moved=first < 0)
+    return _Clock(max(-first, 0), None, _local(facts), moved=first < 0)
 
 
-def _numbers(recording: Recording) -> list[int]:
+def _buses(facts: Facts) -> int:
+    return max(facts.tally.buses, default=0) + 1
+
+
+def _numbers(facts: Facts) -> list[int]:
     """Numbers of the channels from 1: their names, where those are such numbers."""
-    names = recording.channels
+    names = facts.channels
     if all(re.fullmatch(r"[1-9]\d{0,2}", name) and int(name) < 256 for name in names) and len(set(names)) == len(names):
         return [int(name) for name in names] or [1]
-    return [at + 1 for at in range(max(len(names), _buses(recording.table)))]
+    return [at + 1 for at in range(max(len(names), _buses(facts)))]
 
 
-def _buses(table: FrameTable) -> int:
-    return int(table.channel.max()) + 1 if len(table) else 1
-
-
-def _names(recording: Recording) -> list[str]:
+def _names(facts: Facts) -> list[str]:
     """A name for each bus."""
-    names = list(recording.channels)
-    return names + [str(at) for at in range(len(names), _buses(recording.table))]
+    names = list(facts.channels)
+    return names + [str(at) for at in range(len(names), _buses(facts))]
 
 
-def _candump_names(recording: Recording) -> list[str]:
+def _candump_names(facts: Facts) -> list[str]:
     """The names of the buses as candump can write them: without blanks, none twice."""
     out: list[str] = []
-    for at, name in enumerate(_names(recording)):
+    for at, name in enumerate(_names(facts)):
         out.append(name if _BUS.fullmatch(name) and name not in out else f"bus{at}")
     return out
 
 
-def _loses_names(recording: Recording, name: str) -> bool:
-    used = np.unique(recording.table.channel).tolist()
-    names = _names(recording)
+def _loses_names(facts: Facts, name: str) -> bool:
+    used = sorted(facts.tally.buses)
+    names = _names(facts)
     if name == "candump":
-        return any(_candump_names(recording)[at] != names[at] for at in used)
+        written = _candump_names(facts)
+        return any(written[at] != names[at] for at in used)
     if name in {"asc", "blf"}:
-        numbers = _numbers(recording)
+        numbers = _numbers(facts)
         return any(names[at] != str(numbers[at]) for at in used)
     return name == "mf4" and any(names[at] != str(at) for at in used)
 
 
-def losses_from_recording(recording: Recording, name: str) -> tuple[Phrase, ...]:
+def losses_of(facts: Facts, name: str) -> tuple[Phrase, ...]:
     """What of a recording a format cannot hold; empty where it comes back the same.
 
     Args:
-        recording: to be written.
+        facts: of what is to be written.
         name: one of :data:`FORMATS`.
     """
-    table, clock = recording.table, _clock(recording)
-    error = (table.flags & ERROR) != 0
+    tally, clock = facts.tally, _clock(facts)
     relative = name in {"asc", "blf", "mf4"}
-    start = recording.start_ns or 0
-    below = bool(len(table)) and int(table.t_ns.min()) + start < 0
+    below = bool(tally.frames) and tally.first_ns + (facts.start_ns or 0) < 0
     known = (
         (
-            _loses_names(recording, name),
+            _loses_names(facts, name),
             "names of buses become numbers" if name != "candump" else "names of buses change",
             "总线名称将改为编号" if name != "candump" else "总线名称将改变",
         ),
@@ -163,29 +161,28 @@ def losses_from_recording(recording: Recording, name: str) -> tuple[Phrase, ...]
             "时间不能为负，将整体平移",
         ),
         (
-            bool(recording.local_start)
-            and (name in {"candump", "mf4", "csv"} or (relative and _local(recording) is None)),
+            bool(facts.local_start) and (name in {"candump", "mf4", "csv"} or (relative and _local(facts) is None)),
             "the start by a clock without a zone is not kept",
             "不保留无时区的起始时间",
         ),
         (
-            name == "asc" and bool((error & ((table.length > 0) | (table.can_id > 0))).any()),
+            name == "asc" and tally.has_error_content,
             "error frames lose identifier and data",
             "错误帧将丢失标识符和数据",
         ),
         (
-            name == "blf" and bool((error & ((table.flags & TX) != 0)).any()),
+            name == "blf" and tally.has_sent_errors,
             "error frames lose their direction",
             "错误帧将丢失方向",
         ),
         (
-            name == "mf4" and not _in_order(table),
+            name == "mf4" and not (tally.in_time and tally.in_kinds),
             "the order becomes that of time, by kinds of frames",
             "报文将按时间和类型排序",
         ),
         (name == "mf4" and clock.start_ns == 0, "a start at 1970 is not kept", "不保留 1970 年的起始时间"),
         (
-            not recording.timed and name != "parquet",
+            not facts.timed and name != "parquet",
             "that there are no times is not kept: all are 0",
             "无时间信息，时间全部写为 0",
         ),
@@ -193,54 +190,48 @@ def losses_from_recording(recording: Recording, name: str) -> tuple[Phrase, ...]
     return tuple(Phrase(en, zh) for lost, en, zh in known if lost)
 
 
-def _in_order(table: FrameTable) -> bool:
-    """Whether frames come back in this order from groups by kind, sorted by time."""
-    kind = (table.flags & NO_MESSAGE).astype(np.int64)
-    rank = np.where(kind & ERROR, 2, np.where(kind & REMOTE, 1, 0))
-    same = table.t_ns[1:] == table.t_ns[:-1]
-    return table.is_sorted and not bool((same & (rank[1:] < rank[:-1])).any())
-
-
-def _pieces(table: FrameTable) -> Iterator[FrameTable]:
-    for at in range(0, len(table), _ROWS):
-        yield table[at : at + _ROWS]
-
-
-def _write_text(recording: Recording, name: str, path: Path) -> None:
-    table, clock = recording.table, _clock(recording)
+def _write_text(facts: Facts, pieces: Iterable[FrameTable], name: str, path: Path) -> None:
+    clock = _clock(facts)
     with path.open("w", encoding="utf-8", newline="") as out:
         if name == "csv":
-            out.write(csv_head(recording.start_ns))
-            for piece in _pieces(table):
-                out.write(csv_text(piece, _names(recording)))
+            out.write(csv_head(facts.start_ns))
+            names = _names(facts)
+            for piece in _small(pieces):
+                out.write(csv_text(piece, names))
         elif name == "asc":
             out.write(asc_head(clock.start_ns, clock.local))
-            numbers = _numbers(recording)
-            for piece in _pieces(table):
+            numbers = _numbers(facts)
+            for piece in _small(pieces):
                 out.write(asc_text(piece, numbers, clock.shift_ns))
             out.write("End TriggerBlock\n")
         else:
-            start = recording.start_ns or 0
-            shift = max(-int(table.t_ns.min()), start) if len(table) else 0
-            directed = bool((table.flags & TX).any())
-            names = _candump_names(recording)
-            for piece in _pieces(table):
-                out.write(candump_text(piece, names, shift, directed=directed))
+            shift = max(-facts.tally.first_ns, facts.start_ns or 0) if facts.tally.frames else 0
+            names = _candump_names(facts)
+            for piece in _small(pieces):
+                out.write(candump_text(piece, names, shift, directed=facts.tally.is_sent))
 
 
-def _write_parquet(recording: Recording, path: Path) -> None:
+def _small(pieces: Iterable[FrameTable]) -> Iterator[FrameTable]:
+    for piece in pieces:
+        for at in range(0, len(piece), _ROWS):
+            yield piece[at : at + _ROWS]
+
+
+def _write_parquet(facts: Facts, pieces: Iterable[FrameTable], path: Path) -> None:
     # By name: pyarrow is optional and ships no types.
     pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    facts = {
-        "channels": list(recording.channels),
-        "start_ns": recording.start_ns,
-        "local_start": recording.local_start,
-        "timed": recording.timed,
+    metadata = {
+        "channels": list(facts.channels),
+        "start_ns": facts.start_ns,
+        "local_start": facts.local_start,
+        "timed": facts.timed,
     }
     fields = [("t_ns", pa.int64()), ("can_id", pa.uint32()), ("flags", pa.uint8()), ("channel", pa.uint8())]
-    schema = pa.schema([*fields, ("length", pa.uint8()), ("data", pa.binary())], {METADATA: json.dumps(facts).encode()})
+    schema = pa.schema(
+        [*fields, ("length", pa.uint8()), ("data", pa.binary())], {METADATA: json.dumps(metadata).encode()}
+    )
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for piece in _pieces(recording.table):
+        for piece in _small(pieces):
             sizes = np.where(piece.flags & REMOTE, 0, piece.length).astype(np.int32)
             offsets: NDArray[np.int32] = np.concatenate([np.zeros(1, np.int32), np.cumsum(sizes, dtype=np.int32)])
             values = piece.data[np.arange(piece.width) < sizes[:, None]]
@@ -269,8 +260,26 @@ def check_target(path: str | Path, name: str | None = None) -> str:
     return chosen
 
 
-def write_recording(recording: Recording, path: str | Path, name: str | None = None) -> tuple[Phrase, ...]:
-    """Writes a recording; the ending chooses the format unless ``name`` does.
+def _by_time(facts: Facts, pieces: Callable[[], Iterable[FrameTable]]) -> Callable[[], Iterable[FrameTable]]:
+    """The frames by time; where captures follow each other whose times overlap, all of them have to be in memory."""
+    if facts.tally.in_time:
+        return pieces
+    if not facts.tally.segment_count:
+        return lambda: (piece for piece, _ in in_order(pieces()))
+    table = FrameTable.concat(list(pieces())).by_time()
+    return lambda: [table]
+
+
+def write_frames(
+    facts: Facts, pieces: Callable[[], Iterable[FrameTable]], path: str | Path, name: str | None = None
+) -> tuple[Phrase, ...]:
+    """Writes a recording piece by piece; the ending chooses the format unless ``name`` does.
+
+    Args:
+        facts: what is known of all its frames.
+        pieces: gives all of them, each time it is called.
+        path: to write to.
+        name: one of :data:`FORMATS`.
 
     Returns:
         what was lost.
@@ -280,18 +289,24 @@ def write_recording(recording: Recording, path: str | Path, name: str | None = N
         LibraryMissing: Parquet without pyarrow.
     """
     chosen = check_target(path, name)
-    lost = losses_from_recording(recording, chosen)
+    clock = _clock(facts)
     with whole_file(Path(path)) as part:
         if chosen == "parquet":
-            _write_parquet(recording, part)
-        elif chosen in {"blf", "mf4"}:
-            clock = _clock(recording)
+            _write_parquet(facts, pieces(), part)
+        elif chosen == "blf":
+            last_ns = facts.tally.last_ns + clock.shift_ns if facts.tally.frames else 0
+            span = BlfSpan(clock.start_ns, clock.local, last_ns)
             with part.open("wb") as out:
-                if chosen == "blf":
-                    numbers = _numbers(recording)
-                    write_blf(out, recording.table, numbers, clock.shift_ns, clock.start_ns, clock.local)
-                else:
-                    write_mf4(out, recording.table.by_time(), clock.shift_ns, clock.start_ns or 0)
+                write_blf(out, pieces(), _numbers(facts), clock.shift_ns, span)
+        elif chosen == "mf4":
+            sorted_pieces = _by_time(facts, pieces)
+            with part.open("wb") as out:
+                write_mf4(out, sorted_pieces, facts.tally, clock.shift_ns, clock.start_ns or 0)
         else:
-            _write_text(recording, chosen, part)
-    return lost
+            _write_text(facts, pieces(), chosen, part)
+    return losses_of(facts, chosen)
+
+
+def write_recording(recording: Recording, path: str | Path, name: str | None = None) -> tuple[Phrase, ...]:
+    """Writes a recording that is in memory; see :func:`write_frames`."""
+    return write_frames(recording.facts, lambda: [recording.table], path, name)

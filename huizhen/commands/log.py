@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbc.database import Database
-    from dbc.recording import Recording
-    from dbc.streaming import Streamed
+    from dbc.recording.facts import Facts
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -75,16 +74,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     raise BadUsage(console.tr("log.no_action"))
 
 
-def _open(path: str, console: Console) -> Recording:
-    from dbc.recording import open_recording
-
-    console.stage(console.tr("log.reading", path=path))
-    recording = open_recording(path)
-    console.stage_done()
-    return recording
-
-
-def _note_bad_lines(recording: Recording | Streamed, console: Console) -> None:
+def _note_bad_lines(recording: Facts, console: Console) -> None:
     """The lines that could not be read, on standard error."""
     tr = console.tr
     if not recording.bad_line_count:
@@ -97,47 +87,48 @@ def _note_bad_lines(recording: Recording | Streamed, console: Console) -> None:
         console.note("  " + tr("log.bad_more", n=recording.bad_line_count - len(shown)))
 
 
-def _note_content(recording: Recording, console: Console) -> None:
+def _note_content(recording: Facts, console: Console) -> None:
     """What a person should know about the content, on standard error."""
     for note in recording.notes:
         console.note(getattr(note, console.tr.lang))
 
 
-def info_json(recording: Recording) -> dict[str, Any]:
+def info_json(facts: Facts) -> dict[str, Any]:
     """``huizhen.log/1``: what a recording holds. Seconds count from ``start``, or from the recorder's own zero."""
-    import numpy as np
-
     from diag.facts import iso_from_ns
 
-    table = recording.table
-    n = len(table)
-    keys = np.unique(table.key).tolist()
+    tally = facts.tally
+    keys = sorted(tally.keys)
+    has_times = bool(tally.frames) and facts.timed
     return {
         "schema": "huizhen.log/1",
-        "format": recording.format,
-        "frames": n,
-        "first_s": int(table.t_ns.min()) / 1e9 if n and recording.timed else None,
-        "last_s": int(table.t_ns.max()) / 1e9 if n and recording.timed else None,
+        "format": facts.format,
+        "frames": tally.frames,
+        "first_s": tally.first_ns / 1e9 if has_times else None,
+        "last_s": tally.last_ns / 1e9 if has_times else None,
         "ids": len(keys),
-        "channels": len(np.unique(table.channel)),
-        "bad_lines": recording.bad_line_count,
-        "start": iso_from_ns(recording.start_ns) if recording.start_ns is not None else None,
-        "local_start": recording.local_start,
-        "timed": recording.timed,
-        "whole_seconds": recording.whole_seconds,
-        "segments": list(recording.segments),
-        "notes": [{"en": note.en, "zh": note.zh} for note in recording.notes],
+        "channels": len(tally.buses),
+        "bad_lines": facts.bad_line_count,
+        "start": iso_from_ns(facts.start_ns) if facts.start_ns is not None else None,
+        "local_start": facts.local_start,
+        "timed": facts.timed,
+        "whole_seconds": facts.whole_seconds,
+        "segments": list(facts.segments),
+        "notes": [{"en": note.en, "zh": note.zh} for note in facts.notes],
         "id_list": [f"0x{key & 0x1FFFFFFF:08X}" if key >> 31 else f"0x{key:03X}" for key in keys],
-        "channel_names": list(recording.channels),
-        "bad": [
-            {"line": bad.line, "reason": {"en": bad.reason.en, "zh": bad.reason.zh}} for bad in recording.bad_lines
-        ],
+        "channel_names": list(facts.channels),
+        "bad": [{"line": bad.line, "reason": {"en": bad.reason.en, "zh": bad.reason.zh}} for bad in facts.bad_lines],
     }
 
 
 def _info(args: argparse.Namespace, console: Console) -> int:
+    from dbc.recording.stream import stream_recording
+
     tr = console.tr
-    recording = _open(args.file, console)
+    console.stage(tr("log.reading", path=args.file))
+    with stream_recording(args.file) as stream:
+        recording = stream.facts
+    console.stage_done()
     facts = info_json(recording)
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
         console.json(facts)
@@ -165,13 +156,16 @@ def _info(args: argparse.Namespace, console: Console) -> int:
 
 def _convert(args: argparse.Namespace, console: Console) -> int:
     """Writes the recording in another format and says what that format could not hold."""
-    from dbc.recording.writers import check_target, write_recording
+    from dbc.recording.stream import stream_recording
+    from dbc.recording.writers import check_target, write_frames
 
     tr = console.tr
     chosen = check_target(args.output, args.to)
-    recording = _open(args.file, console)
-    console.stage(tr("log.convert.writing", path=args.output))
-    lost = write_recording(recording, args.output, chosen)
+    console.stage(tr("log.reading", path=args.file))
+    with stream_recording(args.file) as stream:
+        recording = stream.facts
+        console.stage(tr("log.convert.writing", path=args.output))
+        lost = write_frames(recording, stream.pieces, args.output, chosen)
     console.stage_done()
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
         console.json(
@@ -181,13 +175,13 @@ def _convert(args: argparse.Namespace, console: Console) -> int:
                 "output": args.output,
                 "from": recording.format,
                 "to": chosen,
-                "frames": len(recording.table),
+                "frames": recording.tally.frames,
                 "bad_lines": recording.bad_line_count,
                 "losses": [{"en": loss.en, "zh": loss.zh} for loss in lost],
             }
         )
         return Exit.DONE
-    console.line(tr("log.convert.done", path=args.output, n=len(recording.table), old=recording.format, new=chosen))
+    console.line(tr("log.convert.done", path=args.output, n=recording.tally.frames, old=recording.format, new=chosen))
     for loss in lost:
         console.note(tr("log.convert.loss", loss=getattr(loss, tr.lang)))
     _note_content(recording, console)
@@ -235,8 +229,9 @@ def _files(args: argparse.Namespace, console: Console) -> tuple[str, list[str]]:
 def _decode(args: argparse.Namespace, console: Console) -> int:
     file, paths = _files(args, console)
     from dbc.database import load
-    from dbc.decode import decode_table
-    from dbc.output import check_output, summary_from_decoded, write_decoded
+    from dbc.output import check_output
+    from dbc.recording.stream import stream_recording
+    from dbc.streaming import decode_to_file
 
     tr = console.tr
     is_folder = bool(args.output) and args.output.endswith(("/", "\\"))
@@ -246,13 +241,12 @@ def _decode(args: argparse.Namespace, console: Console) -> int:
     signals = _wanted_signals(args.signals, databases)
     if is_folder:
         return _decode_folder(args, console, file, databases, signals)
-    recording = _open(file, console)
-    console.stage(tr("log.decoding", n=len(recording.table)))
-    decoded = decode_table(recording.table, databases, signals=signals)
-    if args.output:
-        write_decoded(decoded, args.output)
+    console.stage(tr("log.reading", path=file))
+    with stream_recording(file) as stream:
+        summary = decode_to_file(stream, databases, args.output, signals=signals)
+        recording = stream.facts
     console.stage_done()
-    facts = summary_from_decoded(decoded)
+    facts = summary.facts()
     facts["bad_lines"] = recording.bad_line_count
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
         console.json(facts)
@@ -281,7 +275,7 @@ def _decode(args: argparse.Namespace, console: Console) -> int:
 def _decode_folder(
     args: argparse.Namespace, console: Console, file: str, databases: Sequence[Database], signals: list[str] | None
 ) -> int:
-    """One Parquet file per message; a candump log may be of any size."""
+    """One Parquet file per message."""
     from dbc.streaming import decode_to_folder
 
     tr = console.tr
@@ -292,11 +286,11 @@ def _decode_folder(
         console.json(
             {
                 "schema": "huizhen.decoded-files/1",
-                "frames": result.frames,
+                "frames": result.facts.tally.frames,
                 "decoded_frames": result.decoded_frames,
                 "unknown_ids": [f"0x{k & 0x1FFFFFFF:08X}" if k >> 31 else f"0x{k:03X}" for k in result.unknown_ids],
                 "files": {name: str(path) for name, path in result.files.items()},
-                "bad_lines": result.bad_line_count,
+                "bad_lines": result.facts.bad_line_count,
             }
         )
         return Exit.DONE
@@ -305,13 +299,14 @@ def _decode_folder(
         tr(
             "log.decode.folder_counts",
             decoded=result.decoded_frames,
-            frames=result.frames,
+            frames=result.facts.tally.frames,
             unknown=len(result.unknown_ids),
         )
     )
     if not result.files and signals is None:
         console.note(tr("log.decode.nothing"))
-    _note_bad_lines(result, console)
+    _note_content(result.facts, console)
+    _note_bad_lines(result.facts, console)
     return Exit.DONE
 
 

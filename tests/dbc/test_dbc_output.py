@@ -12,7 +12,8 @@ from dbc.database import load
 from dbc.decode import Decoded, decode_table
 from dbc.errors import LibraryMissing, OutputError
 from dbc.files import EV400
-from dbc.output import summary_from_decoded, write_decoded
+from dbc.output import write_decoded
+from dbc.summary import summary_from_decoded
 from dbc.table import FrameRow, FrameTable
 
 if TYPE_CHECKING:

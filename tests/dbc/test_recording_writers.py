@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dbc.errors import LibraryMissing, OutputError
 from dbc.recording import Recording, open_recording
-from dbc.recording.writers import ENDINGS, FORMATS, losses_from_recording, write_recording
+from dbc.recording.writers import ENDINGS, FORMATS, losses_of, write_recording
 from dbc.table import BITRATE_SWITCH, ERROR, ERROR_STATE, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 
 T0 = 1_700_000_000_123_000_000
@@ -276,8 +276,8 @@ def test_bad_places_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_times_only_parquet_loses_nothing(tmp_path: Path) -> None:
     before = replace(recording([FrameRow(0, 1, b"\1"), FrameRow(0, 2, b"\2")]), timed=False)
-    assert losses_from_recording(before, "parquet") == ()
-    assert any("no times" in loss.en for loss in losses_from_recording(before, "blf"))
+    assert losses_of(before.facts, "parquet") == ()
+    assert any("no times" in loss.en for loss in losses_of(before.facts, "blf"))
     write_recording(before, tmp_path / "x.parquet")
     assert not open_recording(tmp_path / "x.parquet").timed
 

@@ -38,16 +38,16 @@ def write_log(path: Path, database: Database, count: int) -> None:
 
 def test_pieces_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_FRAMES", 1000)
-    monkeypatch.setattr("dbc.recording.candump._CHUNK", 20_000)
+    monkeypatch.setattr("dbc.recording.linestream.CHUNK", 20_000)
     database = load(EV400)
     path = tmp_path / "drive.log"
     write_log(path, database, 6000)
     result = decode_to_folder(path, [database], tmp_path / "out", flush_bytes=50_000)
     whole = decode_table(open_recording(path).table, [database])
-    assert (result.frames, result.decoded_frames) == (whole.frames, whole.decoded_frames) == (6001, 6000)
+    assert (result.facts.tally.frames, result.decoded_frames) == (whole.frames, whole.decoded_frames) == (6001, 6000)
     assert result.unknown_ids == whole.unknown_ids == (0x7FF,)
-    assert result.bad_line_count == 1
-    assert result.bad_lines[0].line == 6001
+    assert result.facts.bad_line_count == 1
+    assert result.facts.bad_lines[0].line == 6001
     assert set(result.files) == set(whole.messages)
     for name, columns in whole.messages.items():
         table = pq.read_table(result.files[name])
@@ -62,7 +62,7 @@ def test_pieces_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_payload_is_not_cut_by_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_FRAMES", 2)
-    monkeypatch.setattr("dbc.recording.candump._CHUNK", 40)
+    monkeypatch.setattr("dbc.recording.linestream.CHUNK", 40)
     message = Message("VIN", 0x18FEECFE, True, 18, (Signal("Last", 8 * 17, 8, True),), is_j1939=True)
     frames = [
         "1CECFF00#20120003FFECFE00",
@@ -74,7 +74,7 @@ def test_a_payload_is_not_cut_by_a_piece(tmp_path: Path, monkeypatch: pytest.Mon
     table = pq.read_table(result.files["VIN"])
     assert table["Last"].to_pylist() == [0x30]
     assert table["source_address"].to_pylist() == [0]
-    assert result.decoded_frames == result.frames == 4
+    assert result.decoded_frames == result.facts.tally.frames == 4
 
 
 def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,355 @@
+"""Recordings of any size and dialect, piece by piece.
+
+::
+
+    with stream_recording(path) as stream:
+        for table in stream.pieces():     # again and again, each time from the beginning
+            …
+        stream.facts                      # when the last piece has come
+
+Text, BLF, pcap, SQLite and Parquet need memory for a piece only. MF4 is mapped, and what its blocks inflate to lies on
+disk when it is much; of unsorted files the place of each record is held. What is packed (binary files in gzip, all in
+zip) is unpacked to a file in the folder for temporary files. A damaged BLF file and what is left to asammdf are read
+whole.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
+
+from dbc.errors import DbcError, FileMissing, NotARecording, OutputError, Phrase, RecordingBroken, RecordingTooLarge
+from dbc.recording import blf, columns, containers, database, mf4, pcap
+from dbc.recording.blfstream import opened_blf
+from dbc.recording.facts import Facts, Tally, facts_from
+from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read
+from dbc.recording.linestream import opened_text
+from dbc.table import FrameTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbc.recording.linestream import Readable
+    from dbc.recording.source import Source
+
+__all__ = ["RecordingStream", "stream_recording"]
+
+_FRAMES: Final = 200_000
+"""Frames that are worth a step."""
+_HEAD: Final = 1 << 16
+_MAX_UNPACKED: Final = 64 << 30
+_COPIED: Final = 4 << 20
+_MOST_BUSES: Final = 256
+
+
+class _Whole:
+    """What was read whole."""
+
+    wraps = 0
+
+    def __init__(self, name: str, read: Read) -> None:
+        self.name = name
+        self._read = read
+
+    def tables(self) -> Iterator[FrameTable]:
+        yield self._read.table
+
+    def outcome(self) -> Read:
+        return replace(self._read, table=FrameTable.empty())
+
+
+class RecordingStream:
+    """A recording that can be gone through again and again.
+
+    Args:
+        place: where it is.
+        path: as given; names it in errors.
+        is_nested: it came out of an archive, and may be none.
+    """
+
+    def __init__(self, place: Path, path: str, *, is_nested: bool = False) -> None:
+        self._place, self._path, self._is_nested = place, path, is_nested
+        self._facts: Facts | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of it when its pieces have been gone through once; that is done now where it was not."""
+        if self._facts is None:
+            for _ in self.pieces():
+                pass
+        if self._facts is None:
+            raise RuntimeError("a recording that came to no end")
+        return self._facts
+
+    def pieces(self, frames: int = _FRAMES) -> Iterator[FrameTable]:
+        """All frames in the recording's order, about so many at a time.
+
+        Raises:
+            FileMissing: it is not there or not readable.
+            NotARecording: no dialect recognised.
+            RecordingBroken: recognised, but unreadable.
+            RecordingTooLarge: it inflates to more than 64 GiB.
+            LibraryMissing: it needs a library that is not installed.
+        """
+        tally = Tally()
+        waiting: list[FrameTable] = []
+        held = 0
+        with ExitStack() as stack:
+            source = _opened(self._place, self._path, stack, is_nested=self._is_nested)
+            for table in source.tables():
+                tally.add(table, begins=isinstance(source, _Archive) and source.begins)
+                waiting.append(table)
+                held += len(table)
+                if held >= frames:
+                    yield FrameTable.concat(waiting)
+                    waiting, held = [], 0
+            read = source.outcome()
+            if isinstance(source, _Archive):
+                self._facts = source.facts(tally)
+            else:
+                self._facts = facts_from(self._path, source.name, read, tally, source.wraps)
+        if held:
+            yield FrameTable.concat(waiting)
+
+
+@contextmanager
+def stream_recording(path: str | Path) -> Iterator[RecordingStream]:
+    """A recording of any dialect we know, plain, gzipped or in a zip archive.
+
+    Raises:
+        FileMissing: it is not there or not readable.
+    """
+    place = Path(path)
+    try:
+        with place.open("rb"):
+            pass
+    except (OSError, ValueError) as exc:
+        raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
+    yield RecordingStream(place, str(path))
+
+
+def _opened(place: Path, path: str, stack: ExitStack, *, is_nested: bool) -> Source:
+    """A source of the frames of a file; what it needs is left open in ``stack``."""
+    file = stack.enter_context(place.open("rb"))
+    head = file.read(_HEAD)
+    if not head:
+        raise NotARecording(path, Phrase("the file is empty", "文件是空的"))
+    if containers.is_gzip(head):
+        return _from_gzip(file, path, stack)
+    if containers.is_zip(head):
+        if is_nested:
+            raise NotARecording(path, Phrase("an archive inside an archive", "压缩包中套压缩包"))
+        return _Archive(place, path)
+    return _from_plain(place, path, file, head, stack)
+
+
+def _from_plain(place: Path, path: str, file: BinaryIO, head: bytes, stack: ExitStack) -> Source:
+    if database.is_sqlite(head):
+        return database.opened(place, path)
+    if columns.is_parquet(head):
+        return columns.ParquetSource(place, path)
+    if not is_binary(head):
+        return opened_text(file, path)
+    content = mmap(file.fileno(), 0, access=ACCESS_READ)
+    # Arrays may still look into it when an error is on its way; then it is closed with the last of them.
+    stack.callback(_close, content)
+    if pcap.is_pcap(head):
+        return pcap.PcapSource(content, path)
+    if mf4.is_mf4(head):
+        return mf4.Mf4Source(memoryview(content), path)
+    return opened_blf(content, path) or _Whole("blf", blf.read(bytes(content), path))
+
+
+def _close(content: mmap) -> None:
+    with suppress(BufferError):
+        content.close()
+
+
+class _Unpacked:
+    """What came out of a gzip file; says where that is cut."""
+
+    def __init__(self, source: Source, reader: containers.GzipReader) -> None:
+        self.name = source.name
+        self._source, self._reader = source, reader
+
+    @property
+    def wraps(self) -> int:
+        return self._source.wraps
+
+    def tables(self) -> Iterator[FrameTable]:
+        yield from self._source.tables()
+
+    def outcome(self) -> Read:
+        read = self._source.outcome()
+        if self._reader.is_cut:
+            text = "the compressed file is cut; what is there was read"
+            read.notes.append(Phrase(text, "压缩文件不完整，已读取现有部分"))
+        return read
+
+
+def _from_gzip(file: BinaryIO, path: str, stack: ExitStack) -> Source:
+    """Text is inflated as it is read; everything else to a file first."""
+    reader = containers.GzipReader(file, path)
+    head = reader.read(_HEAD)
+    if not head:
+        raise NotARecording(path, Phrase("the file is empty", "文件是空的"))
+    if containers.is_gzip(head):
+        raise NotARecording(path, Phrase("compressed twice", "重复压缩"))
+    if containers.is_zip(head) or is_binary(head):
+        reader.seek(0)
+        place = _unpacked(reader, path, stack, _MAX_UNPACKED)
+        return _Unpacked(_opened(place, path, stack, is_nested=False), reader)
+    return _Unpacked(opened_text(reader, path, is_compressed=True), reader)
+
+
+def is_binary(head: bytes) -> bool:
+    """Whether a file with such a beginning is a recording that is no text."""
+    kinds = (mf4.is_mf4, blf.is_blf, pcap.is_pcap, database.is_sqlite, columns.is_parquet)
+    return any(is_one(head) for is_one in kinds)
+
+
+def _unpacked(source: Readable, path: str, stack: ExitStack, most: int) -> Path:
+    """A file with all that comes, which is gone with ``stack``.
+
+    Raises:
+        RecordingTooLarge: more than ``most`` bytes come.
+        OutputError: there is no room for it.
+    """
+    total = 0
+    try:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="huizhen-"))) / "unpacked"
+        with place.open("wb") as out:
+            while piece := source.read(_COPIED):
+                total += len(piece)
+                if total > most:
+                    raise RecordingTooLarge(path, total, most)
+                out.write(piece)
+    except OSError as exc:
+        raise OutputError(tempfile.gettempdir(), exc.strerror or str(exc)) from exc
+    return place
+
+
+class _Archive:
+    """All recordings of a zip archive, one behind the other.
+
+    Buses go by name, times by the common start where all recordings say theirs; that needs a look at all of them
+    before the first frame is given, unless there is only one.
+    """
+
+    wraps = 0
+
+    def __init__(self, place: Path, path: str) -> None:
+        self.name = ""
+        self.begins = False
+        self._place, self._path = place, path
+        self._found: list[tuple[str, Facts]] = []
+        self._others: list[tuple[str, DbcError]] = []
+        self._buses: list[str] = []
+        self._common: int | None = None
+
+    def tables(self) -> Iterator[FrameTable]:
+        """The frames of one recording after those of another.
+
+        Raises:
+            NotARecording: there is none in it; the first file's error, where it has files.
+            RecordingBroken: the archive is damaged or encrypted.
+            RecordingTooLarge: its files become more than 64 GiB.
+        """
+        names = self._names()
+        if len(names) == 1:
+            yield from self._tables_of(names[0])
+            return
+        for name in names:
+            try:
+                for _ in self._tables_of(name):
+                    pass
+            except DbcError as exc:
+                self._others.append((name, exc))
+        if not self._found:
+            if self._others:
+                raise self._others[0][1]
+            raise NotARecording(self._path, Phrase("an empty archive", "空的压缩包"))
+        starts = [facts.start_ns for _, facts in self._found]
+        known = [start for start in starts if start is not None]
+        self._common = min(known) if len(known) == len(starts) else None
+        self._buses = list(dict.fromkeys(bus for _, facts in self._found for bus in facts.channels))[:_MOST_BUSES]
+        for name, facts in self._found.copy():
+            shift = (facts.start_ns or 0) - self._common if self._common is not None else 0
+            numbers = [self._buses.index(bus) if bus in self._buses else 255 for bus in facts.channels] or [0]
+            index = np.array(numbers, np.uint8)
+            self.begins = True
+            for table in self._tables_of(name):
+                channel = index[np.minimum(table.channel, len(numbers) - 1)]
+                yield replace(table, channel=channel, t_ns=table.t_ns + shift)
+                self.begins = False
+
+    def _names(self) -> list[str]:
+        try:
+            with zipfile.ZipFile(self._place) as archive:
+                infos = containers.entries(archive, self._path)
+        except containers.DAMAGED_ZIP as exc:
+            raise self._broken(exc) from exc
+        total = sum(info.file_size for info in infos)
+        if total > _MAX_UNPACKED:
+            raise RecordingTooLarge(self._path, total, _MAX_UNPACKED)
+        return [info.filename for info in infos]
+
+    def _broken(self, exc: Exception) -> RecordingBroken:
+        return RecordingBroken(self._path, Phrase("as zip", "zip 解压"), Phrase(f"damaged ({exc})", f"已损坏（{exc}）"))
+
+    def _tables_of(self, name: str) -> Iterator[FrameTable]:
+        """The frames of one file; notes its facts when the last has come."""
+        path = f"{self._path}:{name}"
+        with ExitStack() as stack:
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(self._place))
+                with archive.open(name) as member:
+                    place = _unpacked(member, path, stack, archive.getinfo(name).file_size)
+            except containers.DAMAGED_ZIP as exc:
+                raise self._broken(exc) from exc
+            stream = RecordingStream(place, path, is_nested=True)
+            yield from stream.pieces()
+            if all(name != known for known, _ in self._found):
+                self._found.append((name, stream.facts))
+
+    def outcome(self) -> Read:
+        """Of all recordings together; see :meth:`facts`."""
+        return Read(FrameTable.empty(), tuple(self._buses))
+
+    def facts(self, tally: Tally) -> Facts:
+        """Of all recordings together."""
+        if len(self._found) == 1 and not self._others:
+            return replace(self._found[0][1], path=self._path, tally=tally)
+        bad: list[BadLine] = []
+        notes = [Phrase(f"{len(self._found)} recordings in the archive", f"压缩包内有 {len(self._found)} 个记录")]
+        for name, facts in self._found:
+            bad += [
+                BadLine(line.line, Phrase(f"{name}: {line.reason.en}", f"{name}：{line.reason.zh}"))
+                for line in facts.bad_lines
+            ]
+            notes += [Phrase(f"{name}: {note.en}", f"{name}：{note.zh}") for note in facts.notes]
+        for name, error in self._others:
+            why = getattr(error, "reason", str(error))
+            reason = why if isinstance(why, Phrase) else Phrase(str(why), str(why))
+            notes.append(Phrase(f"{name}: {reason.en}", f"{name}：{reason.zh}"))
+        each = [facts for _, facts in self._found]
+        return Facts(
+            self._path,
+            "+".join(dict.fromkeys(facts.format for facts in each)),
+            tally,
+            tuple(self._buses),
+            tuple(bad[:KEPT_BAD_LINES]),
+            sum(facts.bad_line_count for facts in each),
+            self._common,
+            all(facts.whole_seconds for facts in each),
+            all(facts.timed for facts in each),
+            None,
+            tuple(notes),
+        )
