@@ -159,7 +159,8 @@ class MessageColumns:
     """All frames (or reassembled payloads) of one message.
 
     Args:
-        name: of the message; ``name@database`` where an earlier database has the same name.
+        name: of the message; ``name@database`` where an earlier database has the same name, and ``name@database_2``
+            for the second message of that name in one database.
         times: of the frames; see :attr:`t_ns`.
         channel: uint8 (n,), index of the bus.
         source_address: uint8 (n,) for J1939, else None.

@@ -88,7 +88,7 @@ def _name(databases: Sequence[Database], number: int, message: Message) -> str:
         return f"{name}@{database.name}" if any(name in other.by_name for other in databases[:number]) else name
     same = [other for other in database.messages if other.name == name]
     place = next(at for at, other in enumerate(same) if other is message)
-    return f"{name}@{database.name}" + (f"_{place + 1}" if place > 1 else "")
+    return f"{name}@{database.name}_{place + 1}"
 
 
 class _Matches:

@@ -345,7 +345,8 @@ def decode_to_file(
         return summary
 
     def pieces() -> Iterator[Decoded]:
-        for decoded in decoded_pieces(stream.pieces(_FRAMES), databases, signals):
+        ordered = (table for table, _ in in_order(stream.pieces(_FRAMES)))
+        for decoded in decoded_pieces(ordered, databases, signals):
             summary.add(decoded)
             yield decoded
 
