@@ -10,23 +10,45 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from dbc.fit import Match
-    from dbc.recording import Recording
+    from dbc.table import FrameTable
     from huizhen.console import Console
 
-__all__ = ["load_candidates", "match_json", "show_match"]
+__all__ = ["first_frames", "load_candidates", "match_json", "show_match"]
 
 _LIKELY: Final = 12
+_LOOKED_AT: Final = 2_000_000
+"""Frames of a recording that are looked at: a quarter of an hour of a full bus."""
 _SHOWN: Final = 5
 _WORTH_SHOWING: Final = 0.001
 
 
+def first_frames(path: str, console: Console) -> FrameTable:
+    """The first two million frames of a recording, which tell enough."""
+    from dbc.recording.stream import stream_recording
+    from dbc.table import FrameTable
+
+    console.stage(console.tr("log.reading", path=path))
+    tables: list[FrameTable] = []
+    left = _LOOKED_AT
+    with stream_recording(path) as stream:
+        pieces = stream.pieces()
+        for piece in pieces:
+            tables.append(piece[:left])
+            left -= len(tables[-1])
+            if not left:
+                break
+        pieces.close()
+    console.stage_done()
+    return FrameTable.concat(tables)
+
+
 def load_candidates(
-    recording: Recording, named: Sequence[tuple[str, Path]], console: Console
+    table: FrameTable, named: Sequence[tuple[str, Path]], console: Console
 ) -> tuple[list[Database], list[str]]:
     """The databases to choose among, and the names of those that cannot be read.
 
     Args:
-        recording: what is to be matched.
+        table: what is to be matched.
         named: name and path of those asked for; empty for the whole catalogue.
         console: says which are being read.
 
@@ -46,7 +68,7 @@ def load_candidates(
             console.stage(console.tr("db.lint.reading", path=name))
             loaded.append(load(path))
     else:
-        for entry in likely_entries(Sample(recording.table).frames, limit=_LIKELY):
+        for entry in likely_entries(Sample(table).frames, limit=_LIKELY):
             console.stage(console.tr("db.lint.reading", path=entry.name))
             try:
                 loaded.append(load(entry.path))
@@ -56,14 +78,14 @@ def load_candidates(
     return loaded, failed
 
 
-def match_json(match: Match, recording: Recording, failed: Sequence[str]) -> dict[str, Any]:
+def match_json(match: Match, table: FrameTable, failed: Sequence[str]) -> dict[str, Any]:
     """``huizhen.match/1``; ``none`` is the probability that it is none of them."""
     return {
         "schema": "huizhen.match/1",
         "best": match.best,
         "certainty": round(match.certainty, 4),
         "none": round(match.none, 4),
-        "frames": len(recording.table),
+        "frames": len(table),
         "candidates": [
             {
                 "database": one.name,

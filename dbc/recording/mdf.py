@@ -7,6 +7,7 @@ Standard: ASAM MDF 4.1 §4 (block structure).
 
 from __future__ import annotations
 
+import os
 import struct
 import tempfile
 import zlib
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dbc.errors import Phrase, RecordingBroken
+from dbc.errors import OutputError, Phrase, RecordingBroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,8 +139,22 @@ def _place_for(size: int) -> NDArray[np.uint8]:
     if size <= _ON_DISK:
         # An array's memory comes in large pages, which cost a fraction of what those of bytes do.
         return np.empty(size, np.uint8)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.uint8, "w+", shape=(size,))
+    try:
+        with tempfile.TemporaryFile() as file:
+            _reserve(file.fileno(), size)
+            return np.memmap(file, np.uint8, "r+", shape=(size,))
+    except OSError as exc:
+        raise OutputError(tempfile.gettempdir(), exc.strerror or str(exc)) from exc
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Takes room on disk: a page for which there is none, when it is written through memory, ends the program."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+        return
+    zeros = bytes(1 << 20)
+    for begin in range(0, size, len(zeros)):
+        os.write(handle, zeros[: size - begin])
 
 
 class File:

@@ -34,7 +34,7 @@ from dbc.recording.linestream import opened_text
 from dbc.table import FrameTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from dbc.recording.linestream import Readable
     from dbc.recording.source import Source
@@ -88,8 +88,8 @@ class RecordingStream:
             raise RuntimeError("a recording that came to no end")
         return self._facts
 
-    def pieces(self, frames: int = _FRAMES) -> Iterator[FrameTable]:
-        """All frames in the recording's order, about so many at a time.
+    def pieces(self, frames: int = 0) -> Generator[FrameTable]:
+        """All frames in the recording's order, about so many at a time; 0 is what is worth a step.
 
         Raises:
             FileMissing: it is not there or not readable.
@@ -98,6 +98,7 @@ class RecordingStream:
             RecordingTooLarge: it inflates to more than 64 GiB.
             LibraryMissing: it needs a library that is not installed.
         """
+        frames = frames or _FRAMES
         tally = Tally()
         waiting: list[FrameTable] = []
         held = 0

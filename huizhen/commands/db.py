@@ -291,17 +291,14 @@ def _add_match(actions: Commands, common: argparse.ArgumentParser, tr: Translato
 
 def _match(args: argparse.Namespace, console: Console) -> int:
     from dbc.fit import match_databases
-    from dbc.recording import open_recording
-    from huizhen.databasematch import load_candidates, match_json, show_match
+    from huizhen.databasematch import first_frames, load_candidates, match_json, show_match
 
     named = [(name, _find(name, console)[0]) for name in args.databases]
-    console.stage(console.tr("log.reading", path=args.recording))
-    recording = open_recording(args.recording)
-    console.stage_done()
-    databases, failed = load_candidates(recording, named, console)
-    match = match_databases(recording.table, databases)
+    table = first_frames(args.recording, console)
+    databases, failed = load_candidates(table, named, console)
+    match = match_databases(table, databases)
     if _wants_json(args):
-        console.json(match_json(match, recording, failed))
+        console.json(match_json(match, table, failed))
     else:
         show_match(match, failed, console)
     return Exit.DONE

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING
 
+import asammdf
 import pytest
 
 from dbc.files import EV400
@@ -98,4 +101,37 @@ def test_a_recording_that_has_no_room_leaves_nothing(
     err = capfd.readouterr().err
     assert len(err.splitlines()) == 1
     assert "No space left" in err
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.blf.gz", "a.log.zip", "deflated.mf4"])
+def test_what_cannot_be_unpacked_leaves_nothing(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    chance = random.Random(1)
+    log = tmp_path / "a.log"
+    log.write_text(
+        "".join(
+            f"({1_700_000_000 + n / 100:.6f}) can0 180#{chance.randbytes(8).hex().upper()}\n" for n in range(40_000)
+        )
+    )
+    for made in ("a.blf", "a.mf4"):
+        assert main(["log", "convert", str(log), str(tmp_path / made), "-q"]) == Exit.DONE
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / "a.blf").read_bytes()))
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(log, "a.log")
+    else:
+        with asammdf.MDF(tmp_path / "a.mf4") as mdf:
+            mdf.save(tmp_path / name, compression=1, overwrite=True)
+    assert main(["log", "info", str(tmp_path / name), "-q"]) == Exit.DONE
+    capfd.readouterr()
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    monkeypatch.setattr("dbc.recording.mdf._ON_DISK", 100_000)
+    assert main(["log", "info", str(tmp_path / name)]) == Exit.USAGE
+    err = capfd.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "No space left" in err
+    assert str(small_disk) in err
     assert list(small_disk.iterdir()) == []
