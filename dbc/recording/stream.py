@@ -102,7 +102,7 @@ class RecordingStream:
         tally = Tally()
         waiting: list[FrameTable] = []
         held = 0
-        with ExitStack() as stack:
+        with _readable(self._path), ExitStack() as stack:
             source = _opened(self._place, self._path, stack, is_nested=self._is_nested)
             for table in source.tables():
                 tally.add(table, begins=isinstance(source, _Archive) and source.begins)
@@ -121,6 +121,15 @@ class RecordingStream:
 
 
 @contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Says of a file that can no longer be read that it is so."""
+    try:
+        yield
+    except OSError as exc:
+        raise FileMissing(path, exc.strerror or str(exc)) from exc
+
+
+@contextmanager
 def stream_recording(path: str | Path) -> Iterator[RecordingStream]:
     """A recording of any dialect we know, plain, gzipped or in a zip archive.
 
@@ -128,12 +137,14 @@ def stream_recording(path: str | Path) -> Iterator[RecordingStream]:
         FileMissing: it is not there or not readable.
     """
     place = Path(path)
-    try:
-        with place.open("rb"):
-            pass
-    except (OSError, ValueError) as exc:
-        raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
-    yield RecordingStream(place, str(path))
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(place.open("rb"))
+            is_regular = place.is_file()
+        except (OSError, ValueError) as exc:
+            raise FileMissing(str(path), getattr(exc, "strerror", None) or str(exc)) from exc
+        # A pipe can be read only once.
+        yield RecordingStream(place if is_regular else _unpacked(file, str(path), stack, _MAX_UNPACKED), str(path))
 
 
 def _opened(place: Path, path: str, stack: ExitStack, *, is_nested: bool) -> Source:
@@ -225,7 +236,10 @@ def _unpacked(source: Readable, path: str, stack: ExitStack, most: int) -> Path:
     """
     total = 0
     try:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="huizhen-"))) / "unpacked"
+        place = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="huizhen-", ignore_cleanup_errors=True)))
+            / "unpacked"
+        )
         with place.open("wb") as out:
             while piece := source.read(_COPIED):
                 total += len(piece)
@@ -250,7 +264,7 @@ class _Archive:
         self.name = ""
         self.begins = False
         self._place, self._path = place, path
-        self._found: list[tuple[str, Facts]] = []
+        self._found: dict[int, tuple[zipfile.ZipInfo, Facts]] = {}
         self._others: list[tuple[str, DbcError]] = []
         self._buses: list[str] = []
         self._common: int | None = None
@@ -263,35 +277,38 @@ class _Archive:
             RecordingBroken: the archive is damaged or encrypted.
             RecordingTooLarge: its files become more than 64 GiB.
         """
-        names = self._names()
-        if len(names) == 1:
-            yield from self._tables_of(names[0])
+        infos = self._infos()
+        if len(infos) == 1:
+            yield from self._tables_of(infos[0])
             return
-        for name in names:
+        for info in infos:
             try:
-                for _ in self._tables_of(name):
+                for _ in self._tables_of(info):
                     pass
+            except OutputError:
+                raise
             except DbcError as exc:
-                self._others.append((name, exc))
+                self._others.append((info.filename, exc))
         if not self._found:
             if self._others:
                 raise self._others[0][1]
             raise NotARecording(self._path, Phrase("an empty archive", "空的压缩包"))
-        starts = [facts.start_ns for _, facts in self._found]
+        every = list(self._found.values())
+        starts = [facts.start_ns for _, facts in every]
         known = [start for start in starts if start is not None]
         self._common = min(known) if len(known) == len(starts) else None
-        self._buses = list(dict.fromkeys(bus for _, facts in self._found for bus in facts.channels))[:_MOST_BUSES]
-        for name, facts in self._found.copy():
+        self._buses = list(dict.fromkeys(bus for _, facts in every for bus in facts.channels))[:_MOST_BUSES]
+        for info, facts in every:
             shift = (facts.start_ns or 0) - self._common if self._common is not None else 0
             numbers = [self._buses.index(bus) if bus in self._buses else 255 for bus in facts.channels] or [0]
             index = np.array(numbers, np.uint8)
             self.begins = True
-            for table in self._tables_of(name):
+            for table in self._tables_of(info):
                 channel = index[np.minimum(table.channel, len(numbers) - 1)]
                 yield replace(table, channel=channel, t_ns=table.t_ns + shift)
                 self.begins = False
 
-    def _names(self) -> list[str]:
+    def _infos(self) -> list[zipfile.ZipInfo]:
         try:
             with zipfile.ZipFile(self._place) as archive:
                 infos = containers.entries(archive, self._path)
@@ -300,25 +317,24 @@ class _Archive:
         total = sum(info.file_size for info in infos)
         if total > _MAX_UNPACKED:
             raise RecordingTooLarge(self._path, total, _MAX_UNPACKED)
-        return [info.filename for info in infos]
+        return infos
 
     def _broken(self, exc: Exception) -> RecordingBroken:
         return RecordingBroken(self._path, Phrase("as zip", "zip 解压"), Phrase(f"damaged ({exc})", f"已损坏（{exc}）"))
 
-    def _tables_of(self, name: str) -> Iterator[FrameTable]:
+    def _tables_of(self, info: zipfile.ZipInfo) -> Iterator[FrameTable]:
         """The frames of one file; notes its facts when the last has come."""
-        path = f"{self._path}:{name}"
+        path = f"{self._path}:{info.filename}"
         with ExitStack() as stack:
             try:
                 archive = stack.enter_context(zipfile.ZipFile(self._place))
-                with archive.open(name) as member:
-                    place = _unpacked(member, path, stack, archive.getinfo(name).file_size)
+                with archive.open(info) as member:
+                    place = _unpacked(member, path, stack, info.file_size)
             except containers.DAMAGED_ZIP as exc:
                 raise self._broken(exc) from exc
             stream = RecordingStream(place, path, is_nested=True)
             yield from stream.pieces()
-            if all(name != known for known, _ in self._found):
-                self._found.append((name, stream.facts))
+            self._found[info.header_offset] = info, stream.facts
 
     def outcome(self) -> Read:
         """Of all recordings together; see :meth:`facts`."""
@@ -326,11 +342,12 @@ class _Archive:
 
     def facts(self, tally: Tally) -> Facts:
         """Of all recordings together."""
-        if len(self._found) == 1 and not self._others:
-            return replace(self._found[0][1], path=self._path, tally=tally)
+        found = [(info.filename, facts) for info, facts in self._found.values()]
+        if len(found) == 1 and not self._others:
+            return replace(found[0][1], path=self._path, tally=tally)
         bad: list[BadLine] = []
-        notes = [Phrase(f"{len(self._found)} recordings in the archive", f"压缩包内有 {len(self._found)} 个记录")]
-        for name, facts in self._found:
+        notes = [Phrase(f"{len(found)} recordings in the archive", f"压缩包内有 {len(found)} 个记录")]
+        for name, facts in found:
             bad += [
                 BadLine(line.line, Phrase(f"{name}: {line.reason.en}", f"{name}：{line.reason.zh}"))
                 for line in facts.bad_lines
@@ -340,7 +357,7 @@ class _Archive:
             why = getattr(error, "reason", str(error))
             reason = why if isinstance(why, Phrase) else Phrase(str(why), str(why))
             notes.append(Phrase(f"{name}: {reason.en}", f"{name}：{reason.zh}"))
-        each = [facts for _, facts in self._found]
+        each = [facts for _, facts in found]
         return Facts(
             self._path,
             "+".join(dict.fromkeys(facts.format for facts in each)),

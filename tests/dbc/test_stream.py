@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import sqlite3
+import threading
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -268,6 +270,37 @@ def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(TEXTS["asc"].encode() + bytes(100_000))
     with stream_recording(path) as recording:
         assert recording.facts.tally.frames > 80, "a plain file is as long as it is"
+
+
+def test_a_pipe_is_a_recording_too(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(TEXTS["candump"].encode() * 50,))
+    writer.start()
+    with stream_recording(path) as recording:
+        assert recording.facts.tally.frames == 92 * 50
+        assert sum(len(piece) for piece in recording.pieces(10)) == 92 * 50
+    writer.join()
+
+
+def test_files_of_one_name_in_an_archive_are_two(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", TEXTS["candump"])
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a", TEXTS["crtd"])
+    with stream_recording(path) as recording:
+        assert recording.facts.format == "candump+crtd"
+
+
+def test_a_file_that_is_gone_meanwhile_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(TEXTS["candump"])
+    with stream_recording(path) as recording:
+        assert recording.facts.tally.frames == 92
+        path.unlink()
+        with pytest.raises(FileMissing):
+            list(recording.pieces())
 
 
 def table_of(*t_s: float) -> FrameTable:
