@@ -31,6 +31,18 @@ def fill(folder: Path) -> None:
             return
 
 
+def written_log(folder: Path) -> Path:
+    """A log of random frames, larger than the small disk."""
+    chance = random.Random(1)
+    log = folder / "a.log"
+    log.write_text(
+        "".join(
+            f"({1_700_000_000 + n / 100:.6f}) can0 180#{chance.randbytes(8).hex().upper()}\n" for n in range(40_000)
+        )
+    )
+    return log
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*") if path.is_file()} - {"filler"}
 
@@ -86,13 +98,7 @@ def test_a_room_that_cannot_be_recorded_is_not_opened(
 def test_a_recording_that_has_no_room_leaves_nothing(
     small_disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
-    chance = random.Random(1)
-    log = tmp_path / "a.log"
-    log.write_text(
-        "".join(
-            f"({1_700_000_000 + n / 100:.6f}) can0 180#{chance.randbytes(8).hex().upper()}\n" for n in range(40_000)
-        )
-    )
+    log = written_log(tmp_path)
     blf = tmp_path / "a.blf"
     assert main(["log", "convert", str(log), str(blf), "-q"]) == Exit.DONE
     capfd.readouterr()
@@ -108,13 +114,7 @@ def test_a_recording_that_has_no_room_leaves_nothing(
 def test_what_cannot_be_unpacked_leaves_nothing(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
-    chance = random.Random(1)
-    log = tmp_path / "a.log"
-    log.write_text(
-        "".join(
-            f"({1_700_000_000 + n / 100:.6f}) can0 180#{chance.randbytes(8).hex().upper()}\n" for n in range(40_000)
-        )
-    )
+    log = written_log(tmp_path)
     for made in ("a.blf", "a.mf4"):
         assert main(["log", "convert", str(log), str(tmp_path / made), "-q"]) == Exit.DONE
     if name.endswith(".gz"):
