@@ -31,9 +31,9 @@ import numpy as np
 from dbc.errors import DbcError, FileMissing, NotARecording, Phrase, RecordingBroken, RecordingTooLarge
 from dbc.recording import blf, candump, columns, containers, database, gvret, mf4, patterns, pcap, tables
 from dbc.recording.dialects import DIALECTS
-from dbc.recording.facts import Facts, Tally, facts_from
+from dbc.recording.facts import BINARY_FORMATS, Facts, Tally, facts_from
 from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read, Unreadable
-from dbc.recording.timeline import carried_on
+from dbc.recording.timeline import carried_on, segment_starts
 from dbc.table import FrameTable
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ MAX_BYTES: Final = 2 << 30
 
 _HEAD: Final = 1 << 16
 _MOST_SEGMENTS: Final = 1000
+_SECOND_NS: Final = 1_000_000_000
 _BINARY: Final[tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes, str], Read]], ...]] = (
     ("mf4", mf4.is_mf4, mf4.read),
     ("blf", blf.is_blf, blf.read),
@@ -115,8 +116,15 @@ def _recording(path: str, name: str, read: Read) -> Recording:
     t_ns, wraps = carried_on(table.t_ns, read.moduli_ns)
     if wraps:
         table = replace(table, t_ns=t_ns)
-    tally = Tally()
-    tally.add(table)
+    # Only what is asked of it here: counting everything takes as long as reading.
+    starts = segment_starts(table.t_ns) if read.timed else []
+    tally = Tally(
+        frames=len(table),
+        first_ns=int(table.t_ns.min()) if name == "mf4" and len(table) else 0,
+        whole_seconds=name not in BINARY_FORMATS and not (table.t_ns % _SECOND_NS).any(),
+        segments=starts[:_MOST_SEGMENTS],
+        segment_count=len(starts),
+    )
     return _with_frames(facts_from(path, name, read, tally, wraps), table)
 
 

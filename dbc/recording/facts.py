@@ -12,6 +12,8 @@ from dbc.recording.timeline import segment_starts
 from dbc.table import CLASSIC_WIDTH, ERROR, FD_WIDTH, REMOTE, TX
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from dbc.recording.lines import BadLine, Read
     from dbc.table import FrameTable
 
@@ -21,7 +23,8 @@ BINARY_FORMATS: Final = ("mf4", "blf", "pcap", "python-can-sqlite", "frames-parq
 _SECOND_NS: Final = 1_000_000_000
 _YEAR_2000_NS: Final = 946_684_800_000_000_000
 _MOST_SEGMENTS: Final = 1000
-_KINDS: Final = (0, REMOTE, ERROR)
+_SLOT_BITS: Final = 16
+_MULTIPLIER: Final = 0x9E3779B1
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Tally:
     segments: list[int] = field(default_factory=list)
     segment_count: int = 0
     _before: tuple[int, int] | None = None
+    _known: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(1 << _SLOT_BITS, np.uint32), repr=False)
 
     def add(self, table: FrameTable, *, begins: bool = False) -> None:
         """Counts some frames, which follow those before or, as told, begin another capture."""
@@ -86,7 +90,7 @@ class Tally:
         low, high = int(table.t_ns.min()), int(table.t_ns.max())
         self.first_ns = min(self.first_ns, low) if self.frames else low
         self.last_ns = max(self.last_ns, high) if self.frames else high
-        self.keys.update(np.unique(table.key).tolist())
+        self._note_keys(table.key)
         self.buses.update(np.flatnonzero(np.bincount(table.channel)).tolist())
         sent = (flags & np.uint8(TX)) != 0
         self.is_sent = self.is_sent or bool(sent.any())
@@ -99,6 +103,16 @@ class Tally:
         kinds = np.bincount(rank[-len(table) :], minlength=3)
         self.kinds = [old + int(new) for old, new in zip(self.kinds, kinds, strict=True)]
         self.frames += len(table)
+
+    def _note_keys(self, keys: NDArray[np.uint32]) -> None:
+        """Adds identifiers; those that were seen before are found without sorting."""
+        slots = (keys * np.uint32(_MULTIPLIER)) >> np.uint32(32 - _SLOT_BITS)
+        new = keys[self._known[slots] != keys]
+        if len(new):
+            self.keys.update(np.unique(new).tolist())
+            self._known[(new * np.uint32(_MULTIPLIER)) >> np.uint32(32 - _SLOT_BITS)] = new
+        if 0 not in self.keys and not keys.all():
+            self.keys.add(0)
 
     @property
     def width(self) -> int:
