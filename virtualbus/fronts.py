@@ -7,6 +7,7 @@ simulated car must never reach a real one.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from virtualbus.errors import FrontBroken, FrontRefused, Phrase
 from virtualbus.transport import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["CanFront", "Front", "FrontAddress", "open_front", "open_fronts", "parse_front"]
 
@@ -27,6 +28,9 @@ _ECHO_S: Final = 2.0
 _ECHO_FRAMES: Final = 2000
 _STANDARD_MAX: Final = 0x7FF
 _RETRY_S: Final = 0.5
+_FORMS: Final = Phrase(
+    "write slcan, socketcand[:PORT] or can:INTERFACE:CHANNEL", "请写 slcan、socketcand[:PORT] 或 can:INTERFACE:CHANNEL"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +38,26 @@ class FrontAddress:
     """What a front was asked to be.
 
     Args:
-        kind: ``can`` or ``slcan``.
+        kind: ``can``, ``slcan`` or ``socketcand``.
         interface, channel: as python-can spells them.
+        port: TCP port of a server; None is its usual one.
     """
 
     kind: str
     interface: str = ""
     channel: str = ""
+    port: int | None = None
 
     def __str__(self) -> str:
-        return f"can:{self.interface}:{self.channel}" if self.kind == "can" else self.kind
+        if self.kind == "can":
+            return f"can:{self.interface}:{self.channel}"
+        return self.kind if self.port is None else f"{self.kind}:{self.port}"
 
     @property
     def is_simulated(self) -> bool:
         """Whether no real vehicle can be behind it."""
         return (
-            self.kind == "slcan"
+            self.kind in ("slcan", "socketcand")
             or self.interface in ("virtual", "udp_multicast")
             or (self.interface == "socketcan" and self.channel.startswith("vcan"))
         )
@@ -59,7 +67,7 @@ class Front(Protocol):
     """One open front."""
 
     @property
-    def description(self) -> dict[str, str]:
+    def description(self) -> Mapping[str, str | int]:
         """What to connect to: one JSON line of ``huizhen sim run``."""
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:
@@ -73,21 +81,27 @@ class Front(Protocol):
 
 
 def parse_front(text: str) -> FrontAddress:
-    """``slcan`` or ``can:IFACE:CHANNEL``; ``can:vcan0`` is short for ``can:socketcan:vcan0``.
+    """``slcan``, ``socketcand[:PORT]`` or ``can:IFACE:CHANNEL``; ``can:vcan0`` is short for ``can:socketcan:vcan0``.
 
     Raises:
-        FrontBroken: neither.
+        FrontBroken: none of them.
     """
-    kind, _, rest = text.partition(":")
+    kind, separator, rest = text.partition(":")
     if text == "slcan":
         return FrontAddress("slcan")
+    if kind == "socketcand":
+        if not separator:
+            return FrontAddress("socketcand")
+        if re.fullmatch(r"\d{1,5}", rest) and int(rest) < 1 << 16:
+            return FrontAddress("socketcand", port=int(rest))
+        raise FrontBroken(text, Phrase("a port is a number from 0 to 65535", "端口应为 0～65535 的数字"))
     if kind == "can" and rest:
         interface, colon, channel = rest.partition(":")
         if not colon and interface.startswith("vcan"):
             interface, channel = "socketcan", interface
         if interface and channel:
             return FrontAddress("can", interface, channel)
-    raise FrontBroken(text, Phrase("write slcan or can:INTERFACE:CHANNEL", "请写 slcan 或 can:INTERFACE:CHANNEL"))
+    raise FrontBroken(text, _FORMS)
 
 
 def open_front(address: FrontAddress, *, bench: bool = False) -> Front:
@@ -107,6 +121,10 @@ def open_front(address: FrontAddress, *, bench: bool = False) -> Front:
         from virtualbus.slcan import SlcanFront
 
         return SlcanFront()
+    if address.kind == "socketcand":
+        from virtualbus.socketcand import DEFAULT_PORT, SocketcandFront
+
+        return SocketcandFront(DEFAULT_PORT if address.port is None else address.port)
     return CanFront(address)
 
 

@@ -163,7 +163,7 @@ def _run(args: argparse.Namespace, console: Console) -> int:
         runner = CarRunner(car, fronts)
         runner.start()
         for front in fronts:
-            console.json(front.description)
+            console.json(dict(front.description))
         console.note(console.tr("sim.moving", name=scenario.name, vin=car.vin))
         until = math.inf if args.duration is None else time.monotonic() + args.duration
         while runner.is_moving and time.monotonic() < until:
