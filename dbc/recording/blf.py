@@ -13,6 +13,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from mmap import mmap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -20,11 +21,11 @@ import numpy as np
 from dbc.errors import Phrase, RecordingBroken, RecordingTooLarge
 from dbc.recording.framecolumns import FrameColumns
 from dbc.recording.lines import BadLine, Read
+from dbc.recording.source import forget_pages
 from dbc.table import BITRATE_SWITCH, CLASSIC_WIDTH, ERROR, ERROR_STATE, EXTENDED, FD, FD_WIDTH, REMOTE, TX, FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from mmap import mmap
 
     from numpy.typing import NDArray
 
@@ -50,6 +51,7 @@ _STORED, _DEFLATED = 0, 2
 _CONTAINER_KIND: Final = 10
 _MAX_INFLATED: Final = 4 << 30
 _SLACK: Final = 8
+_FORGET_EVERY: Final = 256
 _PYTHON_CAN: Final = 5
 """Application number under which python-can and we write; they give the start in UTC."""
 _TENS_OF_US: Final = 1
@@ -127,6 +129,8 @@ def parts_of(content: bytes | mmap, at: int, path: str, limit: int = _MAX_INFLAT
         at = end
         gap = content.find(b"LOBJ", at, at + _SLACK)
         at = gap if gap >= 0 else at
+        if not len(parts) % _FORGET_EVERY and isinstance(content, mmap):
+            forget_pages([content])
     return parts, cut
 
 

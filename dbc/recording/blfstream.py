@@ -23,6 +23,7 @@ from dbc.recording.blf import (
     start_of,
 )
 from dbc.recording.lines import Read
+from dbc.recording.source import forget_pages
 from dbc.table import FrameTable
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class BlfSource:
 
     def __init__(self, content: mmap, parts: list[Part]) -> None:
         self._content = content
+        self.maps = (content,)
         self._parts = parts
         self._used = np.zeros(1 << 16, np.bool_)
 
@@ -95,6 +97,7 @@ class BlfSource:
             _, numbers, short = frames_of(*found)
             if short:
                 return False
+            forget_pages(self.maps)
             self._used[numbers] = True
         return True
 

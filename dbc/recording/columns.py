@@ -20,6 +20,7 @@ from dbc.table import CLASSIC_WIDTH, FD_WIDTH, REMOTE, FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from mmap import mmap
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -74,6 +75,7 @@ class ParquetSource:
 
     name = "frames-parquet"
     wraps = 0
+    maps: tuple[mmap, ...] = ()
 
     def __init__(self, file: Path | BytesIO, path: str) -> None:
         if find_spec("pyarrow") is None:
@@ -91,7 +93,7 @@ class ParquetSource:
         # By name: pyarrow is optional and ships no types.
         pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
         try:
-            with parquet.ParquetFile(self._file) as file:
+            with parquet.ParquetFile(self._file, pre_buffer=False) as file:
                 metadata = file.schema_arrow.metadata or {}
                 if METADATA not in metadata or any(name not in file.schema_arrow.names for name in COLUMNS):
                     raise NotARecording(

@@ -12,6 +12,7 @@ from dbc.table import ERROR, EXTENDED, FD, REMOTE, FrameRow, FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from mmap import mmap
     from pathlib import Path
 
 __all__ = ["SqliteSource", "is_sqlite", "opened", "read"]
@@ -58,6 +59,7 @@ class SqliteSource:
 
     name = "python-can-sqlite"
     wraps = 0
+    maps: tuple[mmap, ...] = ()
 
     def __init__(self, store: sqlite3.Connection, path: str) -> None:
         self._store, self._path = store, path

@@ -23,6 +23,7 @@ from dbc.table import FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from mmap import mmap
 
     from dbc.recording.patterns import PatternDialect
 
@@ -143,6 +144,7 @@ class LineSource:
     ) -> None:
         self.name = lines.name
         self.wraps = 0
+        self.maps: tuple[mmap, ...] = ()
         self._bad: list[BadLine] = []
         self._bad_count = 0
         self._file, self._path, self._lines = file, path, lines

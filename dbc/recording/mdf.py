@@ -13,11 +13,13 @@ import tempfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from mmap import mmap
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from dbc.errors import OutputError, Phrase, RecordingBroken
+from dbc.recording.source import forget_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,15 +136,17 @@ class _Zipped(NamedTuple):
         return self.begin + self.zipped
 
 
-def _place_for(size: int) -> NDArray[np.uint8]:
-    """uint8 (size,): memory, or for a lot of bytes a part of the disk."""
+def _place_for(size: int, maps: list[mmap]) -> NDArray[np.uint8]:
+    """uint8 (size,): memory, or for a lot of bytes a part of the disk, which is added to ``maps``."""
     if size <= _ON_DISK:
         # An array's memory comes in large pages, which cost a fraction of what those of bytes do.
         return np.empty(size, np.uint8)
     try:
         with tempfile.TemporaryFile() as file:
             _reserve(file.fileno(), size)
-            return np.memmap(file, np.uint8, "r+", shape=(size,))
+            content = mmap(file.fileno(), size)
+            maps.append(content)
+            return np.frombuffer(content, np.uint8)
     except OSError as exc:
         raise OutputError(tempfile.gettempdir(), exc.strerror or str(exc)) from exc
 
@@ -168,6 +172,7 @@ class File:
     """
 
     def __init__(self, content: bytes | memoryview, path: str, *, room: int = 0, most: int = 0) -> None:
+        self.maps: list[mmap] = []
         self._most = most or _MAX_INFLATED
         self._whole = memoryview(content)
         self.content = self._whole[: len(content) - room]
@@ -284,15 +289,25 @@ class File:
         self._collect(at, parts, 0)
         if len(parts) == 1 and isinstance(only := parts[0], Block) and only.end + room <= len(self._whole):
             return np.frombuffer(self._whole[only.start : only.end + room], np.uint8)
-        out = _place_for(sum(part.size for part in parts) + room)
+        out = _place_for(sum(part.size for part in parts) + room, self.maps)
         inflated = self._each_inflated([part for part in parts if isinstance(part, _Zipped)])
         end = 0
         for part in parts:
             content = next(inflated) if isinstance(part, _Zipped) else self.content[part.start : part.end]
             begin, end = end, end + len(content)
             out[begin:end] = np.frombuffer(content, np.uint8)
+            forget_pages(self.maps)
         out[end:] = 0
         return out
+
+    def plain(self, at: int) -> NDArray[np.uint8] | None:
+        """uint8 (n,): the bytes that a data link leads to where they stand as they are in one block; else None."""
+        parts: list[Block | _Zipped] = []
+        self._collect(at, parts, 0)
+        if len(parts) == 1 and isinstance(only := parts[0], Block):
+            return np.frombuffer(self.content[only.start : only.end], np.uint8)
+        self._inflated -= sum(part.size for part in parts if isinstance(part, _Zipped))
+        return None
 
     def _each_inflated(self, zipped: list[_Zipped]) -> Iterator[bytes]:
         """What comes out of each block; not many of them are held at once."""

@@ -37,6 +37,7 @@ from dbc.table import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from mmap import mmap
 
     from numpy.typing import NDArray
 
@@ -179,14 +180,31 @@ def _values_from_stream(content: NDArray[np.uint8]) -> _Values:
     return _Values(content, np.array(places, np.int64), 0)
 
 
+class _Even:
+    """Places at equal distances, which need no memory."""
+
+    def __init__(self, count: int, step: int) -> None:
+        self._count, self._step = count, step
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, rows: slice) -> NDArray[np.int64]:
+        begin, end, _ = rows.indices(self._count)
+        return np.arange(begin, end, dtype=np.int64) * self._step
+
+
 class _Sorted:
     """The records of one data group, sorted out by their group."""
 
-    def __init__(self, file: File, padded: NDArray[np.uint8], id_size: int, groups: Sequence[Group]) -> None:
+    def __init__(
+        self, file: File, content: NDArray[np.uint8], id_size: int, groups: Sequence[Group], *, room: int = ROOM
+    ) -> None:
         self.file = file
-        self.content = padded
-        length = len(padded) - ROOM
-        self.fixed: dict[int, tuple[NDArray[np.int64], int]] = {}
+        self.content = content
+        self._has_room = room > 0
+        length = len(content) - room
+        self.fixed: dict[int, tuple[NDArray[np.int64] | _Even, int]] = {}
         self.values: dict[int, _Values] = {}
         self.rest = 0
         if id_size == 0:
@@ -194,7 +212,7 @@ class _Sorted:
             count = length // group.size if group.size else 0
             if not file.unfinished:
                 count = min(count, group.cycles)
-            self.fixed[group.address] = np.arange(count, dtype=np.int64) * group.size, 0
+            self.fixed[group.address] = _Even(count, group.size), 0
         else:
             self._sort_out(length, id_size, groups)
 
@@ -213,8 +231,8 @@ class _Sorted:
             else:
                 self.fixed[group.address] = starts, shift
 
-    def places(self, group: Group) -> tuple[NDArray[np.int64], int]:
-        """int64 (n,): places, each so many bytes before one of the group's records."""
+    def places(self, group: Group) -> tuple[NDArray[np.int64] | _Even, int]:
+        """int64 (n,) or as good as it: places, each so many bytes before one of the group's records."""
         found = self.fixed.get(group.address)
         if found is None:
             raise Damaged("a group of frames without records of fixed length", "报文组没有定长记录")
@@ -222,7 +240,13 @@ class _Sorted:
 
     def records(self, group: Group, starts: NDArray[np.int64]) -> Records:
         """Some of the group's records."""
-        return Records(self.content, starts, group.size)
+        if self._has_room or not len(starts):
+            return Records(self.content, starts, group.size)
+        # Where nothing may be read behind the last record, they are copied to where it may.
+        begin, end = int(starts[0]), int(starts[-1]) + group.size
+        copied = np.zeros(end - begin + ROOM, np.uint8)
+        copied[: end - begin] = self.content[begin:end]
+        return Records(copied, starts - begin, group.size)
 
 
 def _frames(file: File, records: _Sorted, group: Group, name: str, flag: int) -> tuple[FrameTable, int]:
@@ -336,11 +360,15 @@ def _start_ns(file: File, header: Block) -> int:
 class _FrameGroups:
     """The groups of frames of a file, and what was amiss with them.
 
+    Args:
+        file: the file.
+        copies_less: looks into blocks where they stand, at the cost of a copy of each few records.
+
     Raises:
         NotARecording: there are none.
     """
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, *, copies_less: bool = False) -> None:
         header = file.block(64, "HD")
         self.start_ns = _start_ns(file, header)
         self.found: list[tuple[_Sorted, tuple[Group, str, int]]] = []
@@ -361,7 +389,12 @@ class _FrameGroups:
             id_size = file.content[data_group.start] if data_group.start < data_group.end else 0
             if id_size not in {0, 1, 2, 4, 8} or any(group.size > _LARGEST_RECORD for group in groups):
                 raise Damaged("records of an impossible size", "记录长度不可能")
-            records = _Sorted(file, file.stream(file.link(data_group, 2), room=ROOM), id_size, groups)
+            link = file.link(data_group, 2)
+            plain = file.plain(link) if copies_less and not id_size else None
+            if plain is not None:
+                records = _Sorted(file, plain, id_size, groups, room=0)
+            else:
+                records = _Sorted(file, file.stream(link, room=ROOM), id_size, groups)
             self.found += [(records, each) for each in wanted]
             if records.rest:
                 total = sum(len(starts) for starts, _ in records.fixed.values())
@@ -402,8 +435,10 @@ class Mf4Source:
     name = "mf4"
     wraps = 0
 
-    def __init__(self, content: memoryview, path: str) -> None:
-        self._content, self._path = content, path
+    def __init__(self, content: mmap, path: str) -> None:
+        self._map, self._path = content, path
+        self._content = memoryview(content)
+        self.maps: Sequence[mmap] = [content]
         self._read = Read(FrameTable.empty(), ())
 
     def tables(self) -> Iterator[FrameTable]:
@@ -424,7 +459,9 @@ class Mf4Source:
 
     def _tables(self) -> Iterator[FrameTable]:
         file = File(self._content, self._path, most=_MOST_INFLATED)
-        groups = _FrameGroups(file)
+        file.maps.append(self._map)
+        self.maps = file.maps
+        groups = _FrameGroups(file, copies_less=True)
         filled = [found for found in groups.found if len(found[0].places(found[1][0])[0])]
         streams = [_blocks(file, groups, *found) for found in filled]
         most_channel = -1

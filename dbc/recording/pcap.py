@@ -233,9 +233,11 @@ class PcapSource:
 
     name = "pcap"
     wraps = 0
+    maps: tuple[mmap, ...] = ()
 
     def __init__(self, content: bytes | mmap, path: str) -> None:
         self._content, self._path = content, path
+        self.maps = (content,) if not isinstance(content, bytes) else ()
         self._packets = _Packets()
 
     def tables(self) -> Iterator[FrameTable]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import mmap as mmap_module
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from mmap import mmap
 
     from dbc.recording.lines import Read
     from dbc.table import FrameTable
 
-__all__ = ["Source"]
+__all__ = ["Source", "forget_pages"]
+
+
+def forget_pages(maps: Sequence[mmap]) -> None:
+    """Gives back the memory through which files are looked into; what is needed again comes from the system's cache."""
+    for content in maps:
+        if hasattr(content, "madvise"):
+            content.madvise(getattr(mmap_module, "MADV_DONTNEED"))  # noqa: B009 - not on every system
 
 
 class Source(Protocol):
@@ -23,6 +32,10 @@ class Source(Protocol):
     @property
     def wraps(self) -> int:
         """How often the clock started again and was carried on; right when the last table has come."""
+
+    @property
+    def maps(self) -> Sequence[mmap]:
+        """The files that are looked into through memory."""
 
     def tables(self) -> Iterator[FrameTable]:
         """Some frames after the others.

@@ -31,10 +31,11 @@ from dbc.recording.blfstream import opened_blf
 from dbc.recording.facts import Facts, Tally, facts_from
 from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read
 from dbc.recording.linestream import opened_text
+from dbc.recording.source import forget_pages
 from dbc.table import FrameTable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from dbc.recording.linestream import Readable
     from dbc.recording.source import Source
@@ -53,6 +54,7 @@ class _Whole:
     """What was read whole."""
 
     wraps = 0
+    maps: tuple[mmap, ...] = ()
 
     def __init__(self, name: str, read: Read) -> None:
         self.name = name
@@ -111,6 +113,7 @@ class RecordingStream:
                 if held >= frames:
                     yield FrameTable.concat(waiting)
                     waiting, held = [], 0
+                    forget_pages(source.maps)
             read = source.outcome()
             if isinstance(source, _Archive):
                 self._facts = source.facts(tally)
@@ -175,7 +178,7 @@ def _from_plain(place: Path, path: str, file: BinaryIO, head: bytes, stack: Exit
     if pcap.is_pcap(head):
         return pcap.PcapSource(content, path)
     if mf4.is_mf4(head):
-        return mf4.Mf4Source(memoryview(content), path)
+        return mf4.Mf4Source(content, path)
     return opened_blf(content, path) or _Whole("blf", blf.read(bytes(content), path))
 
 
@@ -194,6 +197,10 @@ class _Unpacked:
     @property
     def wraps(self) -> int:
         return self._source.wraps
+
+    @property
+    def maps(self) -> Sequence[mmap]:
+        return self._source.maps
 
     def tables(self) -> Iterator[FrameTable]:
         yield from self._source.tables()
@@ -259,6 +266,7 @@ class _Archive:
     """
 
     wraps = 0
+    maps: tuple[mmap, ...] = ()
 
     def __init__(self, place: Path, path: str) -> None:
         self.name = ""
