@@ -61,7 +61,7 @@ def main() -> int:
     written = sum(file.stat().st_size for file in result.files.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
-        f"{size / 1e9:.2f} GB, {result.frames} frames, {result.decoded_frames} decoded, in {seconds:.1f} s "
+        f"{size / 1e9:.2f} GB, {result.facts.tally.frames} frames, {result.decoded_frames} decoded, in {seconds:.1f} s "
         f"({size / seconds / 1e6:.0f} MB/s), {written / 1e6:.0f} MB of Parquet, "
         f"peak {peak / 1024:.0f} MB resident ({before / 1024:.0f} MB before)"
     )
