@@ -54,6 +54,21 @@ TEXTS = {
     "id-data-csv": "ID,Data Bytes\n" + f"0000021A,{DATA} \n100000,01\n" * 30,
     "usb-can-gbk": "序号 方向 时间\n"
     + "0  \0Receive \00021:11:45:171  \0Data frame  \0Standard frame  \0000001d4  \0002  \0a0 6d\n" * 40,
+    "busmaster-tab": "".join(
+        f"1\t0\t709\tRX\t{(4_294_000_000 + 100_000 * n) % (1 << 32)}\t\t0x000006ac\t2\t0xf0 1e \tDefault Parser\n"
+        for n in range(40)
+    ),
+    "pp2can": "PP2CAN log file\nCAN speed 1: 500k\n"
+    + "".join(
+        f">\t{n}\t   17:18:39.{n:03d}:4446.00\tSt\t0x197\t0\t4\t64\tE0\t9E\tC0\t \t \t \t \tp:1\n" for n in range(40)
+    )
+    + ">\t2\tcut",
+    "esp32": "=~=~=~=~=~= PuTTY log 2023.05.01 10:00:00 =~=~=~=~=~=\n\0\0ets Jun  8 2016 00:22:57\n"
+    + "".join(f"({684 + n}.76) RX0 7E0 [8] 03 22 F4 40 00 00 00 {n:02X}\n" for n in range(40))
+    + "(800.9) RX1 7E8 [8] 03 2",
+    "frames-csv": "# huizhen frames; time 0 in ns since 1970 UTC: 0\nt_s,bus,id,width,dir,kind,length,data\n"
+    + "".join(f"1700000000.{n:09d},can {n % 2},0x123,11,rx,data,2,01 {n:02X}\n" for n in range(40))
+    + "noise\n",
     "console": "".join(f" (1700000000.{n:06d})  can0  1DB   [8]  {DATA}\n" for n in range(40)),
     "console-none": f" can0  1DB   [8]  {DATA}\n can1  1DB   [1]  00\n" * 20,
     "console-steps": "".join(f" (000.0{n % 7}0000)  can0  1DB   [8]  {DATA}\n" for n in range(40)),
