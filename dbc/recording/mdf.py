@@ -7,19 +7,15 @@ Standard: ASAM MDF 4.1 §4 (block structure).
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from mmap import mmap
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dbc.errors import OutputError, Phrase, RecordingBroken
-from dbc.recording.source import forget_pages
+from dbc.errors import Phrase, RecordingBroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +36,6 @@ _METHODS: Final = 5
 _INFLATERS: Final = 2
 """Blocks that are inflated at once."""
 _HELD_BLOCKS: Final = 16
-_ON_DISK: Final = 256 << 20
-"""What inflates to more is put into a file without a name, and not into memory."""
 _COLUMN_BLOCKS: Final = frozenset({"LD", "DV", "DI"})
 
 
@@ -136,31 +130,6 @@ class _Zipped(NamedTuple):
         return self.begin + self.zipped
 
 
-def _place_for(size: int, maps: list[mmap]) -> NDArray[np.uint8]:
-    """uint8 (size,): memory, or for a lot of bytes a part of the disk, which is added to ``maps``."""
-    if size <= _ON_DISK:
-        # An array's memory comes in large pages, which cost a fraction of what those of bytes do.
-        return np.empty(size, np.uint8)
-    try:
-        with tempfile.TemporaryFile() as file:
-            _reserve(file.fileno(), size)
-            content = mmap(file.fileno(), size)
-            maps.append(content)
-            return np.frombuffer(content, np.uint8)
-    except OSError as exc:
-        raise OutputError(tempfile.gettempdir(), exc.strerror or str(exc)) from exc
-
-
-def _reserve(handle: int, size: int) -> None:
-    """Takes room on disk: a page for which there is none, when it is written through memory, ends the program."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle, 0, size)
-        return
-    zeros = bytes(1 << 20)
-    for begin in range(0, size, len(zeros)):
-        os.write(handle, zeros[: size - begin])
-
-
 class File:
     """One MDF 4 file.
 
@@ -172,7 +141,6 @@ class File:
     """
 
     def __init__(self, content: bytes | memoryview, path: str, *, room: int = 0, most: int = 0) -> None:
-        self.maps: list[mmap] = []
         self._most = most or _MAX_INFLATED
         self._whole = memoryview(content)
         self.content = self._whole[: len(content) - room]
@@ -289,25 +257,39 @@ class File:
         self._collect(at, parts, 0)
         if len(parts) == 1 and isinstance(only := parts[0], Block) and only.end + room <= len(self._whole):
             return np.frombuffer(self._whole[only.start : only.end + room], np.uint8)
-        out = _place_for(sum(part.size for part in parts) + room, self.maps)
+        # An array's memory comes in large pages, which cost a fraction of what those of bytes do.
+        out = np.empty(sum(part.size for part in parts) + room, np.uint8)
         inflated = self._each_inflated([part for part in parts if isinstance(part, _Zipped)])
         end = 0
         for part in parts:
             content = next(inflated) if isinstance(part, _Zipped) else self.content[part.start : part.end]
             begin, end = end, end + len(content)
             out[begin:end] = np.frombuffer(content, np.uint8)
-            forget_pages(self.maps)
         out[end:] = 0
         return out
 
-    def plain(self, at: int) -> NDArray[np.uint8] | None:
-        """uint8 (n,): the bytes that a data link leads to where they stand as they are in one block; else None."""
+    def pieces(self, at: int, size: int) -> Iterator[NDArray[np.uint8]]:
+        """uint8 (n,): the bytes that a data link leads to, some after the others, about so many at once.
+
+        Raises:
+            RecordingBroken: damaged.
+            Beyond: a kind of block or compression that is not read here.
+        """
         parts: list[Block | _Zipped] = []
         self._collect(at, parts, 0)
-        if len(parts) == 1 and isinstance(only := parts[0], Block):
-            return np.frombuffer(self.content[only.start : only.end], np.uint8)
-        self._inflated -= sum(part.size for part in parts if isinstance(part, _Zipped))
-        return None
+        inflated = self._each_inflated([part for part in parts if isinstance(part, _Zipped)])
+        waiting: list[NDArray[np.uint8]] = []
+        held = 0
+        for part in parts:
+            content = next(inflated) if isinstance(part, _Zipped) else self.content[part.start : part.end]
+            for begin in range(0, len(content), size):
+                waiting.append(np.frombuffer(content[begin : begin + size], np.uint8))
+                held += len(waiting[-1])
+                if held >= size:
+                    yield np.concatenate(waiting)
+                    waiting, held = [], 0
+        if held:
+            yield np.concatenate(waiting)
 
     def _each_inflated(self, zipped: list[_Zipped]) -> Iterator[bytes]:
         """What comes out of each block; not many of them are held at once."""

@@ -31,6 +31,7 @@ from dbc.recording.blfstream import opened_blf
 from dbc.recording.facts import Facts, Tally, facts_from
 from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read
 from dbc.recording.linestream import opened_text
+from dbc.recording.mf4stream import Mf4Source
 from dbc.recording.source import forget_pages
 from dbc.table import FrameTable
 
@@ -178,7 +179,7 @@ def _from_plain(place: Path, path: str, file: BinaryIO, head: bytes, stack: Exit
     if pcap.is_pcap(head):
         return pcap.PcapSource(content, path)
     if mf4.is_mf4(head):
-        return mf4.Mf4Source(content, path)
+        return Mf4Source(content, path)
     return opened_blf(content, path) or _Whole("blf", blf.read(bytes(content), path))
 
 

@@ -202,8 +202,8 @@ def binaries(tmp_path: Path) -> list[Path]:
 def test_binaries(binaries: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("pcap", "database", "columns"):
         monkeypatch.setattr(f"dbc.recording.{module}._ROWS", 700)
-    monkeypatch.setattr("dbc.recording.mf4._BLOCK", 700)
-    monkeypatch.setattr("dbc.recording.mdf._ON_DISK", 100)
+    monkeypatch.setattr("dbc.recording.mf4stream.BLOCK", 700)
+    monkeypatch.setattr("dbc.recording.mf4stream._PIECE", 5000)
     assert len(binaries) == 7
     for path in binaries:
         facts = agrees(path)

@@ -128,7 +128,6 @@ def test_what_cannot_be_unpacked_leaves_nothing(
     assert main(["log", "info", str(tmp_path / name), "-q"]) == Exit.DONE
     capfd.readouterr()
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
-    monkeypatch.setattr("dbc.recording.mdf._ON_DISK", 100_000)
     assert main(["log", "info", str(tmp_path / name)]) == Exit.USAGE
     err = capfd.readouterr().err
     assert len(err.splitlines()) == 1
