@@ -152,6 +152,7 @@ class _DataGroupStream:
             if channel is not None and channel.kind == 1 and channel.data not in self._payloads:
                 self._payloads[channel.data] = _Stored(file.pieces(channel.data, _PIECE))
         self._records = 0
+        self._needed: dict[int, int] = {}
 
     def payloads(self, address: int) -> Payloads:
         """The values that a channel's link leads to."""
@@ -205,6 +206,7 @@ class _DataGroupStream:
         for address, heads in added.items():
             done = int(np.searchsorted(heads - self._data.id_size, stop))
             self._windows[address].take_back(len(heads) - done)
+            self._windows[address].forget_before(self._needed.get(address, 0))
         fixed = [group for group in self._data.groups if not group.variable]
         self._records += sum(int(np.searchsorted(places[g.address] - self._data.id_size, stop)) for g in fixed)
         table = FrameTable.concat(tables)
@@ -241,7 +243,7 @@ class _DataGroupStream:
             ahead = np.flatnonzero(offsets >= window.end)
             if len(ahead):
                 end = min(end, int(starts[ahead[0]]) - self._data.id_size)
-            window.forget_before(int(offsets.min()))
+            self._needed[channel.data] = int(offsets.min())
         return end
 
 
