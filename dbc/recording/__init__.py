@@ -22,7 +22,7 @@ be read is an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,8 +31,17 @@ import numpy as np
 from dbc.errors import DbcError, FileMissing, NotARecording, Phrase, RecordingBroken, RecordingTooLarge
 from dbc.recording import blf, candump, columns, containers, database, gvret, mf4, patterns, pcap, tables
 from dbc.recording.dialects import DIALECTS
-from dbc.recording.facts import BINARY_FORMATS, Facts, Tally, facts_from
-from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read, Unreadable
+from dbc.recording.facts import (
+    BINARY_FORMATS,
+    About,
+    Facts,
+    Tally,
+    common_channels,
+    facts_from,
+    joined,
+    moved,
+)
+from dbc.recording.lines import BadLine, Read, Unreadable
 from dbc.recording.timeline import carried_on, segment_starts
 from dbc.table import FrameTable
 
@@ -58,56 +67,23 @@ _BINARY: Final[tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes, str], 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recording:
-    """The frames of one file.
+class Recording(About):
+    """The frames of one file, and what is known of it.
 
     Args:
-        path: as given.
-        format: name of the dialect, such as ``candump``, ``gvret`` or ``mf4``.
         table: the frames in the file's order.
-        channels: names of the buses by the table's channel index.
-        bad_lines: the first lines that could not be read, with the reason.
-        bad_line_count: how many there are.
-        start_ns: UTC in ns since the Unix epoch of the table's time 0, 0 when the stamps are UTC themselves; None
-            when the recording does not say.
-        whole_seconds: the stamps have no fraction.
-        timed: False where the dialect has no time at all; then all times are 0 and the order is the file's.
-        local_start: date and time of time 0 by a clock without a zone, None when not said.
-        notes: what a person should know about the content.
         segments: rows at which another capture begins, because the time jumps back; without the first row.
     """
 
-    path: str
-    format: str
-    table: FrameTable
-    channels: tuple[str, ...]
-    bad_lines: tuple[BadLine, ...] = ()
-    bad_line_count: int = 0
-    start_ns: int | None = None
-    whole_seconds: bool = False
-    timed: bool = True
-    local_start: str | None = None
-    notes: tuple[Phrase, ...] = ()
+    table: FrameTable = field(kw_only=True)
     segments: tuple[int, ...] = ()
 
     @property
     def facts(self) -> Facts:
-        """What is known of it besides the frames."""
+        """What is known of it, with what its frames are like."""
         tally = Tally()
         tally.add(self.table)
-        return Facts(
-            self.path,
-            self.format,
-            tally,
-            self.channels,
-            self.bad_lines,
-            self.bad_line_count,
-            self.start_ns,
-            self.whole_seconds,
-            self.timed,
-            self.local_start,
-            self.notes,
-        )
+        return Facts(**self.about(), tally=tally)
 
 
 def _recording(path: str, name: str, read: Read) -> Recording:
@@ -125,24 +101,8 @@ def _recording(path: str, name: str, read: Read) -> Recording:
         segments=starts[:_MOST_SEGMENTS],
         segment_count=len(starts),
     )
-    return _with_frames(facts_from(path, name, read, tally, wraps), table)
-
-
-def _with_frames(facts: Facts, table: FrameTable) -> Recording:
-    return Recording(
-        facts.path,
-        facts.format,
-        table,
-        facts.channels,
-        facts.bad_lines,
-        facts.bad_line_count,
-        facts.start_ns,
-        facts.whole_seconds,
-        facts.timed,
-        facts.local_start,
-        facts.notes,
-        facts.segments,
-    )
+    facts = facts_from(path, name, read, tally, wraps)
+    return Recording(**facts.about(), table=table, segments=facts.segments)
 
 
 def _text_recording(content: bytes, path: str) -> Recording:
@@ -187,48 +147,15 @@ def _from_zip(content: bytes, path: str, max_bytes: int) -> Recording:
 
 def _joined(path: str, found: list[tuple[str, Recording]], others: list[tuple[str, DbcError]]) -> Recording:
     """Several recordings as one: buses by name, times by the common start where all of them say theirs."""
-    starts = [recording.start_ns for _, recording in found]
-    known = [start for start in starts if start is not None]
-    common = min(known) if len(known) == len(starts) else None
-    names: list[str] = list(dict.fromkeys(name for _, recording in found for name in recording.channels))[:256]
-    pieces: list[FrameTable] = []
-    bad: list[BadLine] = []
-    notes: list[Phrase] = []
+    each = [recording for _, recording in found]
+    about = joined(path, found, others, common_channels(each))
     segments: list[int] = []
     rows = 0
-    for name, recording in found:
-        table = recording.table
-        shift = (recording.start_ns or 0) - common if common is not None else 0
-        numbers = [names.index(bus) if bus in names else 255 for bus in recording.channels] or [0]
-        channel = np.array(numbers, np.uint8)[np.minimum(table.channel, len(numbers) - 1)]
-        pieces.append(replace(table, channel=channel, t_ns=table.t_ns + shift))
-        bad += [
-            BadLine(line.line, Phrase(f"{name}: {line.reason.en}", f"{name}：{line.reason.zh}"))
-            for line in recording.bad_lines
-        ]
-        notes += [Phrase(f"{name}: {note.en}", f"{name}：{note.zh}") for note in recording.notes]
+    for recording in each:
         segments += ([rows] if rows else []) + [rows + at for at in recording.segments]
-        rows += len(table)
-    notes.insert(0, Phrase(f"{len(found)} recordings in the archive", f"压缩包内有 {len(found)} 个记录"))
-    for name, error in others:
-        why = getattr(error, "reason", str(error))
-        reason = why if isinstance(why, Phrase) else Phrase(str(why), str(why))
-        notes.append(Phrase(f"{name}: {reason.en}", f"{name}：{reason.zh}"))
-    formats = dict.fromkeys(recording.format for _, recording in found)
-    return Recording(
-        path,
-        "+".join(formats),
-        FrameTable.concat(pieces),
-        tuple(names),
-        tuple(bad[:KEPT_BAD_LINES]),
-        sum(recording.bad_line_count for _, recording in found),
-        common,
-        all(recording.whole_seconds for _, recording in found),
-        all(recording.timed for _, recording in found),
-        None,
-        tuple(notes),
-        tuple(segments[:_MOST_SEGMENTS]),
-    )
+        rows += len(recording.table)
+    table = FrameTable.concat([moved(one.table, one, about.channels, about.start_ns) for one in each])
+    return Recording(**about.about(), table=table, segments=tuple(segments[:_MOST_SEGMENTS]))
 
 
 def recording_from_bytes(content: bytes, path: str, *, max_bytes: int = MAX_BYTES, nested: bool = False) -> Recording:

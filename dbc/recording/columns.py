@@ -106,6 +106,7 @@ class ParquetSource:
                 self._facts = facts
                 for batch in file.iter_batches(_ROWS, columns=list(COLUMNS)):
                     yield _table(pa, pa.Table.from_batches([batch]))
+        # What pyarrow, the metadata's JSON and the checks above raise where a file is damaged.
         except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError) as exc:
             reason = " ".join(str(exc).split())[:200] or type(exc).__name__
             raise RecordingBroken(self._path, Phrase("as Parquet", "Parquet 文件"), reason) from exc

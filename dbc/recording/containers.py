@@ -25,7 +25,7 @@ DAMAGED_ZIP: Final = (
     lzma.LZMAError,
     OSError,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # a compression that zipfile does not know
     ValueError,
 )
 """What reading a damaged archive may raise."""

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dbc.errors import Phrase
+from dbc.recording.lines import KEPT_BAD_LINES, BadLine
 from dbc.recording.timeline import segment_starts
 from dbc.table import CLASSIC_WIDTH, ERROR, FD_WIDTH, REMOTE, TX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from dbc.recording.lines import BadLine, Read
+    from dbc.errors import DbcError
+    from dbc.recording.lines import Read
     from dbc.table import FrameTable
 
-__all__ = ["BINARY_FORMATS", "Facts", "Tally", "facts_from"]
+__all__ = [
+    "BINARY_FORMATS",
+    "About",
+    "Facts",
+    "Tally",
+    "common_channels",
+    "common_start",
+    "facts_from",
+    "joined",
+    "moved",
+]
 
 BINARY_FORMATS: Final = ("mf4", "blf", "pcap", "python-can-sqlite", "frames-parquet")
 _SECOND_NS: Final = 1_000_000_000
 _YEAR_2000_NS: Final = 946_684_800_000_000_000
 _MOST_SEGMENTS: Final = 1000
+_MOST_BUSES: Final = 256
 _SLOT_BITS: Final = 16
 _MULTIPLIER: Final = 0x9E3779B1
 
@@ -121,13 +136,12 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Facts:
-    """What a recording is, without its frames.
+class About:
+    """What a recording is, besides its frames.
 
     Args:
         path: as given.
         format: name of the dialect, such as ``candump``, ``gvret`` or ``mf4``.
-        tally: what its frames are like.
         channels: names of the buses by the table's channel index.
         bad_lines: the first lines that could not be read, with the reason.
         bad_line_count: how many there are.
@@ -141,8 +155,7 @@ class Facts:
 
     path: str
     format: str
-    tally: Tally
-    channels: tuple[str, ...]
+    channels: tuple[str, ...] = ()
     bad_lines: tuple[BadLine, ...] = ()
     bad_line_count: int = 0
     start_ns: int | None = None
@@ -151,10 +164,83 @@ class Facts:
     local_start: str | None = None
     notes: tuple[Phrase, ...] = ()
 
+    def about(self) -> dict[str, Any]:
+        """All of this by name, to be said of something else."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(About)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts(About):
+    """The same with what its frames are like, but without these.
+
+    Args:
+        tally: what its frames are like.
+    """
+
+    tally: Tally = field(kw_only=True)
+
     @property
     def segments(self) -> tuple[int, ...]:
         """The first rows at which another capture begins, because the time jumps back; without the first row."""
         return tuple(self.tally.segments)
+
+
+def joined(
+    path: str, found: Sequence[tuple[str, About]], others: Sequence[tuple[str, DbcError]], channels: Sequence[str]
+) -> About:
+    """What is known of several recordings of an archive together.
+
+    Args:
+        path: of the archive.
+        found: names and recordings.
+        others: names of files that are none, and why.
+        channels: names of the buses of all of them.
+    """
+    bad: list[BadLine] = []
+    notes = [Phrase(f"{len(found)} recordings in the archive", f"压缩包内有 {len(found)} 个记录")]
+    for name, one in found:
+        bad += [
+            BadLine(line.line, Phrase(f"{name}: {line.reason.en}", f"{name}：{line.reason.zh}"))
+            for line in one.bad_lines
+        ]
+        notes += [Phrase(f"{name}: {note.en}", f"{name}：{note.zh}") for note in one.notes]
+    for name, error in others:
+        why = getattr(error, "reason", str(error))
+        reason = why if isinstance(why, Phrase) else Phrase(str(why), str(why))
+        notes.append(Phrase(f"{name}: {reason.en}", f"{name}：{reason.zh}"))
+    each = [one for _, one in found]
+    return About(
+        path,
+        "+".join(dict.fromkeys(one.format for one in each)),
+        tuple(channels),
+        tuple(bad[:KEPT_BAD_LINES]),
+        sum(one.bad_line_count for one in each),
+        common_start(each),
+        all(one.whole_seconds for one in each),
+        all(one.timed for one in each),
+        None,
+        tuple(notes),
+    )
+
+
+def common_start(recordings: Sequence[About]) -> int | None:
+    """UTC in ns of the first start of several recordings; None unless each of them says its own."""
+    starts = [one.start_ns for one in recordings]
+    known = [start for start in starts if start is not None]
+    return min(known) if len(known) == len(starts) else None
+
+
+def common_channels(recordings: Sequence[About]) -> list[str]:
+    """The buses of several recordings by name."""
+    return list(dict.fromkeys(name for one in recordings for name in one.channels))[:_MOST_BUSES]
+
+
+def moved(table: FrameTable, one: About, channels: Sequence[str], start_ns: int | None) -> FrameTable:
+    """Frames of one of several recordings, with the channels and the time 0 of all of them."""
+    shift = (one.start_ns or 0) - start_ns if start_ns is not None else 0
+    numbers = [channels.index(bus) if bus in channels else 255 for bus in one.channels] or [0]
+    channel = np.array(numbers, np.uint8)[np.minimum(table.channel, len(numbers) - 1)]
+    return replace(table, channel=channel, t_ns=table.t_ns + shift)
 
 
 def facts_from(path: str, name: str, read: Read, tally: Tally, wraps: int) -> Facts:
@@ -182,7 +268,6 @@ def facts_from(path: str, name: str, read: Read, tally: Tally, wraps: int) -> Fa
     return Facts(
         path,
         name,
-        tally,
         read.channels,
         tuple(read.bad_lines),
         read.bad_line_count,
@@ -191,4 +276,5 @@ def facts_from(path: str, name: str, read: Read, tally: Tally, wraps: int) -> Fa
         read.timed,
         read.local_start,
         tuple(notes),
+        tally=tally,
     )

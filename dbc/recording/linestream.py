@@ -155,17 +155,16 @@ class LineSource:
         self._last_ns: int | None = None
         self._lift_ns = 0
 
-    def tables(self, chunk: int = 0) -> Iterator[FrameTable]:
-        """The frames in the file's order, those of ``chunk`` bytes at a time.
+    def tables(self) -> Iterator[FrameTable]:
+        """The frames in the file's order, those of some megabytes at a time.
 
         Raises:
             RecordingTooLarge: a compressed file inflates to more than 64 GiB.
             RecordingBroken: no line is a frame, though some should be.
         """
-        chunk = chunk or CHUNK
         if isinstance(self._lines, _Pattern) and isinstance(self._lines.dialect, Console):
-            self._judge(self._lines.dialect, chunk)
-        for lines in self._whole_lines(chunk):
+            self._judge(self._lines.dialect)
+        for lines in self._whole_lines():
             plain = normalised(lines)
             table, bad, count = self._lines.read(plain, self._before)
             self._before += plain.count(b"\n") + (not plain.endswith(b"\n"))
@@ -180,10 +179,10 @@ class LineSource:
             line = self._bad[0].line
             raise RecordingBroken(self._path, Phrase(f"line {line}", f"第 {line} 行"), self._bad[0].reason)
 
-    def _judge(self, dialect: Console, chunk: int) -> None:
+    def _judge(self, dialect: Console) -> None:
         """Goes through a log once for its stamps alone."""
         looking = Console()
-        for lines in self._whole_lines(chunk):
+        for lines in self._whole_lines():
             looking.judge(read_lines(looking, normalised(lines))[0])
         dialect.stamps, dialect.is_judged = looking.stamps, True
 
@@ -211,12 +210,12 @@ class LineSource:
         self._last_ns = last
         self.wraps += wraps
 
-    def _whole_lines(self, chunk: int) -> Iterator[bytes]:
+    def _whole_lines(self) -> Iterator[bytes]:
         """The file in pieces of whole lines."""
         self._file.seek(self._begin)
         rest, total = b"", 0
         while True:
-            piece = self._file.read(chunk)
+            piece = self._file.read(CHUNK)
             if not piece:
                 break
             total += len(piece)

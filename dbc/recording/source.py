@@ -19,7 +19,7 @@ def forget_pages(maps: Sequence[mmap]) -> None:
     """Gives back the memory through which files are looked into; what is needed again comes from the system's cache."""
     for content in maps:
         if hasattr(content, "madvise"):
-            content.madvise(getattr(mmap_module, "MADV_DONTNEED"))  # noqa: B009 - not on every system
+            content.madvise(mmap_module.MADV_DONTNEED)
 
 
 class Source(Protocol):

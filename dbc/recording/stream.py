@@ -23,13 +23,11 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-import numpy as np
-
 from dbc.errors import DbcError, FileMissing, NotARecording, OutputError, Phrase, RecordingBroken, RecordingTooLarge
 from dbc.recording import blf, columns, containers, database, mf4, pcap
 from dbc.recording.blfstream import opened_blf
-from dbc.recording.facts import Facts, Tally, facts_from
-from dbc.recording.lines import KEPT_BAD_LINES, BadLine, Read
+from dbc.recording.facts import Facts, Tally, common_channels, common_start, facts_from, joined, moved
+from dbc.recording.lines import Read
 from dbc.recording.linestream import opened_text
 from dbc.recording.mf4stream import Mf4Source
 from dbc.recording.source import forget_pages
@@ -48,7 +46,6 @@ _FRAMES: Final = 200_000
 _HEAD: Final = 1 << 16
 _MAX_UNPACKED: Final = 64 << 30
 _COPIED: Final = 4 << 20
-_MOST_BUSES: Final = 256
 
 
 class _Whole:
@@ -276,7 +273,6 @@ class _Archive:
         self._found: dict[int, tuple[zipfile.ZipInfo, Facts]] = {}
         self._others: list[tuple[str, DbcError]] = []
         self._buses: list[str] = []
-        self._common: int | None = None
 
     def tables(self) -> Iterator[FrameTable]:
         """The frames of one recording after those of another.
@@ -303,18 +299,12 @@ class _Archive:
                 raise self._others[0][1]
             raise NotARecording(self._path, Phrase("an empty archive", "空的压缩包"))
         every = list(self._found.values())
-        starts = [facts.start_ns for _, facts in every]
-        known = [start for start in starts if start is not None]
-        self._common = min(known) if len(known) == len(starts) else None
-        self._buses = list(dict.fromkeys(bus for _, facts in every for bus in facts.channels))[:_MOST_BUSES]
+        each = [facts for _, facts in every]
+        self._buses, start_ns = common_channels(each), common_start(each)
         for info, facts in every:
-            shift = (facts.start_ns or 0) - self._common if self._common is not None else 0
-            numbers = [self._buses.index(bus) if bus in self._buses else 255 for bus in facts.channels] or [0]
-            index = np.array(numbers, np.uint8)
             self.begins = True
             for table in self._tables_of(info):
-                channel = index[np.minimum(table.channel, len(numbers) - 1)]
-                yield replace(table, channel=channel, t_ns=table.t_ns + shift)
+                yield moved(table, facts, self._buses, start_ns)
                 self.begins = False
 
     def _infos(self) -> list[zipfile.ZipInfo]:
@@ -354,29 +344,4 @@ class _Archive:
         found = [(info.filename, facts) for info, facts in self._found.values()]
         if len(found) == 1 and not self._others:
             return replace(found[0][1], path=self._path, tally=tally)
-        bad: list[BadLine] = []
-        notes = [Phrase(f"{len(found)} recordings in the archive", f"压缩包内有 {len(found)} 个记录")]
-        for name, facts in found:
-            bad += [
-                BadLine(line.line, Phrase(f"{name}: {line.reason.en}", f"{name}：{line.reason.zh}"))
-                for line in facts.bad_lines
-            ]
-            notes += [Phrase(f"{name}: {note.en}", f"{name}：{note.zh}") for note in facts.notes]
-        for name, error in self._others:
-            why = getattr(error, "reason", str(error))
-            reason = why if isinstance(why, Phrase) else Phrase(str(why), str(why))
-            notes.append(Phrase(f"{name}: {reason.en}", f"{name}：{reason.zh}"))
-        each = [facts for _, facts in found]
-        return Facts(
-            self._path,
-            "+".join(dict.fromkeys(facts.format for facts in each)),
-            tally,
-            tuple(self._buses),
-            tuple(bad[:KEPT_BAD_LINES]),
-            sum(facts.bad_line_count for facts in each),
-            self._common,
-            all(facts.whole_seconds for facts in each),
-            all(facts.timed for facts in each),
-            None,
-            tuple(notes),
-        )
+        return Facts(**joined(self._path, found, self._others, self._buses).about(), tally=tally)

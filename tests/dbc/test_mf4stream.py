@@ -78,7 +78,7 @@ def test_as_we_write_them(tmp_path: Path) -> None:
         kind = chance.choice([0, 0, 0, FD, REMOTE, ERROR])
         data = b"" if kind in {REMOTE, ERROR} else chance.randbytes(chance.choice([12, 64]) if kind == FD else 5)
         rows.append(FrameRow(n * 1_000_000 + chance.randrange(2) * 500_000, n % 900, data, kind | EXTENDED, n % 3))
-    recording = Recording("made", "made", FrameTable.from_rows(rows), ("0", "1", "2"), start_ns=0)
+    recording = Recording("made", "made", ("0", "1", "2"), start_ns=0, table=FrameTable.from_rows(rows))
     write_recording(recording, tmp_path / "x.mf4")
     assert agrees(tmp_path / "x.mf4") == 2000
 

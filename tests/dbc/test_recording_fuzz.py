@@ -61,7 +61,7 @@ ROWS = [
 
 def written(name: str) -> bytes:
     ending = next(ending for ending, form in ENDINGS.items() if form == name)
-    recording = Recording("x", "test", FrameTable.from_rows(ROWS), ("can0", "can1"), start_ns=0)
+    recording = Recording("x", "test", ("can0", "can1"), start_ns=0, table=FrameTable.from_rows(ROWS))
     with TemporaryDirectory() as folder:
         write_recording(recording, Path(folder, f"x{ending}"))
         return Path(folder, f"x{ending}").read_bytes()

@@ -25,7 +25,7 @@ SUFFIX = {name: ending for ending, name in reversed(ENDINGS.items())}
 
 def recording(rows: list[FrameRow], **facts: object) -> Recording:
     channels = facts.pop("channels", ("can0", "can1"))
-    return Recording("x", "test", FrameTable.from_rows(rows), channels, **facts)  # type: ignore[arg-type]
+    return Recording("x", "test", channels, table=FrameTable.from_rows(rows), **facts)  # type: ignore[arg-type]
 
 
 ROWS = [

@@ -139,7 +139,7 @@ TP_DATABASE = Database(
 def drive(tmp_path: Path) -> Recording:
     table = FrameTable.from_rows(frames_of(3000))
     path = tmp_path / "drive.parquet"
-    write_recording(Recording(str(path), "made", table, ("a", "b"), start_ns=0), path)
+    write_recording(Recording(str(path), "made", ("a", "b"), start_ns=0, table=table), path)
     return open_recording(path)
 
 

@@ -166,7 +166,9 @@ def test_a_client_that_does_not_read_holds_nobody_up(monkeypatch: pytest.MonkeyP
     try:
         with socket.create_connection(("127.0.0.1", front.port)) as link:
             link.sendall(b"< open can0 >< rawmode >")
-            time.sleep(0.3)
+            end = time.monotonic() + 10
+            while not any(client.session.mode == "raw" for client in list(front._clients.values())):
+                assert time.monotonic() < end
             begin = time.monotonic()
             for _ in range(200_000):
                 front.send(Frame(0x123, bytes(8)))
