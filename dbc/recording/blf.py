@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Part",
+    "bad_objects",
     "first_part",
     "frames_of",
-    "in_chain",
     "index_of",
     "is_blf",
     "joined",
-    "marks_in",
     "narrowed",
+    "objects_in",
     "parts_of",
     "read",
     "start_of",
@@ -51,6 +51,8 @@ _STORED, _DEFLATED = 0, 2
 _CONTAINER_KIND: Final = 10
 _MAX_INFLATED: Final = 4 << 30
 _SLACK: Final = 8
+_LIKELY_OBJECT: Final = 1 << 20
+"""Of an object that is longer, what is not there yet is not waited for: no frame is."""
 _FORGET_EVERY: Final = 256
 _PYTHON_CAN: Final = 5
 """Application number under which python-can and we write; they give the start in UTC."""
@@ -169,7 +171,7 @@ def joined(
     return out[: end + _PADDING], end, cut
 
 
-def marks_in(raw: NDArray[np.uint8], offset: int) -> NDArray[np.int64]:
+def _marks_in(raw: NDArray[np.uint8], offset: int) -> NDArray[np.int64]:
     """int64 (n,): where the mark of an object stands, so many bytes behind a multiple of 4."""
     words = raw[offset : offset + (len(raw) - offset) // 4 * 4].view(_U32)
     return np.flatnonzero(words == _MARK) * 4 + offset
@@ -181,7 +183,7 @@ def _numbers(raw: NDArray[np.uint8], at: NDArray[np.int64], offset: int, kind: n
     return every[at]
 
 
-def in_chain(raw: NDArray[np.uint8], at: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], bool] | None:
+def _in_chain(raw: NDArray[np.uint8], at: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], bool] | None:
     """The objects at some marks and whether the last is cut; None unless each ends where the next begins."""
     at = at[at + _HEAD_BYTES <= size]
     if not len(at) or at[0] != 0:
@@ -191,38 +193,79 @@ def in_chain(raw: NDArray[np.uint8], at: NDArray[np.int64], size: int) -> tuple[
     if not bool(((gaps >= 0) & (gaps < _SLACK)).all()):
         return None
     whole = ends <= size
-    return (at, False) if whole.all() else (at[whole], True)
+    if not whole.all():
+        # What is cut goes to the end; where other objects begin inside, its length lies.
+        is_end = raw[int(at[whole.argmin()]) + 4 : size].tobytes().find(b"LOBJ") < 0
+        return (at[whole], True) if is_end else None
+    # Objects may follow that do not begin at these places.
+    return (at, False) if size - int(ends[-1]) < _HEAD_BYTES else None
 
 
-def _objects(raw: NDArray[np.uint8], size: int) -> tuple[NDArray[np.int64], bool]:
-    """int64 (n,): where the objects begin, and whether something between them was no object."""
-    if size < _HEAD_BYTES:
-        return np.empty(0, np.int64), bool(size)
-    # Most writers begin every object at a multiple of 4.
-    found = in_chain(raw, marks_in(raw, 0), size)
-    if found is None:
-        found = in_chain(raw, np.sort(np.concatenate([marks_in(raw, offset) for offset in range(4)])), size)
-    return found if found is not None else _one_by_one(raw[:size].tobytes())
+def objects_in(
+    raw: NDArray[np.uint8], size: int, *, ahead: int = 0, is_first: bool = True
+) -> tuple[NDArray[np.int64], int, bool]:
+    """The objects of some bytes of a stream.
+
+    Args:
+        raw: the bytes, with some zeros behind them.
+        size: how many they are.
+        ahead: bytes of the stream that follow; an object that goes on in them is left for when they have come.
+        is_first: no bytes were before.
+
+    Returns:
+        int64 (n,), where they begin; where what is left begins, behind ``size`` when so much of what follows belongs
+        to the last object; whether something between them was no object.
+    """
+    if size + ahead < _HEAD_BYTES and is_first:
+        return np.empty(0, np.int64), size, bool(size)
+    gap = 0 if is_first else raw[: _SLACK + 3].tobytes().find(b"LOBJ")
+    if 0 <= gap < _SLACK and size - gap >= _HEAD_BYTES:
+        part, length = raw[gap:], size - gap
+        # Most writers begin every object at a multiple of 4.
+        found = _in_chain(part, _marks_in(part, 0), length)
+        if found is None:
+            found = _in_chain(part, np.sort(np.concatenate([_marks_in(part, at) for at in range(4)])), length)
+        if found is not None:
+            at, is_open = found
+            end = int(at[-1] + _numbers(part, at[-1:], 8, _U32)[0]) if len(at) else 0
+            return at + gap, end + gap, is_open and not ahead
+    return _one_by_one(raw[:size].tobytes(), ahead, is_first=is_first)
 
 
-def _one_by_one(stream: bytes) -> tuple[NDArray[np.int64], bool]:
+def _one_by_one(stream: bytes, ahead: int, *, is_first: bool) -> tuple[NDArray[np.int64], int, bool]:
     """The same where objects are damaged, or the mark stands inside some payload too: from one to the next."""
     places: list[int] = []
-    size = len(stream)
-    here, broken, last = 0, not stream.startswith(b"LOBJ"), size - _HEAD_BYTES
+    size, total = len(stream), len(stream) + ahead
+    last = total - _HEAD_BYTES
+    here, broken, is_behind = 0, False, True
     while True:
-        here = stream.find(b"LOBJ", here)
-        if not 0 <= here <= last:
+        if is_behind and here <= last:
+            reach = here + (4 if is_first and not here else _SLACK + 4)
+            if reach > size and ahead:
+                break
+            broken = broken or stream.find(b"LOBJ", here, reach) < 0
+        is_behind = False
+        found = stream.find(b"LOBJ", here)
+        if found < 0:
+            # The mark itself may be cut.
+            here = max(here, size - 3) if ahead else size
+            break
+        here = found
+        if here > last or (here + _HEAD_BYTES > size and ahead):
             break
         length = int.from_bytes(stream[here + 8 : here + 12], "little")
-        if length < _BASE.size or here + length > size:
+        if length < _BASE.size or here + length > total:
             broken = True
             here += 4
             continue
+        if here + length > size and length <= _LIKELY_OBJECT:
+            break
         places.append(here)
         here += length
-        broken = broken or (here <= last and stream.find(b"LOBJ", here, here + _SLACK + 4) < 0)
-    return np.array(places, np.int64), broken or not places
+        if here > size:
+            break
+        is_behind = True
+    return np.array(places, np.int64), here, broken or not (ahead or places or not is_first)
 
 
 def _rows(raw: NDArray[np.uint8], at: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
@@ -349,6 +392,19 @@ def start_of(content: bytes | mmap) -> tuple[int | None, str | None]:
     return None, start.replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
 
 
+def bad_objects(count: int, short: int, *, is_cut: bool, is_broken: bool) -> list[BadLine]:
+    """What was amiss with so many objects."""
+    return [
+        BadLine(count + 1, Phrase(en, zh))
+        for wrong, en, zh in (
+            (is_cut, "a container is cut or damaged", "数据容器不完整或已损坏"),
+            (is_broken, "bytes that are no object", "存在无法识别的字节"),
+            (bool(short), f"{short} frames shorter than their kind", f"{short} 个报文对象过短"),
+        )
+        if wrong
+    ]
+
+
 def read(content: bytes, path: str) -> Read:
     """Reads a whole file.
 
@@ -359,18 +415,10 @@ def read(content: bytes, path: str) -> Read:
     parts, damaged = parts_of(content, first_part(content, path), path)
     raw, length, cut = joined(content, parts)
     cut = cut or damaged
-    at, broken = _objects(raw, length)
+    at, _, broken = objects_in(raw, length)
     columns, numbers, short = frames_of(raw, at)
-    bad = [
-        BadLine(len(at) + 1, Phrase(en, zh))
-        for wrong, en, zh in (
-            (cut, "a container is cut or damaged", "数据容器不完整或已损坏"),
-            (broken, "bytes that are no object", "存在无法识别的字节"),
-            (bool(short), f"{short} frames shorter than their kind", f"{short} 个报文对象过短"),
-        )
-        if wrong
-    ]
     start_ns, local = start_of(content)
+    bad = bad_objects(len(at), short, is_cut=cut, is_broken=broken)
     count = cut + broken + short
     used = np.zeros(1 << 16, np.bool_)
     used[numbers] = True

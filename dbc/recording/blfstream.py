@@ -1,7 +1,7 @@
 """BLF files of any size: some containers at a time, out of a file that is mapped and not read.
 
-The file is gone through twice: once to see which buses it has, and that its objects follow each other without a gap,
-and once for the frames. Where they do not, the file is damaged, and is left to the reader of whole files.
+The file is gone through twice: once to see which buses it has, and once for the frames. What is damaged is passed over
+as in a file read whole.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.errors import RecordingError
 from dbc.recording.blf import (
+    bad_objects,
     first_part,
     frames_of,
-    in_chain,
     index_of,
     joined,
-    marks_in,
     narrowed,
+    objects_in,
     parts_of,
     start_of,
 )
@@ -34,26 +33,39 @@ if TYPE_CHECKING:
 
     from dbc.recording.blf import Part
 
-__all__ = ["BlfSource", "opened_blf"]
+__all__ = ["BlfSource"]
 
 _GROUP: Final = 16 << 20
 """Bytes that the containers of one step inflate to."""
 _LARGEST: Final = 256 << 20
-"""A single container that inflates to more is read as no logger writes it: not at all."""
-_MOST: Final = 1 << 40
+"""A container that says it inflates to more is damaged."""
+_MOST: Final = 1 << 50
 
 
 class BlfSource:
-    """The frames of one sound BLF file."""
+    """The frames of one BLF file.
+
+    Args:
+        content: the whole file.
+        path: names it in errors.
+
+    Raises:
+        RecordingBroken: its header is damaged.
+    """
 
     name = "blf"
     wraps = 0
 
-    def __init__(self, content: mmap, parts: list[Part]) -> None:
+    def __init__(self, content: mmap, path: str) -> None:
         self._content = content
         self.maps = (content,)
-        self._parts = parts
+        parts, cut = parts_of(content, first_part(content, path), path, _MOST)
+        self._parts = [part for part in parts if part.inflated <= _LARGEST]
+        self._is_damaged = cut or len(self._parts) < len(parts)
         self._used = np.zeros(1 << 16, np.bool_)
+        self._total = sum(part.end - part.begin if part.inflated < 0 else part.inflated for part in self._parts)
+        self._count = self._short = 0
+        self._is_cut = self._is_broken = False
 
     def _groups(self) -> Iterator[list[Part]]:
         group: list[Part] = []
@@ -64,69 +76,66 @@ class BlfSource:
             if total >= _GROUP:
                 yield group
                 group, total = [], 0
-        if group:
-            yield group
+        # The last one, even without anything, for what is left of those before.
+        yield group
 
-    def _objects(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]] | None]:
-        """Bytes and the places of whole objects in them; None, and the end, where something is not as it should be."""
-        rest: NDArray[np.uint8] | None = None
-        size = 0
-        for group in self._groups():
+    def _objects(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """Bytes and the places of objects in them; what was amiss is noted at the end."""
+        rest = np.empty(0, np.uint8)
+        count, skipped, total = 0, 0, 0
+        is_first, is_cut, is_broken = True, self._is_damaged, False
+        groups = self._groups()
+        group = next(groups, None)
+        while group is not None:
+            following = next(groups, None)
             raw, size, cut = joined(self._content, group, rest)
-            found = None if cut else in_chain(raw, marks_in(raw, 0), size)
-            if found is None:
-                yield None
-                return
-            at, is_open = found
-            ends = at + raw[at[:, None] + np.arange(8, 12)].view("<u4")[:, 0] if len(at) else at
-            end = int(ends[-1]) if len(ends) else 0
-            if is_open:
-                places = marks_in(raw, 0)
-                end = int(places[len(at)])
-            # Words are looked at by fours: what is left begins at such a place again.
-            rest = raw[min(end + -end % 4, size) : size].copy()
+            total += size - len(rest)
+            begin = min(skipped, size)
+            raw, size, skipped = raw[begin:], size - begin, skipped - begin
+            ahead = 0 if following is None else max(self._total - total, 1)
+            at, end, broken = objects_in(raw, size, ahead=ahead, is_first=is_first)
+            is_cut, is_broken, is_first = is_cut or cut, is_broken or broken, is_first and not end
+            count += len(at)
+            rest, skipped = raw[min(end, size) : size].copy(), skipped + max(end - size, 0)
             yield raw, at
-        if rest is not None and len(rest) >= 4:
-            yield None
+            group = following
+        self._count, self._is_cut, self._is_broken, self._total = count, is_cut, is_broken, total
 
-    def is_sound(self) -> bool:
-        """Whether the objects follow each other without a gap to the end; notes the buses."""
-        for found in self._objects():
-            if found is None:
-                return False
-            _, numbers, short = frames_of(*found)
-            if short:
-                return False
-            forget_pages(self.maps)
+    def _look(self) -> None:
+        """Notes which buses there are."""
+        self._used[:] = False
+        self._short = 0
+        for raw, at in self._objects():
+            _, numbers, short = frames_of(raw, at)
             self._used[numbers] = True
-        return True
+            self._short += short
+            forget_pages(self.maps)
 
     def tables(self) -> Iterator[FrameTable]:
         """The frames in the file's order, some at a time."""
+        announced = self._total
+        self._look()
+        if self._total != announced:
+            # How much there is decides which damaged objects are believed.
+            self._look()
         index = index_of(np.flatnonzero(self._used))
-        for found in self._objects():
-            if found is None:
-                return
-            columns, numbers, _ = frames_of(*found)
+        for raw, at in self._objects():
+            columns, numbers, _ = frames_of(raw, at)
             table = columns.table()
             table.channel[:] = index[numbers]
             if len(table):
                 yield narrowed(table)
 
     def outcome(self) -> Read:
-        """Buses and start."""
+        """Buses, start, what was damaged."""
         known = np.flatnonzero(self._used)[:256].tolist()
+        bad = bad_objects(self._count, self._short, is_cut=self._is_cut, is_broken=self._is_broken)
         start_ns, local = start_of(self._content)
-        return Read(FrameTable.empty(), tuple(str(bus) for bus in known), start_ns=start_ns, local_start=local)
-
-
-def opened_blf(content: mmap, path: str) -> BlfSource | None:
-    """A BLF file; None where it is damaged and has to be read whole."""
-    try:
-        parts, cut = parts_of(content, first_part(content, path), path, _MOST)
-    except RecordingError:
-        return None
-    if cut or any(part.inflated > _LARGEST for part in parts):
-        return None
-    source = BlfSource(content, parts)
-    return source if source.is_sound() else None
+        return Read(
+            FrameTable.empty(),
+            tuple(str(bus) for bus in known),
+            bad,
+            self._is_cut + self._is_broken + self._short,
+            start_ns=start_ns,
+            local_start=local,
+        )

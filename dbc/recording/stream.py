@@ -7,10 +7,8 @@
             …
         stream.facts                      # when the last piece has come
 
-Text, BLF, pcap, SQLite and Parquet need memory for a piece only. MF4 is mapped, and what its blocks inflate to lies on
-disk when it is much; of unsorted files the place of each record is held. What is packed (binary files in gzip, all in
-zip) is unpacked to a file in the folder for temporary files. A damaged BLF file and what is left to asammdf are read
-whole.
+All of it needs memory for a piece only, MF4 as far as values stand near their records. What is packed (binary files in
+gzip, all in zip) is unpacked to a file in the folder for temporary files. What of MF4 is left to asammdf is read whole.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dbc.errors import DbcError, FileMissing, NotARecording, OutputError, Phrase, RecordingBroken, RecordingTooLarge
 from dbc.recording import blf, columns, containers, database, mf4, pcap
-from dbc.recording.blfstream import opened_blf
+from dbc.recording.blfstream import BlfSource
 from dbc.recording.facts import Facts, Tally, common_channels, common_start, facts_from, joined, moved
 from dbc.recording.lines import Read
 from dbc.recording.linestream import opened_text
@@ -46,23 +44,6 @@ _FRAMES: Final = 200_000
 _HEAD: Final = 1 << 16
 _MAX_UNPACKED: Final = 64 << 30
 _COPIED: Final = 4 << 20
-
-
-class _Whole:
-    """What was read whole."""
-
-    wraps = 0
-    maps: tuple[mmap, ...] = ()
-
-    def __init__(self, name: str, read: Read) -> None:
-        self.name = name
-        self._read = read
-
-    def tables(self) -> Iterator[FrameTable]:
-        yield self._read.table
-
-    def outcome(self) -> Read:
-        return replace(self._read, table=FrameTable.empty())
 
 
 class RecordingStream:
@@ -177,7 +158,7 @@ def _from_plain(place: Path, path: str, file: BinaryIO, head: bytes, stack: Exit
         return pcap.PcapSource(content, path)
     if mf4.is_mf4(head):
         return Mf4Source(content, path)
-    return opened_blf(content, path) or _Whole("blf", blf.read(bytes(content), path))
+    return BlfSource(content, path)
 
 
 def _close(content: mmap) -> None:
