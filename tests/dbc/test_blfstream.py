@@ -1,4 +1,4 @@
-"""BLF piece by piece: the same frames as read whole, wherever pieces end; damaged files too, and nothing of what is whole in them is lost."""
+"""BLF piece by piece: what the whole gives, wherever pieces end; damaged files too."""
 
 from __future__ import annotations
 
