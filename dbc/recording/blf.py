@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from dbc.errors import Phrase, RecordingBroken, RecordingTooLarge
+from dbc.recording.containers import inflated_block
 from dbc.recording.framecolumns import FrameColumns
 from dbc.recording.lines import BadLine, Read
 from dbc.recording.source import forget_pages
@@ -36,12 +37,13 @@ __all__ = [
     "frames_of",
     "index_of",
     "is_blf",
-    "joined",
     "narrowed",
     "objects_in",
     "parts_of",
     "read",
     "start_of",
+    "stream_of",
+    "unbroken",
 ]
 
 _FILE: Final = struct.Struct("<4sLBBBBBBBBQQLL8H8H")
@@ -88,11 +90,13 @@ class Part(NamedTuple):
         begin: where they begin.
         end: behind them.
         inflated: bytes that they become; -1 for those that stand as they are.
+        follows: what is before them in the stream of objects is before them in the file.
     """
 
     begin: int
     end: int
     inflated: int
+    follows: bool = True
 
 
 def parts_of(content: bytes | mmap, at: int, path: str, limit: int = _MAX_INFLATED) -> tuple[list[Part], bool]:
@@ -103,31 +107,36 @@ def parts_of(content: bytes | mmap, at: int, path: str, limit: int = _MAX_INFLAT
     """
     parts: list[Part] = []
     total, cut, size = 0, False, len(content)
+    follows, in_containers = True, False
     while at + _BASE.size <= size:
         mark, _, _, length, kind = _BASE.unpack_from(content, at)
         if mark != b"LOBJ" or length < _BASE.size:
-            found = content.find(b"LOBJ", at)
-            cut = cut or found != at
-            if found < 0 or found == at:
+            at = content.find(b"LOBJ", at + 1)
+            cut, follows = True, False
+            if at < 0:
                 break
-            at = found
             continue
         end = at + length
+        if end > size:
+            cut = True
+            # What claims to go beyond the file ends where something else begins.
+            found = content.find(b"LOBJ", at + _BASE.size)
+            end = found if found >= 0 else size
         if kind == _CONTAINER_KIND and at + _BASE.size + _CONTAINER.size <= size:
             method, inflated = _CONTAINER.unpack_from(content, at + _BASE.size)
-            cut = cut or end > size
             if total + inflated > limit:
                 raise RecordingTooLarge(path, total + inflated, limit)
             begin = at + _BASE.size + _CONTAINER.size
-            if method == _DEFLATED:
-                parts.append(Part(begin, min(end, size), inflated))
-                total += inflated
-            elif method == _STORED:
-                parts.append(Part(begin, min(end, size), -1))
+            if method in {_DEFLATED, _STORED}:
+                parts.append(Part(begin, end, inflated if method == _DEFLATED else -1, follows))
+                total += inflated if method == _DEFLATED else 0
+                follows = in_containers = True
             else:
-                cut = True
+                cut, follows = True, False
         elif kind != _CONTAINER_KIND:
-            parts.append(Part(at, min(end, size), -1))
+            # An object beside containers: none of theirs goes on in it.
+            parts.append(Part(at, end, -1, follows and not in_containers))
+            follows = not in_containers
         at = end
         gap = content.find(b"LOBJ", at, at + _SLACK)
         at = gap if gap >= 0 else at
@@ -136,10 +145,12 @@ def parts_of(content: bytes | mmap, at: int, path: str, limit: int = _MAX_INFLAT
     return parts, cut
 
 
-def joined(
+def stream_of(
     content: bytes | mmap, parts: Sequence[Part], before: NDArray[np.uint8] | None = None
-) -> tuple[NDArray[np.uint8], int, bool]:
-    """The objects of some parts, with some zeros behind them, how many bytes they are, and whether some are cut.
+) -> tuple[NDArray[np.uint8], int, list[int], bool]:
+    """The objects of some parts, with some zeros behind them, and how many bytes they are.
+
+    Then where objects cannot go on, and whether a part is cut or damaged.
 
     Args:
         content: the file.
@@ -147,28 +158,43 @@ def joined(
         before: bytes that stand in front.
     """
     whole = memoryview(content)
-    cut = False
 
     def inflated(part: Part) -> bytes | memoryview:
         if part.inflated < 0:
             return whole[part.begin : part.end]
         try:
-            # A limit of 0 would mean none at all.
-            return zlib.decompressobj().decompress(whole[part.begin : part.end], max(part.inflated, 1))
+            return inflated_block(whole[part.begin : part.end], part.inflated, may_be_cut=part.end == len(whole))
         except zlib.error:
             return b""
 
     end = 0 if before is None else len(before)
+    breaks: list[int] = []
+    cut = False
     out = np.zeros(end + sum(max(part.inflated, part.end - part.begin) for part in parts) + _PADDING, np.uint8)
     if before is not None:
         out[:end] = before
     # zlib lets others run meanwhile: two at once are nearly twice as fast.
     with ThreadPoolExecutor(_INFLATERS) as pool:
         for part, body in zip(parts, pool.map(inflated, parts), strict=True):
-            cut = cut or len(body) != (part.end - part.begin if part.inflated < 0 else part.inflated)
+            if not part.follows:
+                breaks.append(end)
             out[end : end + len(body)] = np.frombuffer(body, np.uint8)
             end += len(body)
-    return out[: end + _PADDING], end, cut
+            if len(body) != (part.end - part.begin if part.inflated < 0 else part.inflated):
+                breaks.append(end)
+                cut = True
+    return out[: end + _PADDING], end, breaks, cut
+
+
+def unbroken(raw: NDArray[np.uint8], at: NDArray[np.int64], breaks: Sequence[int]) -> NDArray[np.int64]:
+    """Those of some objects that do not go on where they cannot."""
+    if not len(breaks) or not len(at):
+        return at
+    ends = at + _numbers(raw, at, 8, _U32)
+    places = np.unique(np.array(breaks, np.int64))
+    inside = np.searchsorted(places, at, "right") < np.searchsorted(places, ends, "left")
+    kept: NDArray[np.int64] = at[~inside]
+    return kept
 
 
 def _marks_in(raw: NDArray[np.uint8], offset: int) -> NDArray[np.int64]:
@@ -413,9 +439,10 @@ def read(content: bytes, path: str) -> Read:
         RecordingTooLarge: its containers inflate to too much.
     """
     parts, damaged = parts_of(content, first_part(content, path), path)
-    raw, length, cut = joined(content, parts)
-    cut = cut or damaged
-    at, _, broken = objects_in(raw, length)
+    raw, length, breaks, cut = stream_of(content, parts)
+    found, _, broken = objects_in(raw, length)
+    at = unbroken(raw, found, breaks)
+    cut = cut or damaged or len(at) < len(found)
     columns, numbers, short = frames_of(raw, at)
     start_ns, local = start_of(content)
     bad = bad_objects(len(at), short, is_cut=cut, is_broken=broken)

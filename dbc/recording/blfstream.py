@@ -15,11 +15,12 @@ from dbc.recording.blf import (
     first_part,
     frames_of,
     index_of,
-    joined,
     narrowed,
     objects_in,
     parts_of,
     start_of,
+    stream_of,
+    unbroken,
 )
 from dbc.recording.lines import Read
 from dbc.recording.source import forget_pages
@@ -60,8 +61,11 @@ class BlfSource:
         self._content = content
         self.maps = (content,)
         parts, cut = parts_of(content, first_part(content, path), path, _MOST)
-        self._parts = [part for part in parts if part.inflated <= _LARGEST]
-        self._is_damaged = cut or len(self._parts) < len(parts)
+        # Such a one has to inflate to nothing: then something is missing there.
+        self._parts = [
+            part if part.inflated <= _LARGEST else part._replace(end=part.begin, inflated=1) for part in parts
+        ]
+        self._is_damaged = cut
         self._used = np.zeros(1 << 16, np.bool_)
         self._total = sum(part.end - part.begin if part.inflated < 0 else part.inflated for part in self._parts)
         self._count = self._short = 0
@@ -83,21 +87,28 @@ class BlfSource:
         """Bytes and the places of objects in them; what was amiss is noted at the end."""
         rest = np.empty(0, np.uint8)
         count, skipped, total = 0, 0, 0
+        breaks: list[int] = []
         is_first, is_cut, is_broken = True, self._is_damaged, False
         groups = self._groups()
         group = next(groups, None)
         while group is not None:
             following = next(groups, None)
-            raw, size, cut = joined(self._content, group, rest)
+            raw, size, found, cut = stream_of(self._content, group, rest)
+            breaks += found
             total += size - len(rest)
             begin = min(skipped, size)
             raw, size, skipped = raw[begin:], size - begin, skipped - begin
+            breaks = [place - begin for place in breaks]
             ahead = 0 if following is None else max(self._total - total, 1)
             at, end, broken = objects_in(raw, size, ahead=ahead, is_first=is_first)
             is_cut, is_broken, is_first = is_cut or cut, is_broken or broken, is_first and not end
-            count += len(at)
             rest, skipped = raw[min(end, size) : size].copy(), skipped + max(end - size, 0)
-            yield raw, at
+            kept = unbroken(raw, at, breaks)
+            count += len(kept)
+            is_cut = is_cut or len(kept) < len(at)
+            # Those at the end may lie inside an object that goes on.
+            breaks = [place - end for place in breaks if place >= min(end, size)]
+            yield raw, kept
             group = following
         self._count, self._is_cut, self._is_broken, self._total = count, is_cut, is_broken, total
 

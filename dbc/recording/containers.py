@@ -13,7 +13,17 @@ from dbc.errors import Phrase, RecordingBroken, RecordingTooLarge
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DAMAGED_ZIP", "GzipReader", "Inflated", "entries", "inflated", "is_gzip", "is_zip", "members"]
+__all__ = [
+    "DAMAGED_ZIP",
+    "GzipReader",
+    "Inflated",
+    "entries",
+    "inflated",
+    "inflated_block",
+    "is_gzip",
+    "is_zip",
+    "members",
+]
 
 _PIECE: Final = 1 << 20
 _MOST_MEMBERS: Final = 1000
@@ -78,6 +88,29 @@ def inflated(content: bytes, path: str, max_bytes: int) -> Inflated:
                 return Inflated(b"".join(parts), cut=True)
         rest = stream.unused_data.lstrip(b"\0")
     return Inflated(b"".join(parts), cut=False)
+
+
+def inflated_block(content: bytes | memoryview, size: int, *, may_be_cut: bool = False) -> bytes:
+    """What a deflated block becomes, its checksum verified.
+
+    Args:
+        content: the block.
+        size: bytes that it must become.
+        may_be_cut: the file ends in it; then what there is counts.
+
+    Raises:
+        zlib.error: damaged, or of another size.
+    """
+    inflater = zlib.decompressobj()
+    # A limit of 0 would mean none at all.
+    out = inflater.decompress(content, max(size, 1))
+    # The checksum stands behind the last byte, and is not looked at before.
+    more = b"" if inflater.eof else inflater.decompress(inflater.unconsumed_tail, 1)
+    if more or len(out) > size or (inflater.eof and len(out) != size):
+        raise zlib.error("another size than announced")
+    if not inflater.eof and not may_be_cut:
+        raise zlib.error("its end is missing")
+    return out
 
 
 class GzipReader:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from dbc.errors import Phrase, RecordingBroken
+from dbc.recording.containers import inflated_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -339,11 +340,9 @@ class File:
 
     def _inflate(self, part: _Zipped) -> bytes:
         try:
-            data = zlib.decompressobj().decompress(self.content[part.begin : part.end], part.size)
+            data = inflated_block(self.content[part.begin : part.end], part.size)
         except zlib.error as exc:
             raise self.broken(part.block, f"compressed data is damaged ({exc})", f"压缩数据已损坏（{exc}）") from exc
-        if len(data) != part.size:
-            raise self.broken(part.block, "compressed data is cut", "压缩数据不完整")
         if part.columns > 1:
             whole = part.size // part.columns * part.columns
             flat = np.frombuffer(data, np.uint8, whole).reshape(part.columns, -1).T

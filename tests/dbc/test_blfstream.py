@@ -13,7 +13,7 @@ import pytest
 
 from dbc.errors import DbcError, NotARecording
 from dbc.recording import blfstream, open_recording
-from dbc.recording.blf import first_part, joined, parts_of
+from dbc.recording.blf import first_part, parts_of, stream_of
 from dbc.recording.stream import stream_recording
 from dbc.recording.writers import write_recording
 from dbc.table import FrameTable
@@ -131,6 +131,24 @@ def test_damage_inside_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         agrees(path)
 
 
+def test_a_flipped_bit_gives_no_frame_that_was_never_there(tmp_path: Path) -> None:
+    path, chance = tmp_path / "a.blf", random.Random(6)
+    written(path, 2000, container=6_000)
+    content = path.read_bytes()
+    there = set(open_recording(path).table.rows())
+    parts, _ = parts_of(content, first_part(content, "x"), "x")
+    for _ in range(150):
+        spoiled = bytearray(content)
+        part = chance.choice(parts)
+        spoiled[chance.randrange(part.begin - 32, part.end)] ^= 1 << chance.randrange(8)
+        path.write_bytes(spoiled)
+        recording = open_recording(path)
+        assert recording.bad_line_count > 0 or len(recording.table) == 2000
+        assert recording.channels == ("1", "4", "10")
+        assert {row for row in recording.table.rows() if row not in there} == set()
+        assert len(recording.table) > 1700
+
+
 def packed(piece: bytes) -> bytes:
     body = zlib.compress(piece)
     size = 32 + len(body)
@@ -140,5 +158,5 @@ def packed(piece: bytes) -> bytes:
 def inflated(path: Path) -> bytes:
     content = path.read_bytes()
     parts, _ = parts_of(content, first_part(content, "x"), "x")
-    raw, size, _ = joined(content, parts)
+    raw, size, *_ = stream_of(content, parts)
     return raw[:size].tobytes()
