@@ -69,12 +69,7 @@ class Values:
     def rows(
         self, offsets: NDArray[np.int64], first: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-        """uint8 (n, 8 or 64) payloads, int64 (n,) lengths, and which offsets lead to a value.
-
-        Args:
-            offsets: int64 (n,).
-            first: number of the first record that these belong to, a guess at which value they mean.
-        """
+        """As :meth:`Payloads.rows`."""
         n = len(offsets)
         if not len(self._heads):
             return np.zeros((n, 8), np.uint8), np.zeros(n, np.int64), np.zeros(n, np.bool_)
