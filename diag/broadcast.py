@@ -92,13 +92,13 @@ def _load_entries(entries: Iterable[Entry]) -> list[Database]:
 
 
 def load_likely(frames: Iterable[Frame]) -> tuple[Database, ...]:
-    """The bundled databases, and those of the user's folder that could belong to what is on the bus.
+    """The bundled databases and those of the user's folder that could belong to what is on the bus.
 
     Which one it is, if any, :func:`find_database` says.
     """
     from dbc.catalogue import likely_entries
 
-    return (*load_bundled(), *_load_entries(likely_entries(_counts(frames), origins=("user",), limit=6)))
+    return tuple(_load_entries(likely_entries(_counts(frames), origins=("bundled", "user"), limit=8)))
 
 
 def _counts(frames: Iterable[Frame]) -> dict[int, int]:

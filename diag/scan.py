@@ -34,7 +34,7 @@ from diag.visit import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dbc.database import Database
     from dbc.signalset.model import SignalSet
@@ -52,6 +52,8 @@ _PHYSICAL_11: Final = tuple(range(0x7E0, 0x7E8))
 _PHYSICAL_29: Final = tuple(0x18DA00F1 | address << 8 for address in range(0x100) if address != 0xF1)
 _PROBES_AT_ONCE: Final = 64
 _PATIENCE_S: Final = 1.0
+_TELLING_S: Final = 2.0
+"""Seconds of broadcast frames that mostly tell which database is the car's."""
 _PART_BUDGET_S: Final = 15.0
 _MOST_FRAMES: Final = 500_000
 _SERVICE_NOT_SUPPORTED: Final = 0x11
@@ -88,6 +90,7 @@ class _Scanner:
         self._named = tuple(databases)
         self._timeout_s, self._progress = timeout_s, progress
         self._obd = ObdSession(requests, timeout_s=timeout_s)
+        self._probed: set[int] = set()
 
     async def collect(self) -> None:
         """Keeps the frames that pass, until cancelled; a lost link is noted."""
@@ -117,12 +120,26 @@ class _Scanner:
         targets = {request_id: Target.physical(request_id) for request_id in _PHYSICAL_11}
         if any(visit.target.extended for visit in self._visit.ecus.values()):
             targets |= {request_id: Target.physical(request_id) for request_id in _PHYSICAL_29}
-        for node in (node for database in self._named for node in database.nodes):
-            if node.diag_request_id is not None and node.diag_response_id is not None:
-                targets[node.diag_request_id] = Target(
-                    node.diag_request_id, node.diag_response_id, node.diag_request_id > 0x7FF
-                )
-        wanted = [target for request_id, target in targets.items() if request_id not in asked]
+        targets |= _targets_of(self._named)
+        await self._probe([target for request_id, target in targets.items() if request_id not in asked], timeout_s)
+
+    async def find_more(self, databases: Sequence[Database]) -> None:
+        """Asks and reads the ECUs that the database of the broadcast frames names, beyond those found so far."""
+        targets = _targets_of(database for database in databases if database not in self._named)
+        wanted = [
+            target
+            for request_id, target in targets.items()
+            if request_id not in self._probed and (target.response_id or 0) not in self._visit.ecus
+        ]
+        if not wanted:
+            return
+        self._progress(_STAGE_FINDING)
+        known = set(self._visit.ecus)
+        await self._probe(wanted, self._timeout_s)
+        await self.read_ecus([ecu for key, ecu in self._visit.ecus.items() if key not in known])
+
+    async def _probe(self, wanted: Sequence[Target], timeout_s: float | None) -> None:
+        self._probed |= {target.request_id for target in wanted}
         for at in range(0, len(wanted), _PROBES_AT_ONCE):
             group = wanted[at : at + _PROBES_AT_ONCE]
             found = await asyncio.gather(*(self._is_there(target, timeout_s) for target in group))
@@ -145,13 +162,13 @@ class _Scanner:
     def _ecu(self, target: Target) -> EcuVisit:
         return self._visit.ecus.setdefault(target.response_id or 0, EcuVisit(target))
 
-    async def read_ecus(self) -> None:
-        """Reads all ECUs at the same time; what one of them fails in is noted and does not stop the others.
+    async def read_ecus(self, ecus: Sequence[EcuVisit] | None = None) -> None:
+        """Reads these ECUs, or all, at the same time; what one of them fails in is noted and does not stop the others.
 
         Raises:
             LinkLost: the adapter went away.
         """
-        ecus = self._visit.sorted_ecus()
+        ecus = self._visit.sorted_ecus() if ecus is None else ecus
         done = 0
 
         async def read(ecu: EcuVisit) -> None:
@@ -297,6 +314,16 @@ class _Scanner:
             )
 
 
+def _targets_of(databases: Iterable[Database]) -> dict[int, Target]:
+    """Request identifier -> target for every node whose diagnostic addresses a database gives."""
+    return {
+        node.diag_request_id: Target(node.diag_request_id, node.diag_response_id, node.diag_request_id > 0x7FF)
+        for database in databases
+        for node in database.nodes
+        if node.diag_request_id is not None and node.diag_response_id is not None
+    }
+
+
 async def _answer_or_none(link: IsoTpLink, target: Target, payload: bytes, timeout_s: float | None) -> Answer | None:
     try:
         return await ask(link, target, payload, timeout_s=timeout_s)
@@ -376,10 +403,14 @@ async def scan(
                 await scanner.find_ecus()
                 await scanner.read_ecus()
                 progress(_STAGE_LISTENING)
-                await asyncio.wait({collector}, timeout=max(0.0, visit.started_monotonic + listen_s - time.monotonic()))
-                if visit.lost is not None:
-                    raise visit.lost
-                if battery_from_visit(visit, decode_visit(visit, databases)) is None:
+                for until_s in (min(_TELLING_S, listen_s), listen_s):
+                    left_s = visit.started_monotonic + until_s - time.monotonic()
+                    await asyncio.wait({collector}, timeout=max(0.0, left_s))
+                    if visit.lost is not None:
+                        raise visit.lost
+                    broadcast = decode_visit(visit, databases)
+                    await scanner.find_more(broadcast.databases)
+                if battery_from_visit(visit, broadcast) is None:
                     vehicle = vehicle_from_visit(visit)
                     wanted = signal_set or find_signal_set(vehicle)
                     if wanted is not None:

@@ -1,205 +1,393 @@
-"""The whole car: plant, four ECUs, their bus. Time is an argument; frames go in and out as values.
+"""The whole car: plant, ECUs, their buses. Time is an argument; frames go in and out as values.
 
-Before anybody plugs in, the car has lived: it was charged, driven, parked, driven again (with its ECUs watching) and
-stands switched on. All of that is simulated, without frames, when the car is made. From then on it moves in ticks of
-10 ms, so that the same seed gives the same frames.
+Before anybody plugs in, the car has lived: days that are simulated coarsely, then the scenario's cycle with its ECUs
+watching (driven, parked, charged), without frames. From then on it moves in ticks of 10 ms, so that the same seed gives
+the same frames.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from virtualbus.bms import CELL_GROUPS, TEMP_GROUPS, Bms
-from virtualbus.broadcast import Broadcast, Network
-from virtualbus.charger import Charger
+from virtualbus.bms import Bms
+from virtualbus.buses import Buses
 from virtualbus.design import Design
 from virtualbus.driving import Trip
+from virtualbus.ecu import DEAD_V, Ecu
 from virtualbus.identity import identifications, vehicle_infos, vin
-from virtualbus.inverter import Inverter
+from virtualbus.network import Frames, load_catalogue
 from virtualbus.plant import Plant
 from virtualbus.transport import FUNCTIONAL_ID, EcuTransport, Frame
-from virtualbus.vcu import Vcu
+from virtualbus.units import UNITS
+from virtualbus.vehicles import VEHICLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator, Mapping
 
-    from virtualbus.ecu import Ecu, Values
-    from virtualbus.scenario import Scenario
+    from numpy.typing import NDArray
+
+    from virtualbus.bodyunits import Gateway
+    from virtualbus.faults import Fault
+    from virtualbus.network import Broadcast
+    from virtualbus.scenario import Phase, Scenario
 
 __all__ = ["TICK_NS", "Car"]
 
 TICK_NS: Final = 10_000_000
-_PHYSICS_TICKS: Final = 2
-_JUDGE_TICKS: Final = 10
 _TICK_S: Final = TICK_NS / 1e9
+_JUDGE_TICKS: Final = 10
+_BLOCK_TICKS: Final = 10
 
-_TRIP_S: Final = 1440
 _TRIP_STEP_S: Final = 1.0
+_CHARGE_STEP_S: Final = 5.0
+_FINE_S: Final = 5.0
+_FINE_STEP_S: Final = 0.25
 _READY_S: Final = 45.0
-_READY_STEP_S: Final = 0.25
 _PARKED_H: Final = 72.0
-_COOLING_H: Final = 0.75
-
-_MIXED: Final = {"BMS_CellVoltages": CELL_GROUPS, "BMS_CellTemps": TEMP_GROUPS}
+_BUS_OFF_AT: Final = 256
+_BUS_OFF_S: Final = 1.2
+_ERROR_STEP: Final = 8
+_BURST_S: Final = 0.3
 
 
 class Car:
-    """One simulated EV400.
+    """One simulated car.
 
     Args:
-        scenario: what is broken.
+        scenario: which car, and what is broken.
         seed: draws everything that differs between cars of a kind; the scenario's own seed when None.
 
     Attributes:
         vin: as its ECUs say it.
         ecus: by name.
+        drawn: the figures of each fault, drawn ones included; for evaluation only.
     """
 
     def __init__(self, scenario: Scenario, seed: int | None = None) -> None:
         self.scenario = scenario
-        self.seed = next(number for number in (seed, scenario.seed, 1) if number is not None)
-        grown, broken, driven, sensed, named = (
-            np.random.default_rng(child) for child in np.random.SeedSequence(self.seed).spawn(5)
+        self.seed = next(given for given in (seed, scenario.seed, 1) if given is not None)
+        grown, broken, driven, sensed, named, shaken = (
+            np.random.default_rng(child) for child in np.random.SeedSequence(self.seed).spawn(6)
         )
-        design = Design.grown(grown)
-        for fault in scenario.faults:
-            fault.alter(design, broken)
-        self.vin = vin(named)
-        self.plant = Plant(design, Trip(_TRIP_S, driven), driven, ambient_c=float(np.rint(driven.uniform(12, 27))))
-        self._network = Network()
-        self.ecus = self._build(design, sensed, named)
-        self._messages = [
-            (message, self._source(message), phase) for phase, message in enumerate(self._network.messages)
-        ]
-        self._live(driven)
-        self._transports = {name: EcuTransport(ecu) for name, ecu in self.ecus.items()}
+        self.vehicle = VEHICLES[scenario.vehicle]
+        self.design = Design.grown(self.vehicle, grown)
+        self._broken, self._driven, self._shaken = broken, driven, shaken
+        self.drawn: list[Mapping[str, Any]] = [{} for _ in scenario.faults]
+        self._coming: list[tuple[float, int, Fault]] = []
+        for number, fault in enumerate(scenario.faults):
+            if fault.from_s is None:
+                self.drawn[number] = fault.alter(self.design, broken)
+            else:
+                self._coming.append((fault.from_s, number, fault))
+        self._coming.sort(key=lambda item: item[:2])
+        self.vin = vin(named, self.vehicle.vds)
+        ambient_c = float(np.rint(driven.uniform(12, 27)))
+        weather = scenario.environment
+        if weather.ambient_c is not None:
+            ambient_c = weather.ambient_c
+        self.plant = Plant(self.design, Trip(180, driven), driven, ambient_c, wet=weather.wet)
+        self.plant.refit()
+        self.catalogue = load_catalogue(self.vehicle.databases)
+        self.buses = Buses(self.catalogue)
+        self.ecus = self._build(sensed, named)
+        self.buses.connect(self.ecus)
+        self._fast = [ecu for ecu in self.ecus.values() if type(ecu).measure_fast is not Ecu.measure_fast]
+        self._fast_names = {ecu.name for ecu in self._fast}
+        self._units = list(self.ecus.values())
+        messages = self.catalogue.messages
+        self._senders = [(message, self.ecus[message.sender]) for message in messages]
+        self._own = {name: [message.index for message in messages if message.sender == name] for name in self.ecus}
+        self._every = np.array([message.cycle_ns // TICK_NS for message in messages], dtype=np.int64)
+        self._period = math.lcm(*(message.cycle_ns // TICK_NS * message.groups for message in messages))
+        self._burst_until_s = -math.inf
+        self._is_disturbed = False
+        self._live()
+        self._made: dict[str, EcuTransport] | None = None
         self._ticks = 0
+        self._schedule: dict[int, tuple[tuple[tuple[int, int], ...], tuple[int, ...]]] = {}
 
-    def _build(self, design: Design, sensed: np.random.Generator, named: np.random.Generator) -> dict[str, Ecu]:
-        ids = identifications(self.vin, design.bms_software, named)
-        nodes = self._network.nodes
-
-        def at(name: str) -> tuple[int, int, dict[int, bytes]]:
-            return nodes[name].request_id, nodes[name].response_id, ids[name]
-
-        self.bms = Bms(*at("BMS"), design, sensed)
-        ecus: dict[str, Ecu] = {
-            "VCU": Vcu(*at("VCU"), sensed),
-            "INV": Inverter(*at("INV"), sensed),
-            "BMS": self.bms,
-            "OBC": Charger(*at("OBC"), sensed),
+    def _build(self, sensed: np.random.Generator, named: np.random.Generator) -> dict[str, Ecu]:
+        ids = identifications(self.vin, self.vehicle, self.design.bms_software, named)
+        nodes = self.catalogue.nodes
+        ecus = {
+            name: UNITS[name](nodes[name], ids[name], self.design, self.buses, sensed) for name in self.vehicle.ecus
         }
         for name, info in vehicle_infos(self.vin, ids).items():
             ecus[name].vehicle_info = info
         return ecus
 
-    def _source(self, message: Broadcast) -> Callable[[int], Values]:
-        """Where the values of a message come from, given how often it was sent."""
-        ecu, name = self.ecus[message.sender], message.name
-        if name == "BMS_CellVoltages":
-            return lambda count: self.bms.cell_group(count % CELL_GROUPS)
-        if name == "BMS_CellTemps":
-            return lambda count: self.bms.temp_group(count % TEMP_GROUPS)
-        return lambda count: ecu.values(name)  # noqa: ARG005 - one group only
+    @property
+    def bms(self) -> Bms:
+        """The battery management system."""
+        found = self.ecus["BMS"]
+        if not isinstance(found, Bms):
+            raise TypeError(found)
+        return found
 
     # -- the past -----------------------------------------------------------------------------------------------
 
-    def _live(self, rng: np.random.Generator) -> None:
-        """Full charge and balancing, days of use, the last trip, the stand before the workshop."""
+    def _live(self) -> None:
+        """Full charge and balancing, days of use, the scenario's cycle, waking for whoever plugs in."""
         plant = self.plant
         plant.rest(_PARKED_H)
-        plant.use(float(rng.uniform(0.26, 0.44)))
+        plant.use(float(self._driven.uniform(0.26, 0.44)))
         plant.rest(_PARKED_H)
         plant.t_s = 0.0
-        self._wake()
-        for _ in range(round(_TRIP_S / _TRIP_STEP_S)):
-            self._unseen_step(_TRIP_STEP_S)
-        self._sleep()
-        plant.rest(_COOLING_H, 60.0)
-        self._wake()
-        for _ in range(round(_READY_S / _READY_STEP_S)):
-            self._unseen_step(_READY_STEP_S)
+        for phase in self.scenario.cycle:
+            self._live_phase(phase)
+        now = self.scenario.now
+        if now == "drive":
+            plant.trip = Trip(6 * 3600, self._driven, "mixed", plant.t_s + _READY_S)
+        self._wake(key_on=not now.startswith("charge"))
+        if now.startswith("charge"):
+            plant.port.insert(now.removeprefix("charge-"))
+        self._pass(_READY_S, _FINE_STEP_S)
 
-    def _wake(self) -> None:
-        self.plant.switches.key_on = True
-        for ecu in self.ecus.values():
+    def _live_phase(self, phase: Phase) -> None:
+        plant = self.plant
+        seconds = phase.minutes * 60
+        if phase.do == "park":
+            hours = phase.minutes / 60
+            plant.rest(hours, min(3600.0, max(60.0, hours * 60)))
+            return
+        if phase.do == "drive":
+            plant.trip = Trip(round(seconds), self._driven, phase.profile, plant.t_s)
+            self._wake(key_on=True)
+            self._pass(seconds, _TRIP_STEP_S)
+        else:
+            plant.port.insert(phase.do.removeprefix("charge-"))
+            self._wake(key_on=False)
+            self._pass(seconds, _CHARGE_STEP_S)
+            plant.port.insert("none")
+        self._sleep()
+
+    def _wake(self, *, key_on: bool) -> None:
+        self.plant.switches.key_on = key_on
+        for ecu in self._units:
             ecu.wake(self.plant.t_s)
 
     def _sleep(self) -> None:
-        for ecu in self.ecus.values():
+        for ecu in self._units:
             ecu.sleep()
-        self.plant.switches.key_on = self.plant.switches.precharge = False
-        self.plant.switches.main_contactors = self.plant.switches.torque = self.plant.switches.dcdc = False
+        self.plant.switches.release()
+        self.plant.command_bleed(None)
+
+    def _pass(self, seconds: float, step_s: float) -> None:
+        """Lets a part of the past pass; the first seconds after waking finely, for the contactors."""
+        fine = min(_FINE_S, seconds)
+        for _ in range(round(fine / _FINE_STEP_S)):
+            self._unseen_step(_FINE_STEP_S)
+        for _ in range(round((seconds - fine) / step_s)):
+            self._unseen_step(step_s)
 
     def _unseen_step(self, dt_s: float) -> None:
         """A step of the past: everything happens, only no frame is made."""
-        self.plant.step(dt_s)
-        for ecu in self.ecus.values():
-            ecu.measure(self.plant, dt_s)
-        for message, source, _ in self._messages:
-            if message.name not in _MIXED:
-                self._deliver(message, source(0))
+        self._strike()
+        plant = self.plant
+        plant.step(dt_s)
+        self._shake(dt_s)
+        t_s = plant.t_s
+        for ecu in self._units:
+            ecu.measure(plant, dt_s)
+        buses = self.buses
+        for name in self._speaking():
+            buses.take(name)
+            buses.mark(self._own[name], t_s)
         self._decide(dt_s)
 
     def _decide(self, dt_s: float) -> None:
-        for ecu in self.ecus.values():
+        for ecu in self._units:
             ecu.control(self.plant)
-        for ecu in self.ecus.values():
-            ecu.judge(dt_s)
+        for ecu in self._units:
+            ecu.judge_all(dt_s)
 
-    def _deliver(self, message: Broadcast, values: Values) -> None:
-        if self.plant.is_connected(message.sender):
-            for name, ecu in self.ecus.items():
-                if name != message.sender and self.plant.is_connected(name):
-                    ecu.receive(message.name, values)
+    def _strike(self) -> None:
+        """Faults whose time has come."""
+        while self._coming and self._coming[0][0] <= self.plant.t_s:
+            _, number, fault = self._coming.pop(0)
+            self.drawn[number] = fault.alter(self.design, self._broken)
+            self.plant.refit()
+
+    # -- the wires ----------------------------------------------------------------------------------------------
+
+    def _shake(self, dt_s: float) -> None:
+        """Error bursts: while one lasts nothing gets through, and the controllers count."""
+        share = self.design.wires.disturbed
+        t_s = self.plant.t_s
+        if not share:
+            return
+        if t_s >= self._burst_until_s:
+            self._burst_until_s = t_s + _BURST_S
+            self._is_disturbed = float(self._shaken.random()) < share
+        gateway: Gateway | None = self.ecus.get("GW")  # type: ignore[assignment]  # its class is that of UNITS
+        if self._is_disturbed:
+            lasting_s = min(dt_s, _BURST_S)
+            sent = 0
+            for message, ecu in self._senders:
+                tries = max(1, round(lasting_s / (message.cycle_ns / 1e9)))
+                ecu.error_count += _ERROR_STEP * tries if not ecu.is_bus_off else 0
+                sent += tries
+            if gateway is not None:
+                gateway.saw_errors(sent)
+        for ecu in self._units:
+            if not ecu.is_bus_off and ecu.error_count >= _BUS_OFF_AT:
+                ecu.is_bus_off = ecu.was_bus_off = True
+                ecu.free_s = t_s + _BUS_OFF_S
+            elif ecu.is_bus_off and t_s >= ecu.free_s:
+                ecu.is_bus_off, ecu.error_count = False, 0
+            elif not self._is_disturbed:
+                ecu.error_count = max(0, ecu.error_count - round(60 * dt_s))
+
+    def _speaking(self) -> list[str]:
+        """ECUs whose frames reach the bus now; notes when one's connector opened."""
+        if self._is_disturbed or self.plant.low.volts < DEAD_V:
+            return []
+        cut = self.design.wires.off_the_bus_s
+        t_s = self.plant.t_s
+        out = []
+        for ecu in self._units:
+            if t_s >= cut.get(ecu.name, math.inf):
+                ecu.cut_s = min(ecu.cut_s, t_s)
+            elif not ecu.is_bus_off:
+                out.append(ecu.name)
+        return out
+
+    def is_heard(self, name: str) -> bool:
+        """Whether an ECU's frames reach the bus now."""
+        ecu = self.ecus[name]
+        return self.plant.is_connected(name) and not ecu.is_bus_off and self.plant.low.volts >= DEAD_V
 
     # -- the present --------------------------------------------------------------------------------------------
 
-    def tick(self) -> list[Frame]:
-        """Lets 10 ms pass; the broadcast frames that leave in them."""
+    def _advance(self) -> tuple[tuple[int, int], ...]:
+        """Lets 10 ms pass; the messages that leave, each with its group."""
         self._ticks += 1
         now = self._ticks
-        if now % _PHYSICS_TICKS == 0:
-            self.plant.step(_PHYSICS_TICKS * _TICK_S)
-            if now % _JUDGE_TICKS == 0:
-                for ecu in self.ecus.values():
-                    ecu.measure(self.plant, _JUDGE_TICKS * _TICK_S)
-            else:
-                self.bms.measure_pack(self.plant)
-        frames = []
-        for message, source, phase in self._messages:
-            every = message.cycle_ns // TICK_NS
-            if (now + phase) % every == 0:
-                values = source((now + phase) // every)
-                data = message.encode(values)
-                if message.name not in _MIXED:
-                    self._deliver(message, values)
-                if self.plant.is_connected(message.sender):
-                    frames.append(Frame(message.can_id, data))
-        if now % _JUDGE_TICKS == 0:
+        self._strike()
+        plant, buses = self.plant, self.buses
+        plant.step(_TICK_S)
+        judging = now % _JUDGE_TICKS == 0
+        if judging:
+            self._shake(_JUDGE_TICKS * _TICK_S)
+            for ecu in self._units:
+                ecu.measure(plant, _JUDGE_TICKS * _TICK_S)
+        else:
+            for ecu in self._fast:
+                ecu.measure_fast(plant)
+        speaking = self._speaking()
+        for name in speaking:
+            if judging or name in self._fast_names or now == 1:
+                buses.take(name, quick=not judging and now > 1)
+        due, latching = self._due(now % self._period)
+        if len(speaking) < len(self._units):
+            due = tuple(item for item in due if self._senders[item[0]][0].sender in speaking)
+        for message in latching:
+            buses.latch(message)
+        if now == 1:
+            buses.latch_all()
+        buses.mark((message for message, _ in due), plant.t_s)
+        if judging:
             self._decide(_JUDGE_TICKS * _TICK_S)
-        return frames
+        return due
+
+    def _due(self, now: int) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+        """Messages of a tick of the schedule with their group, and those whose values are taken anew."""
+        found = self._schedule.get(now)
+        if found is None:
+            due = []
+            for message, _ in self._senders:
+                count, rest = divmod(now + message.index, message.cycle_ns // TICK_NS)
+                if rest == 0:
+                    due.append((message.index, count % message.groups))
+            latching = tuple(index for index, group in due if group == 0 and self.catalogue.messages[index].groups > 1)
+            found = self._schedule[now] = (tuple(due), latching)
+        return found
+
+    def _counts(self, due: tuple[tuple[int, int], ...], now: int) -> NDArray[np.int64]:
+        """How often each message was sent before tick ``now``."""
+        index = np.array([message for message, _ in due], dtype=np.intp)
+        return (now + index) // self._every[index]
+
+    def tick(self) -> list[Frame]:
+        """Lets 10 ms pass; the broadcast frames that leave in them."""
+        due = self._advance()
+        if not due:
+            return []
+        columns = self.catalogue.encode(
+            self.buses.values[None, :],
+            tuple((0, message, group) for message, group in due),
+            self._counts(due, self._ticks),
+        )
+        raw = columns.data.tobytes()
+        width = columns.data.shape[1]
+        out = []
+        for at, (index, _) in enumerate(due):
+            message = self.catalogue.messages[index]
+            data = raw[at * width : at * width + message.length]
+            out.append(Frame(message.can_id, data, message.extended, message.fd, message.channel))
+        return out
+
+    def blocks(self, ticks: int) -> Iterator[Frames]:
+        """Frames of the next ticks as columns, some ticks at a time: as fast as the machine allows.
+
+        :attr:`Frames.tick` counts from the first of them.
+        """
+        for start in range(0, ticks, _BLOCK_TICKS):
+            rows, all_due, counts = [], [], []
+            for _ in range(min(_BLOCK_TICKS, ticks - start)):
+                due = self._advance()
+                all_due.append(due)
+                counts.append(self._counts(due, self._ticks))
+                rows.append(self.buses.values.copy())
+            frames = self.catalogue.encode_block(np.array(rows), tuple(all_due), np.concatenate(counts))
+            yield Frames(frames.tick + start, frames.message, frames.length, frames.data)
+
+    @property
+    def _transports(self) -> dict[str, EcuTransport]:
+        if self._made is None:
+            self._made = {
+                name: EcuTransport(ecu) for name, ecu in self.ecus.items() if ecu.request_id and ecu.response_id
+            }
+        return self._made
 
     @property
     def own_ids(self) -> frozenset[int]:
         """All identifiers that this car sends."""
-        answers = {ecu.response_id for ecu in self.ecus.values()}
-        return frozenset({message.can_id for message, _, _ in self._messages} | answers)
+        answers = {transport.response_id for transport in self._transports.values()}
+        return frozenset({message.can_id for message in self.catalogue.messages} | answers)
 
     def receive(self, frame: Frame, now_ns: int) -> None:
         """Takes a frame from the bus; ``now_ns`` is any monotonic clock, the same for every call."""
         for name, transport in self._transports.items():
-            if frame.can_id in (transport.request_id, FUNCTIONAL_ID) and self.plant.is_connected(name):
+            functional = frame.can_id == FUNCTIONAL_ID and self.ecus[name].hears_functional
+            meant = functional or frame.can_id == transport.request_id
+            if meant and not frame.extended and self.is_heard(name):
                 transport.receive(frame, now_ns)
+        message = self.catalogue.by_id.get((frame.can_id, frame.extended))
+        if message is not None and len(frame.data) == message.length:
+            self._hear(message, frame.data)
+
+    def _hear(self, message: Broadcast, data: bytes) -> None:
+        """Somebody else sends one of the car's own messages: the ECUs cannot tell, and believe it."""
+        database = self.catalogue.databases[message.channel]
+        values = database.decode_message(message.can_id, data, decode_choices=False)
+        signals = {signal.name: signal for signal in database.get_message_by_frame_id(message.can_id).signals}
+        heard: dict[str, float | None] = {}
+        for name, value in values.items():
+            codes = signals[name].choices or {}
+            raw = round((value - signals[name].offset) / signals[name].scale)
+            heard[name] = None if str(codes.get(raw)) == "SNA" else float(value)
+        self.buses.hear(message, heard, self.plant.t_s)
 
     def answers(self, now_ns: int) -> list[Frame]:
         """Diagnostic frames that are due."""
         out = []
         for name, transport in self._transports.items():
             frames = transport.poll(now_ns)
-            if self.plant.is_connected(name):
+            if frames and self.is_heard(name):
                 out += frames
         return out
 

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from virtualbus.chemistry import Floats
 
-__all__ = ["Body", "Trip"]
+__all__ = ["PROFILES", "Body", "Trip"]
 
 _G: Final = 9.81
 _AIR_KG_M3: Final = 1.2
@@ -21,8 +21,11 @@ class Body:
     """What must be moved.
 
     Args:
-        wheel_rpm_per_kmh, ratio: from speed to motor speed.
-        regen_w: what the inverter gives back at most, watts.
+        mass_kg, drag_m2, rolling: mass, drag area (cd x A), rolling resistance.
+        driving_efficiency, braking_efficiency: from the pack to the wheels and back.
+        regen_w, drive_w: what the inverter gives back and takes at most, watts.
+        motor_rpm_per_kmh: from speed to motor speed.
+        wheel_m: radius of a wheel.
     """
 
     mass_kg: float = 1780.0
@@ -33,6 +36,7 @@ class Body:
     regen_w: float = 45_000.0
     drive_w: float = 140_000.0
     motor_rpm_per_kmh: float = 82.0
+    wheel_m: float = 0.33
 
     def wheel_w(self, speed_ms: float, acceleration_ms2: float) -> float:
         """Watts at the wheels, negative when braking."""
@@ -48,24 +52,47 @@ class Body:
         return max(-self.regen_w, wheel_w * self.braking_efficiency)
 
 
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    """Speeds that a driver goes at, how long at each, how often he stops in between."""
+
+    speeds_kmh: tuple[float, ...]
+    shortest_s: int
+    longest_s: int
+    stops: float
+
+
+PROFILES: Final = {
+    "mixed": _Profile((30.0, 50.0, 50.0, 60.0, 80.0, 100.0), 25, 110, 0.45),
+    "town": _Profile((20.0, 30.0, 40.0, 50.0, 50.0), 15, 60, 0.8),
+    "country": _Profile((50.0, 70.0, 80.0, 90.0, 100.0), 40, 150, 0.15),
+    "motorway": _Profile((100.0, 110.0, 120.0, 130.0), 90, 300, 0.0),
+}
+
+
 class Trip:
-    """A drive of some minutes through town and country: the speed that the driver wants at each second.
+    """A drive of some minutes: the speed that the driver wants at each second.
 
     Args:
         seconds: length of the whole trip; the car stands for the last 60 s.
+        profile: of :data:`PROFILES`.
+        start_s: car time at which it begins.
     """
 
-    def __init__(self, seconds: int, rng: np.random.Generator) -> None:
+    def __init__(self, seconds: int, rng: np.random.Generator, profile: str = "mixed", start_s: float = 0.0) -> None:
         self.seconds = seconds
+        self.start_s = start_s
         self.wanted_kmh: Floats = np.zeros(seconds + 1)
+        kind = PROFILES[profile]
         at = 8
         while at < seconds - 120:
-            target = float(rng.choice((30.0, 50.0, 50.0, 60.0, 80.0, 100.0))) + float(rng.uniform(-4, 4))
-            length = int(rng.integers(25, 110))
+            target = float(rng.choice(kind.speeds_kmh)) + float(rng.uniform(-4, 4))
+            length = int(rng.integers(kind.shortest_s, kind.longest_s))
             end = min(at + length, seconds - 90)
             self.wanted_kmh[at:end] = target
-            at = end + (int(rng.integers(10, 25)) if rng.random() < 0.45 else 0)
+            at = end + (int(rng.integers(10, 25)) if rng.random() < kind.stops else 0)
 
     def speed_kmh(self, t_s: float) -> float:
         """Wanted speed, km/h; 0 before and after the trip."""
-        return float(self.wanted_kmh[int(t_s)]) if 0 <= t_s < self.seconds else 0.0
+        since = t_s - self.start_s
+        return float(self.wanted_kmh[int(since)]) if 0 <= since < self.seconds else 0.0

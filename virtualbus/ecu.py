@@ -1,4 +1,4 @@
-"""One ECU: what all four have in common.
+"""One ECU: what all of them have in common.
 
 An ECU knows its own sensors, what it has received from the bus, and nothing else. Its cycle is: measure, send and
 receive, control, judge. Diagnostic services read the same state.
@@ -6,6 +6,7 @@ receive, control, judge. Diagnostic services read the same state.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from virtualbus.trouble import FaultMemory, MonitorTest, Status
@@ -15,18 +16,27 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from virtualbus.buses import Buses
+    from virtualbus.chemistry import Floats
+    from virtualbus.design import Design
+    from virtualbus.network import Node
     from virtualbus.plant import Plant
     from virtualbus.trouble import Did
 
-__all__ = ["Ecu", "Value", "Values", "hybrid_data", "u8", "u16"]
+__all__ = ["Ecu", "Value", "Values", "Watch", "hybrid_data", "s16", "u8", "u16"]
 
 Value = float | int | None
 """A signal's physical value or code; None = not available."""
 Values = dict[str, Value]
 
+Watch = tuple[str, str, float, float, float, bool]
+"""A partner that must be heard: code, its message, seconds of silence, seconds to fail and to pass, legislated."""
+
 OBD_TYPE_CN_6: Final = 41
 FUEL_ELECTRIC: Final = 8
 _WAKE_S: Final = 3.0
+SUPPLY_LOW_V: Final = 9.5
+DEAD_V: Final = 6.5
 
 
 def u8(value: float) -> bytes:
@@ -39,42 +49,66 @@ def u16(value: float) -> bytes:
     return max(0, min(0xFFFF, round(value))).to_bytes(2, "big")
 
 
+def s16(value: float) -> bytes:
+    """Two bytes with a sign, big-endian, held inside their range."""
+    return max(-0x8000, min(0x7FFF, round(value))).to_bytes(2, "big", signed=True)
+
+
 class Ecu:
-    """Base of the four ECUs.
+    """Base of all ECUs.
 
     Args:
-        request_id, response_id: CAN identifiers of its diagnostics.
+        node: its name and diagnostic identifiers.
         identification: F18x data identifiers with their content.
+        design: what the car is made of; an ECU reads the flaws of its own sensors from it.
+        buses: where it sends and hears.
 
     Attributes:
         vehicle_info: OBD InfoTypes with their content.
-        received: signals of other ECUs as last received.
         t_s: car time of the present cycle.
+        cut_s: car time at which its bus connector opened.
+        is_bus_off: its bus controller has given up and waits.
+        error_count: the controller's transmit error counter.
     """
 
     name: ClassVar[str]
-    tests: ClassVar[tuple[MonitorTest, ...]]
+    tests: ClassVar[tuple[MonitorTest, ...]] = ()
+    watches: ClassVar[tuple[Watch, ...]] = ()
     status_available: ClassVar[int] = 0x7F
     slow_s: ClassVar[Mapping[bytes, float]] = {}
     """Requests (by their first bytes) that take this ECU longer than P2."""
+    common_tests: ClassVar[tuple[MonitorTest, ...]] = (
+        MonitorTest("U0073-88", 0.05, 20.0, legislated=False),
+        MonitorTest("U3003-16", 1.0, 3.0, legislated=False),
+    )
 
     def __init__(
-        self, request_id: int, response_id: int, identification: Mapping[int, bytes], rng: np.random.Generator
+        self, node: Node, identification: Mapping[int, bytes], design: Design, buses: Buses, rng: np.random.Generator
     ) -> None:
         self.vehicle_info: dict[int, bytes] = {}
-        self.request_id = request_id
-        self.response_id = response_id
+        self.request_id = node.request_id
+        self.response_id = node.response_id
         self.identification = dict(identification)
-        self.memory = FaultMemory(self.tests, self.status_available)
-        self.received: Values = {}
-        self._seen_s: dict[str, float] = {}
+        self.design = design
+        self.buses = buses
+        watched = [watch for watch in self.watches if buses.has_message(watch[1])]
+        watching = tuple(MonitorTest(dtc, fail, good, legislated=law) for dtc, _, _, fail, good, law in watched)
+        self._watched = [(dtc, buses.index_of(message), after_s) for dtc, message, after_s, *_ in watched]
+        self.memory = FaultMemory((*self.tests, *watching, *self.common_tests), self.status_available)
         self.awake = False
         self.t_s = 0.0
         self._woke_s = 0.0
+        self.cut_s = math.inf
+        self.is_bus_off = False
+        self.error_count = 0
+        self.free_s = 0.0
+        self.was_bus_off = False
         self.low_v = 0.0
+        self.ground_v = 0.0
         self._low_gain = 1 + 0.002 * float(rng.standard_normal())
         self._mil_km = 0.0
         self._mil_s = 0.0
+        self._uncounted_s = 0.0
         self._last_km: float | None = None
         self.warm_ups = 0
 
@@ -84,8 +118,7 @@ class Ecu:
         """The ignition comes on: an operation cycle begins."""
         self.awake = True
         self.t_s = self._woke_s = t_s
-        self._seen_s.clear()
-        self.received.clear()
+        self.was_bus_off = False
         self.memory.begin_cycle()
         self.warm_ups = min(255, self.warm_ups + 1)
 
@@ -97,23 +130,36 @@ class Ecu:
     def measure(self, plant: Plant, dt_s: float) -> None:
         """Reads the ECU's own sensors; ``dt_s`` seconds have passed since the last time."""
         self.t_s = plant.t_s
-        self.low_v = plant.low_v * self._low_gain
+        self.low_v = plant.low.volts * self._low_gain - self.ground_v
         self._count_lamp(dt_s)
 
-    def values(self, message: str) -> Values:
-        """Signals of one of this ECU's messages."""
+    def measure_fast(self, plant: Plant) -> None:
+        """Reads what must be read in each tick of the bus."""
+
+    def signals(self) -> Mapping[str, Callable[[], Value]]:
+        """Every signal that this ECU can send, by the database's name."""
         raise NotImplementedError
 
-    def receive(self, message: str, values: Values) -> None:
-        """Takes a message of another ECU."""
-        self._seen_s[message] = self.t_s
-        self.received.update(values)
+    def arrays(self) -> Mapping[str, Callable[[], Floats]]:
+        """Numbered signals (``CellVoltage_001`` …) by the part of their name before the number."""
+        return {}
 
     def control(self, plant: Plant) -> None:
         """Acts on the car."""
 
     def judge(self, dt_s: float) -> None:
-        """Runs the tests; the state held for ``dt_s`` seconds."""
+        """Runs the tests of the ECU's own kind; the state held for ``dt_s`` seconds."""
+
+    def judge_all(self, dt_s: float) -> None:
+        """All tests: the ECU's own, its partners, its supply, its bus."""
+        self.judge(dt_s)
+        if self.t_s - self._woke_s >= _WAKE_S:
+            sent_s, newest_s = self.buses.sent_s, self.cut_s
+            for dtc, index, after_s in self._watched:
+                self.report(dtc, self.t_s - min(sent_s[index], newest_s) > after_s, dt_s)
+        self.report("U3003-16", self.low_v < SUPPLY_LOW_V, dt_s)
+        self.report("U0073-88", self.was_bus_off, dt_s)
+        self.was_bus_off = self.is_bus_off
 
     # -- for the judgements -------------------------------------------------------------------------------------
 
@@ -121,10 +167,17 @@ class Ecu:
         """One test's judgement; None when it cannot be judged now."""
         self.memory.report(dtc, failed, dt_s, self.snapshot)
 
+    @property
+    def woke_s(self) -> float:
+        """Car time of the last waking."""
+        return self._woke_s
+
     def has(self, message: str, within_s: float = 0.5) -> bool:
         """Whether a message was received lately."""
-        seen = self._seen_s.get(message)
-        return seen is not None and self.t_s - seen <= within_s
+        sent = self.buses.sent_at(message)
+        if sent is None or sent < self._woke_s:
+            return False
+        return self.t_s - (min(self.cut_s, sent)) <= within_s
 
     def is_lost(self, message: str, after_s: float) -> bool | None:
         """Whether a message stays away; None shortly after waking, when others may still be starting."""
@@ -134,7 +187,7 @@ class Ecu:
 
     def signal(self, name: str, message: str, within_s: float = 0.5) -> Value:
         """A received signal, None when its message is missing."""
-        return self.received.get(name) if self.has(message, within_s) else None
+        return self.buses.value(name) if self.has(message, within_s) else None
 
     # -- for diagnostics ----------------------------------------------------------------------------------------
 
@@ -167,7 +220,7 @@ class Ecu:
     def parameters(self) -> Mapping[int, Callable[[], bytes | None]]:
         """OBD parameters of this ECU by PID. Standard: SAE J1979 (ISO 15031-5) Annex B."""
         return {
-            0x01: self._monitor_status,
+            0x01: self.monitor_status,
             0x1C: lambda: bytes([OBD_TYPE_CN_6]),
             0x42: lambda: u16(self.low_v * 1000),
             0x51: lambda: bytes([FUEL_ELECTRIC]),
@@ -204,6 +257,16 @@ class Ecu:
         """Number of confirmed codes that the OBD services show."""
         return sum(code.test.legislated and bool(code.status & Status.CONFIRMED) for code in self.memory.codes.values())
 
+    @property
+    def speaks_obd(self) -> bool:
+        """Whether it answers services 01 to 0A: those with an address of ISO 15765-4, in a car that has them."""
+        return 0x7E0 <= self.request_id <= 0x7E7 and self.design.vehicle.speaks == "obd"
+
+    @property
+    def hears_functional(self) -> bool:
+        """Whether it listens to 0x7DF. Standard: ISO 15765-4:2021 §10.3 (clause unverified)."""
+        return 0x7E0 <= self.request_id <= 0x7E7
+
     def may_clear(self) -> bool:
         """Codes are not cleared while the car moves, nor when nobody knows whether it does."""
         speed = self.signal("VehicleSpeed", "VCU_Status")
@@ -217,12 +280,21 @@ class Ecu:
         self.memory.cleared_t_s = self.t_s
         self.memory.cleared_km = self._last_km
 
-    def _monitor_status(self) -> bytes:
-        # An electric car has none of the monitors of bytes B to D. Standard: SAE J1979 PID 01.
-        return bytes([min(127, self.legislated_confirmed) | (0x80 if self.lamp_on else 0), 0, 0, 0])
+    def lamp_byte(self) -> int:
+        """Byte A of PID 01: the lamp and the number of confirmed codes."""
+        return min(127, self.legislated_confirmed) | (0x80 if self.lamp_on else 0)
+
+    def monitor_status(self) -> bytes:
+        """PID 01. An electric car has none of the monitors of bytes B to D. Standard: SAE J1979."""
+        return bytes([self.lamp_byte(), 0, 0, 0])
 
     def _count_lamp(self, dt_s: float) -> None:
-        km, lamp_on = self.odometer_km(), self.lamp_on
+        self._uncounted_s += dt_s
+        if self._uncounted_s < 1.0:
+            return
+        counted_s, self._uncounted_s = self._uncounted_s, 0.0
+        km = self.odometer_km()
+        lamp_on = self.lamp_on
         if km is not None:
             if self.memory.cleared_km is None:
                 self.memory.cleared_km = km
@@ -230,7 +302,7 @@ class Ecu:
                 self._mil_km += km - self._last_km
             self._last_km = km
         if lamp_on:
-            self._mil_s += dt_s
+            self._mil_s += counted_s
 
     def odometer_km(self) -> float | None:
         """Distance as this ECU knows it."""

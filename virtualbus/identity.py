@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from virtualbus.design import BmsSoftware
+    from virtualbus.vehicles import Vehicle
 
 __all__ = ["check_digit", "identifications", "vehicle_infos", "vin"]
 
@@ -29,9 +30,21 @@ _NAMES: Final = {
     "INV": "DMCM-DriveMotorCtrl",
     "BMS": "BECM-BatteryEnergy",
     "OBC": "OBCM-OnBoardCharger",
+    "DCDC": "DCDC-DCDCConverter",
+    "TMS": "TMCM-ThermalMgmt",
+    "ECM": "ECM\0-EngineControl",
+    "TCM": "TCM\0-Transmission",
+    "ESC": "ABS\0-BrakeControl",
+    "EPS": "EPS\0-PowerSteering",
+    "BCM": "BCM\0-BodyControl",
+    "IC": "IPC\0-Instruments",
+    "TPM": "TPM\0-TyrePressure",
+    "GW": "GWM\0-Gateway",
 }
-_PART: Final = {"VCU": "2410", "INV": "2120", "BMS": "2710", "OBC": "2730"}
-_VERSION: Final = {"VCU": "5.2", "INV": "4.1", "OBC": "1.8"}
+_PART: Final = {
+    "VCU": "2410", "INV": "2120", "BMS": "2710", "OBC": "2730", "DCDC": "2740", "TMS": "8120", "ECM": "3610",
+    "TCM": "1740", "ESC": "3550", "EPS": "3410", "BCM": "3650", "IC": "3820", "TPM": "3640", "GW": "3660",
+}  # fmt: skip
 
 
 def check_digit(text: str) -> str:
@@ -40,9 +53,9 @@ def check_digit(text: str) -> str:
     return "X" if rest == 10 else str(rest)
 
 
-def vin(rng: np.random.Generator) -> str:
-    """A VIN of model year 2024 with a right check digit."""
-    text = f"LHZEV4D0{0}RA{int(rng.integers(100_000, 999_999)):06d}"
+def vin(rng: np.random.Generator, vds: str = "EV4D0") -> str:
+    """A VIN of model year 2024 with a right check digit; ``vds`` are characters 4 to 8."""
+    text = f"LHZ{vds}0RA{int(rng.integers(100_000, 999_999)):06d}"
     return text[:8] + check_digit(text) + text[9:]
 
 
@@ -50,17 +63,20 @@ def _bcd_date(year: int, month: int, day: int) -> bytes:
     return bytes.fromhex(f"{year:04d}{month:02d}{day:02d}")
 
 
-def identifications(number: str, bms: BmsSoftware, rng: np.random.Generator) -> dict[str, dict[int, bytes]]:
+def identifications(
+    number: str, vehicle: Vehicle, bms: BmsSoftware, rng: np.random.Generator
+) -> dict[str, dict[int, bytes]]:
     """Identification data identifiers of every ECU. Standard: ISO 14229-1:2020 Annex C.1."""
     out: dict[str, dict[int, bytes]] = {}
-    for name, part in _PART.items():
-        version = bms.version if name == "BMS" else _VERSION[name]
+    for name in vehicle.ecus:
+        part = _PART[name]
+        version = bms.version if name == "BMS" else vehicle.versions[name]
         serial = f"{name}{int(rng.integers(10_000_000, 99_999_999))}"
         software = f"{part}-SW-{version.replace('.', '')}"
         if name == "BMS":
             software += f"-D{bms.cell.dataset}"
         out[name] = {
-            0xF187: f"{part}100-EV400".encode(),
+            0xF187: f"{part}100-{vehicle.model}".encode(),
             0xF188: software.encode(),
             0xF189: version.encode(),
             0xF18A: b"HZSIM",

@@ -1,13 +1,25 @@
-"""Scenarios: which car, which seed, what is broken. Built in, or a TOML file.
+"""Scenarios: which car, in which weather, what it does, what is broken. Built in, or a TOML file.
 
 ::
 
     vehicle = "ev400"
     seed = 7                                     # optional: another seed, another car of the same kind
     title = { en = "…", zh = "…" }               # optional
+    now = "ready"                                # optional: ready, drive, charge-ac, charge-dc
+
+    [environment]                                # optional
+    ambient_c = -5
+    wet = true
+
+    [[cycle]]                                    # optional: what happens before anybody plugs in
+    do = "drive"                                 # drive, park, charge-ac, charge-dc
+    minutes = 24
+    profile = "town"                             # of a drive
 
     [[faults]]
     kind = "weak-cell"
+    severity = 0.7                               # optional
+    from_s = 0                                   # optional: seconds after the beginning of the cycle
     cell = 31                                    # optional: what is left open is drawn from the seed
 """
 
@@ -15,22 +27,59 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from virtualbus.driving import PROFILES
 from virtualbus.errors import Phrase, ScenarioBroken, ScenarioUnknown
-from virtualbus.faults import FAULTS, Fault, Setting, settings_of
+from virtualbus.faults import FAULTS, Fault, Setting
+from virtualbus.faults.kinds import DEFAULT_SEVERITY
+from virtualbus.vehicles import VEHICLES, Vehicle
 
-__all__ = ["Scenario", "find_scenario", "load_scenario", "scenario_names"]
+__all__ = ["DEFAULT_CYCLE", "Environment", "Phase", "Scenario", "find_scenario", "load_scenario", "scenario_names"]
 
 _FOLDER: Final = Path(__file__).parent / "bundled"
-_VEHICLES: Final = ("ev400",)
-_KEYS: Final = ("vehicle", "seed", "title", "faults")
+_KEYS: Final = ("vehicle", "seed", "title", "now", "environment", "cycle", "faults")
 _MAX_BYTES: Final = 64 * 1024
 _MAX_FAULTS: Final = 16
+_MAX_PHASES: Final = 64
 _MAX_SEED: Final = 2**32 - 1
 _FIRST: Final = "healthy"
+_DEEDS: Final = ("drive", "park", "charge-ac", "charge-dc")
+_NOW: Final = ("ready", "drive", "charge-ac", "charge-dc")
+_MAX_FROM_S: Final = 1e8
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The weather.
+
+    Args:
+        ambient_c: degrees Celsius; None = drawn, 12 to 27.
+        wet: rain.
+    """
+
+    ambient_c: float | None = None
+    wet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One part of the cycle.
+
+    Args:
+        do: ``drive``, ``park``, ``charge-ac`` or ``charge-dc``.
+        minutes: how long.
+        profile: of a drive.
+    """
+
+    do: str
+    minutes: float
+    profile: str = "mixed"
+
+
+DEFAULT_CYCLE: Final = (Phase("drive", 24.0), Phase("park", 45.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +87,20 @@ class Scenario:
     """One car with what is wrong with it.
 
     Args:
+        vehicle: of :data:`~virtualbus.vehicles.VEHICLES`.
         seed: given by the file, None when it leaves it to the caller.
+        cycle: what happens before anybody plugs in.
+        now: what the car does while somebody is connected.
     """
 
     name: str
     title: Phrase
     vehicle: str
-    faults: tuple[Fault, ...]
+    faults: tuple[Fault, ...] = ()
     seed: int | None = None
+    environment: Environment = field(default_factory=Environment)
+    cycle: tuple[Phase, ...] = DEFAULT_CYCLE
+    now: str = "ready"
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -111,18 +166,60 @@ class _Reader:
         for key in table:
             if key not in _KEYS:
                 self._refuse(key, *self._unknown(_KEYS))
-        vehicle = table.get("vehicle", _VEHICLES[0])
-        if vehicle not in _VEHICLES:
-            self._refuse("vehicle", f"is not one of {', '.join(_VEHICLES)}", f"只能是 {'、'.join(_VEHICLES)}")
+        vehicle = VEHICLES[self._word(table, "vehicle", tuple(VEHICLES), "ev400")]
         seed = table.get("seed")
         if seed is not None and (type(seed) is not int or not 0 <= seed <= _MAX_SEED):
             self._refuse("seed", f"must be a whole number 0..{_MAX_SEED}", f"必须是 0..{_MAX_SEED} 的整数")
-        faults = table.get("faults", [])
-        if not isinstance(faults, list) or len(faults) > _MAX_FAULTS:
-            self._refuse("faults", f"must be at most {_MAX_FAULTS} [[faults]]", f"最多写 {_MAX_FAULTS} 个 [[faults]]")
-        made = tuple(self._fault(fault, number) for number, fault in enumerate(faults))
+        environment = self._environment(table.get("environment", {}))
+        cycle = self._tables(table, "cycle", _MAX_PHASES)
+        faults = self._tables(table, "faults", _MAX_FAULTS)
+        phases = tuple(self._phase(item, number) for number, item in enumerate(cycle))
+        made = tuple(self._fault(item, number, vehicle) for number, item in enumerate(faults))
         name = self._path.stem
-        return Scenario(name, self._title(table.get("title"), name), vehicle, made, seed)
+        return Scenario(
+            name, self._title(table.get("title"), name), vehicle.name, made, seed, environment,
+            phases if "cycle" in table else DEFAULT_CYCLE, self._word(table, "now", _NOW, "ready"),
+        )  # fmt: skip
+
+    def _word(self, table: dict[str, Any], key: str, words: tuple[str, ...], default: str, start: int = 0) -> str:
+        word = table.get(key, default)
+        if not isinstance(word, str) or word not in words:
+            self._refuse(key, f"is not one of {', '.join(words)}", f"只能是 {'、'.join(words)}", start)
+        return str(word)
+
+    def _tables(self, table: dict[str, Any], key: str, most: int) -> list[Any]:
+        found = table.get(key, [])
+        if not isinstance(found, list) or len(found) > most or not all(isinstance(item, dict) for item in found):
+            self._refuse(key, f"must be at most {most} [[{key}]]", f"最多写 {most} 个 [[{key}]]")
+        return list(found)
+
+    def _environment(self, table: Any) -> Environment:
+        if not isinstance(table, dict):
+            self._refuse("environment", "must be written as [environment]", "必须写成 [environment]")
+        start = self._head("environment", 0)
+        for key in table:
+            if key not in ("ambient_c", "wet"):
+                self._refuse(key, *self._unknown(("ambient_c", "wet")), start)
+        if "ambient_c" in table:
+            self._check("ambient_c", table["ambient_c"], "number", (-40.0, 60.0), start)
+        wet = table.get("wet", False)
+        if type(wet) is not bool:
+            self._refuse("wet", "must be true or false", "必须是 true 或 false", start)
+        ambient_c = table.get("ambient_c")
+        return Environment(None if ambient_c is None else float(ambient_c), wet)
+
+    def _phase(self, table: dict[str, Any], number: int) -> Phase:
+        start = self._head("cycle", number)
+        for key in table:
+            if key not in ("do", "minutes", "profile"):
+                self._refuse(key, *self._unknown(("do", "minutes", "profile")), start)
+        if "do" not in table or "minutes" not in table:
+            self._refuse("cycle", "needs 'do' and 'minutes'", "必须有 do 和 minutes", start)
+        do = self._word(table, "do", _DEEDS, "", start)
+        low, high = (3.0, 600.0) if do == "drive" else (1.0, 60_000.0 if do == "park" else 1_440.0)
+        self._check("minutes", table["minutes"], "number", (low, high), start)
+        profile = self._word(table, "profile", tuple(PROFILES), "mixed", start)
+        return Phase(do, float(table["minutes"]), profile)
 
     def _title(self, title: Any, name: str) -> Phrase:
         if title is None:
@@ -137,42 +234,48 @@ class _Reader:
             self._refuse("title", "must be a text or { en, zh }", "必须是文本或 { en, zh }")
         return Phrase(title["en"], title["zh"])
 
-    def _fault(self, table: Any, number: int) -> Fault:
-        if not isinstance(table, dict):
-            self._refuse("faults", "must be written as [[faults]]", "必须写成 [[faults]]")
-        start = self._fault_line(number)
-        kind = table.get("kind")
-        if kind not in FAULTS:
-            self._refuse("kind", f"is not one of {', '.join(FAULTS)}", f"只能是 {'、'.join(FAULTS)}", start)
-        fault = FAULTS[kind]
-        settings = settings_of(fault)
-        given = {key: value for key, value in table.items() if key != "kind"}
+    def _fault(self, table: dict[str, Any], number: int, vehicle: Vehicle) -> Fault:
+        start = self._head("faults", number)
+        kinds = tuple(name for name, kind in FAULTS.items() if kind.fits(vehicle))
+        name = table.get("kind")
+        if name not in kinds:
+            self._refuse("kind", f"is not one of {', '.join(kinds)}", f"只能是 {'、'.join(kinds)}", start)
+        kind = FAULTS[str(name)]
+        given = {key: value for key, value in table.items() if key not in ("kind", "severity", "from_s")}
         for key, value in given.items():
-            if key not in settings:
-                self._refuse(key, *self._unknown(("kind", *settings)), start)
-            self._check(key, value, settings[key], start)
-        return fault(**given)
+            if key not in kind.settings:
+                self._refuse(key, *self._unknown(("kind", "severity", "from_s", *kind.settings)), start)
+            self._check_setting(key, value, kind.settings[key], vehicle, start)
+        severity, from_s = table.get("severity", DEFAULT_SEVERITY), table.get("from_s", kind.from_s)
+        self._check("severity", severity, "number", (0.0, 1.0), start)
+        if from_s is not None:
+            self._check("from_s", from_s, "number", (0.0, _MAX_FROM_S), start)
+        return Fault(kind, given, float(severity), None if from_s is None else float(from_s))
 
-    def _check(self, key: str, value: Any, setting: Setting, start: int) -> None:
-        low, high = setting.low, setting.high
-        if setting.kind == "text":
-            if not isinstance(value, str) or (setting.choices and value not in setting.choices):
-                words = ", ".join(setting.choices) or "text"
-                self._refuse(key, f"must be one of: {words}", f"只能是：{words}", start)
+    def _check_setting(self, key: str, value: Any, setting: Setting, vehicle: Vehicle, start: int) -> None:
+        words = setting.words(vehicle)
+        if setting.kind == "text" or words:
+            if not isinstance(value, str) or (words and value not in words):
+                listed = ", ".join(words) or "text"
+                self._refuse(key, f"must be one of: {listed}", f"只能是：{listed}", start)
             if setting.pattern and not re.fullmatch(setting.pattern, value):
                 self._refuse(key, f"must look like {setting.example}", f"格式应为 {setting.example}", start)
             return
-        wanted = (int,) if setting.kind == "integer" else (int, float)
+        self._check(key, value, "number" if setting.kind == "number" else "integer", setting.bounds(vehicle), start)
+
+    def _check(self, key: str, value: Any, kind: str, bounds: tuple[float, float], start: int) -> None:
+        low, high = bounds
+        wanted = (int,) if kind == "integer" else (int, float)
         if isinstance(value, bool) or not isinstance(value, wanted) or not low <= value <= high:
-            whole = ("a whole number ", "整数") if setting.kind == "integer" else ("a number ", "数值")
+            whole = ("a whole number ", "整数") if kind == "integer" else ("a number ", "数值")
             self._refuse(key, f"must be {whole[0]}{low:g}..{high:g}", f"必须是 {low:g}..{high:g} 的{whole[1]}", start)
 
     @staticmethod
     def _unknown(known: tuple[str, ...]) -> tuple[str, str]:
         return f"is not known here; known are {', '.join(known)}", f"无此项，可用的有 {'、'.join(known)}"
 
-    def _fault_line(self, number: int) -> int:
-        heads = [at for at, line in enumerate(self._lines) if re.match(r"\s*\[\[\s*faults\s*\]\]", line)]
+    def _head(self, name: str, number: int) -> int:
+        heads = [at for at, line in enumerate(self._lines) if re.match(rf"\s*\[\[?\s*{re.escape(name)}\s*\]\]?", line)]
         return heads[number] if number < len(heads) else 0
 
     def _refuse(self, key: str, en: str, zh: str, start: int = 0) -> Any:

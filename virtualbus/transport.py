@@ -28,10 +28,19 @@ _LOG: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One classic CAN frame with an 11-bit identifier."""
+    """One CAN frame.
+
+    Args:
+        extended: 29-bit identifier.
+        fd: CAN FD (with bit rate switch), up to 64 bytes.
+        channel: which of the car's buses, 0 = the diagnostic one.
+    """
 
     can_id: int
     data: bytes
+    extended: bool = False
+    fd: bool = False
+    channel: int = 0
 
 
 def _tell(error: Exception) -> None:

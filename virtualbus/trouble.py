@@ -166,6 +166,8 @@ class FaultMemory:
         if failed is None or not self.recording:
             return
         code = self.codes[dtc]
+        if not failed and code.counter <= -128 and not code.status & (Status.TEST_FAILED | CLEARED):
+            return  # it passed before and passes still: by far the most frequent case
         code.report(failed, dt_s, snapshot)
         if self.first_legislated is None and code.test.legislated and code.status & Status.CONFIRMED:
             self.first_legislated = code

@@ -115,7 +115,7 @@ class UdsServer:
 
     def _outcome(self, request: bytes) -> tuple[bytes, bool]:
         sid = request[0]
-        if sid in OBD_SERVICES:
+        if sid in OBD_SERVICES and self._ecu.speaks_obd:
             return answer_obd(self._ecu, request), False
         service = self._services.get(sid)
         if service is None:

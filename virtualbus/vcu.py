@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from virtualbus.ecu import Ecu, Values, hybrid_data, u8, u16
+from virtualbus.ecu import Ecu, Value, hybrid_data, u8, u16
 from virtualbus.trouble import MonitorTest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import numpy as np
-
     from virtualbus.plant import Plant
 
 __all__ = ["Vcu"]
 
-COMPATIBLE_BMS: Final = frozenset({(3, 2, 1), (3, 3, 1), (3, 4, 1)})
-"""BMS software (major, minor, data set) that this program was released with."""
-
 LOW_VOLTAGE_V: Final = 11.0
+_RELEASED: Final = 3
+"""Minor versions back from the newest that this program was released with."""
 _CLOSED: Final = 2
 _STANDBY: Final = 1
 _READY: Final = 2
 _PARK, _DRIVE = 0, 3
+_SETTLED_S: Final = 0.6
+_ENGINE_ON_SOC: Final = 30.0
+_ENGINE_ON_W: Final = 22_000.0
+_SUSTAIN_W: Final = 7_000.0
 
 
 class Vcu(Ecu):
@@ -32,63 +33,92 @@ class Vcu(Ecu):
     name = "VCU"
     status_available = 0xFF
     tests = (
-        MonitorTest("U0111-87", 1.0, 2.0),
-        MonitorTest("U0110-87", 1.0, 2.0),
-        MonitorTest("U019B-87", 2.0, 4.0, legislated=False),
         MonitorTest("U0312-57", 2.0, 2.0),
         MonitorTest("P0A0A-13", 1.0, 2.0),
         MonitorTest("P0562-16", 10.0, 10.0, confirm_cycles=2, legislated=False),
         MonitorTest("P0A7D-84", 10.0, 10.0, confirm_cycles=2, legislated=False),
     )
+    watches = (
+        ("U0111-87", "BMS_Pack", 0.2, 1.0, 2.0, True),
+        ("U0110-87", "INV_Status", 0.2, 1.0, 2.0, True),
+        ("U019B-87", "OBC_Status", 1.0, 2.0, 4.0, False),
+        ("U0298-87", "DCDC_Status", 1.0, 2.0, 4.0, False),
+        ("U0121-87", "ESC_Status", 0.3, 1.0, 2.0, False),
+        ("U0140-87", "BCM_Status", 1.0, 2.0, 4.0, False),
+        ("U0164-87", "TMS_Battery", 1.0, 2.0, 4.0, False),
+        ("U0100-87", "ECM_Engine", 0.3, 1.0, 2.0, True),
+        ("U0101-87", "TCM_Status", 0.5, 1.0, 2.0, True),
+        ("U0146-87", "GW_Status", 4.0, 2.0, 4.0, False),
+    )
 
-    def __init__(
-        self, request_id: int, response_id: int, identification: Mapping[int, bytes], rng: np.random.Generator
-    ) -> None:
-        super().__init__(request_id, response_id, identification, rng)
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self.speed_kmh = 0.0
         self.km = 0.0
         self.ambient_c = 20.0
         self.pedal_percent = 0.0
+        self.wanted_w = 0.0
         self.brake = 1
         self.ready = _STANDBY
+        self.wants_contactors = 1
+        self._software_names = ("BmsSoftwareMajor", "BmsSoftwareMinor", "BmsDataset")
+        # What the release notes of this program name: the same major version, the last minor ones, the same cell.
+        built = self.design.vehicle
+        major, _, minor = built.versions["BMS"].partition(".")
+        self._compatible = {
+            (int(major), number, built.cell.dataset)
+            for number in range(max(0, int(minor) - _RELEASED + 1), int(minor) + 1)
+        }
 
     def measure(self, plant: Plant, dt_s: float) -> None:
         """Wheel speed, odometer, pedals, outside temperature."""
-        self.speed_kmh = plant.speed_kmh
         self.km = plant.odometer_km
         self.ambient_c = plant.ambient_c
-        self.pedal_percent = plant.pedal_percent
-        self.brake = int(plant.speed_kmh < 0.1)
+        self.measure_fast(plant)
         super().measure(plant, dt_s)
+
+    def measure_fast(self, plant: Plant) -> None:
+        """Speed and pedals."""
+        self.speed_kmh = plant.speed_kmh
+        self.pedal_percent = plant.pedal_percent
+        self.wanted_w = plant.wheel_w
+        self.brake = int(plant.brake_bar > 2.0)
 
     def control(self, plant: Plant) -> None:
         """Ready when the BMS says that the contactors are closed; then the DC/DC converter runs."""
         closed = self.signal("ContactorState", "BMS_Status") == _CLOSED
-        self.ready = _READY if closed else _STANDBY
+        plug = self.signal("PlugState", "OBC_Status", 1.0)
+        charging = plug is not None and plug > 0
+        self.wants_contactors = int(self.t_s - self._woke_s >= _SETTLED_S)
+        self.ready = _READY if closed and plant.switches.key_on and not charging else _STANDBY
         plant.switches.dcdc = closed
+        if plant.combustion is not None:
+            soc = self.signal("StateOfCharge", "BMS_Pack")
+            low = soc is not None and soc < _ENGINE_ON_SOC
+            runs = plant.switches.engine_w > 0
+            needed = low or self.wanted_w > _ENGINE_ON_W or (runs and self.wanted_w > 4_000.0)
+            runs = self.ready == _READY and plant.speed_kmh > 1.0 and needed
+            share_w = max(0.0, self.wanted_w) * (1.0 if low else 0.7)
+            plant.switches.engine_w = share_w + (_SUSTAIN_W if low else 100.0) if runs else 0.0
 
-    def values(self, message: str) -> Values:
-        """Signals of VCU_Status and VCU_Odometer."""
-        if message == "VCU_Status":
-            return {
-                "VehicleSpeed": self.speed_kmh,
-                "AcceleratorPedal": self.pedal_percent,
-                "GearPosition": _DRIVE if self.speed_kmh > 0 else _PARK,
-                "ReadyState": self.ready,
-                "BrakeSwitch": self.brake,
-                "ContactorRequest": 1,
-            }
-        return {"Odometer": self.km, "LowVoltage": self.low_v, "AmbientTemp": self.ambient_c}
+    def signals(self) -> Mapping[str, Callable[[], Value]]:
+        """VCU_Status, VCU_Odometer."""
+        return {
+            "VehicleSpeed": lambda: self.speed_kmh,
+            "AcceleratorPedal": lambda: self.pedal_percent,
+            "GearPosition": lambda: _DRIVE if self.speed_kmh > 0 else _PARK,
+            "ReadyState": lambda: self.ready,
+            "BrakeSwitch": lambda: self.brake,
+            "ContactorRequest": lambda: self.wants_contactors,
+            "Odometer": lambda: self.km,
+            "LowVoltage": lambda: self.low_v,
+            "AmbientTemp": lambda: self.ambient_c,
+        }
 
     def judge(self, dt_s: float) -> None:
-        """Who is silent, who runs the wrong program, and the supply."""
-        self.report("U0111-87", self.is_lost("BMS_Pack", 0.2), dt_s)
-        self.report("U0110-87", self.is_lost("INV_Status", 0.2), dt_s)
-        self.report("U019B-87", self.is_lost("OBC_Status", 1.0), dt_s)
-        software = tuple(
-            self.signal(name, "BMS_Status") for name in ("BmsSoftwareMajor", "BmsSoftwareMinor", "BmsDataset")
-        )
-        self.report("U0312-57", None if None in software else software not in COMPATIBLE_BMS, dt_s)
+        """Who runs the wrong program, the interlock, the supply, the charge."""
+        software = tuple(self.signal(name, "BMS_Status") for name in self._software_names)
+        self.report("U0312-57", None if None in software else software not in self._compatible, dt_s)
         interlock = self.signal("HvilState", "BMS_Status")
         self.report("P0A0A-13", None if interlock is None else interlock == 0, dt_s)
         self.report("P0562-16", self.low_v < LOW_VOLTAGE_V, dt_s)
@@ -112,7 +142,7 @@ class Vcu(Ecu):
         return {0x0140: self._seen_software}
 
     def _seen_software(self) -> bytes:
-        seen = (self.signal(name, "BMS_Status") for name in ("BmsSoftwareMajor", "BmsSoftwareMinor", "BmsDataset"))
+        seen = (self.signal(name, "BMS_Status") for name in self._software_names)
         return b"".join(b"\xff" if value is None else u8(value) for value in seen) + u8(self.ready)
 
     def parameters(self) -> Mapping[int, Callable[[], bytes | None]]:

@@ -1,19 +1,28 @@
 """The databases that we wrote ourselves, as paths.
 
 This module reads nothing: the simulated car encodes with these files and the reader decodes with them, each with a
-library of its own.
+library of its own. ``tools/make_databases.py`` writes them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["EV400", "bundled"]
+__all__ = ["EV400", "LFP104", "PHEV", "ZEV", "bundled"]
 
 _FOLDER = Path(__file__).parent
 
 EV400 = _FOLDER / "huizhen_ev400.dbc"
 """The 400 V sedan with 96 cells."""
+
+LFP104 = _FOLDER / "huizhen_lfp104.dbc"
+"""The compact car with 104 LFP cells."""
+
+ZEV = _FOLDER / "huizhen_zev.dbc"
+"""The car that speaks OBDonUDS only."""
+
+PHEV = _FOLDER / "huizhen_phev.dbc"
+"""The plug-in hybrid."""
 
 
 def bundled() -> tuple[Path, ...]:

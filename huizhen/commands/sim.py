@@ -103,7 +103,12 @@ def _list(args: argparse.Namespace, console: Console) -> int:
 
 
 def _settings(fault: Fault) -> dict[str, Any]:
-    return {name: getattr(fault, name) for name in type(fault).settings}
+    """What the scenario says of a fault, and what follows from its severity; None = drawn from the seed."""
+    out: dict[str, Any] = {"from_s": fault.from_s, "severity": fault.severity}
+    for name, setting in fault.kind.settings.items():
+        follows = float(f"{setting.at(fault.severity):.4g}") if setting.kind == "number" else setting.default
+        out[name] = fault.given.get(name, follows)
+    return out
 
 
 def _show(args: argparse.Namespace, console: Console) -> int:
@@ -118,7 +123,7 @@ def _show(args: argparse.Namespace, console: Console) -> int:
                 "vehicle": scenario.vehicle,
                 "seed": scenario.seed,
                 "title": scenario.title._asdict(),
-                "faults": [{"kind": fault.kind, **_settings(fault)} for fault in scenario.faults],
+                "faults": [{"kind": fault.kind.name, **_settings(fault)} for fault in scenario.faults],
             }
         )
         return Exit.DONE
@@ -126,9 +131,9 @@ def _show(args: argparse.Namespace, console: Console) -> int:
     if not scenario.faults:
         console.line(console.tr("sim.sound"))
         return Exit.DONE
-    drawn = console.tr("sim.show.drawn")
+    drawn, before = console.tr("sim.show.drawn"), console.tr("sim.show.before")
     rows = [
-        (fault.kind, name, drawn if value is None else str(value))
+        (fault.kind.name, name, str(value) if value is not None else before if name == "from_s" else drawn)
         for fault in scenario.faults
         for name, value in _settings(fault).items()
     ]

@@ -93,6 +93,6 @@ async def test_an_interrupted_scan_keeps_what_it_has() -> None:
                 await task
     (report,) = kept
     assert not report.complete
-    assert {ecu.address for ecu in report.ecus} == {"0x7E8", "0x7E9", "0x7EC", "0x7ED"}
+    assert {ecu.address for ecu in report.ecus} >= {"0x7E8", "0x7E9", "0x7EC", "0x7ED"}
     assert report.findings[0].code == "insulation.low"
     assert json.loads(json.dumps(report.to_json()))["complete"] is False

@@ -68,7 +68,20 @@ def test_scan_over_a_front_of_the_simulated_car(front: str, link: list[str], cap
         report = scan_json(capfd, *link, "-c", line["channel"])
     assert report["simulated"] is True
     assert report["link"]["interface"] == link[1]
-    assert [ecu["address"] for ecu in report["ecus"]] == ["0x7E8", "0x7E9", "0x7EC", "0x7ED"]
+    assert [ecu["address"] for ecu in report["ecus"]] == [
+        "0x718",
+        "0x728",
+        "0x738",
+        "0x748",
+        "0x758",
+        "0x768",
+        "0x7E8",
+        "0x7E9",
+        "0x7EC",
+        "0x7ED",
+        "0x7EE",
+        "0x7EF",
+    ]
     assert [finding["code"] for finding in report["findings"]] == ["insulation.low"]
     assert report["battery"]["cells"] == 96
     assert report["battery"]["insulation_kohm"] < 100

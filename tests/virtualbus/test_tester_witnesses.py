@@ -94,7 +94,7 @@ def test_dtc_with_its_status(bms):
 
 
 def test_supported_dtcs_are_more_than_the_set_ones(bms):
-    assert bms.get_supported_dtc().service_data.dtc_count == 10
+    assert bms.get_supported_dtc().service_data.dtc_count == 22
 
 
 def test_snapshot_has_the_moment_of_the_fault(bms):
@@ -181,7 +181,7 @@ def ask(bus: can.BusABC, can_id: int, payload: bytes, wait_s: float = 0.4) -> di
 
 def test_functional_obd_request_is_answered_by_every_ecu(bus):
     answers = ask(bus, 0x7DF, b"\x01\x00")
-    assert set(answers) == {0x7E8, 0x7E9, 0x7EC, 0x7ED}
+    assert set(answers) == {0x7E8, 0x7E9, 0x7EC, 0x7ED, 0x7EE, 0x7EF}
     assert all(answer[:2] == b"\x41\x00" for answer in answers.values())
 
 
@@ -215,7 +215,7 @@ def test_suppressed_positive_answer_stays_away_and_negative_ones_come(bus):
 
 
 def test_vehicle_information_comes_from_whom_it_should(bus):
-    assert set(ask(bus, 0x7DF, b"\x09\x00")) == {0x7E8, 0x7E9, 0x7EC, 0x7ED}
+    assert set(ask(bus, 0x7DF, b"\x09\x00")) == {0x7E8, 0x7E9, 0x7EC, 0x7ED, 0x7EE, 0x7EF}
     assert ask(bus, BMS, b"\x09\x02") == {0x7EC: b"\x7f\x09\x12"}
 
 
@@ -246,7 +246,7 @@ def test_clear_forgets_and_the_fault_comes_back(car):
 
 def test_lost_bms_answers_nobody():
     with virtualbus.running("lost-bms") as own, can.Bus(interface="virtual", channel=own.channel) as bus:
-        assert set(ask(bus, 0x7DF, b"\x01\x00")) == {0x7E8, 0x7E9, 0x7ED}
+        assert set(ask(bus, 0x7DF, b"\x01\x00")) == {0x7E8, 0x7E9, 0x7ED, 0x7EE, 0x7EF}
         assert ask(bus, BMS, b"\x3e\x00") == {}
 
 
@@ -254,4 +254,4 @@ def test_two_cars_do_not_hear_each_other():
     with virtualbus.running() as one, virtualbus.running() as other:
         assert one.channel != other.channel
         with can.Bus(interface="virtual", channel=one.channel) as bus:
-            assert ask(bus, 0x7DF, b"\x3e\x00", 0.3).keys() == {0x7E8, 0x7E9, 0x7EC, 0x7ED}
+            assert ask(bus, 0x7DF, b"\x3e\x00", 0.3).keys() == {0x7E8, 0x7E9, 0x7EC, 0x7ED, 0x7EE, 0x7EF}

@@ -86,13 +86,18 @@ def test_fault_counters_of_a_debouncing_test(server, car):
 def test_codes_are_not_cleared_while_the_speed_is_unknown_or_not_zero():
     car = Car(find_scenario("isolation"), 8)
     server = UdsServer(car.bms)
-    car.bms.received["VehicleSpeed"] = 30.0
+    status = car.catalogue.by_name["VCU_Status"]
+
+    def hear(speed_kmh: float | None) -> None:
+        car.buses.hear(status, {"VehicleSpeed": speed_kmh}, car.plant.t_s)
+
+    hear(30.0)
     assert ask(server, "14ffffff") == ["7f1422"]
     assert ask(server, "04") == ["7f0422"]
-    car.bms.received["VehicleSpeed"] = None
+    hear(None)
     assert ask(server, "14ffffff") == ["7f1422"]
     assert ask(server, "190208") == ["59027f0aa61a2f"]
-    car.bms.received["VehicleSpeed"] = 0.0
+    hear(0.0)
     assert ask(server, "14800000") == ["54"], "body codes: there are none"
     assert ask(server, "190208") == ["59027f0aa61a2f"]
     assert ask(server, "140aa61a") == ["54"]
