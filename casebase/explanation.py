@@ -31,6 +31,12 @@ ROLE_NAMES: Final[Mapping[str, Text]] = {
     "body": Text("body control", "车身控制器"),
     "gateway": Text("gateway", "网关"),
     "dcdc": Text("DC/DC converter", "DC/DC 变换器"),
+    "thermal": Text("thermal management", "热管理控制器"),
+    "steering": Text("power steering (EPS)", "电动助力转向（EPS）"),
+    "tyres": Text("tyre pressure monitoring", "胎压监测"),
+    "cluster": Text("instrument cluster", "组合仪表"),
+    "airbag": Text("airbag control", "安全气囊控制器"),
+    "telematics": Text("telematics unit (T-BOX)", "车载终端（T-BOX）"),
 }
 _STATES: Final[Mapping[str, Text]] = {
     "active": Text("failing now", "当前存在"),

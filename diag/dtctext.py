@@ -51,6 +51,12 @@ _ROLES: Final[Mapping[EcuRole, Text]] = {
     EcuRole.BODY: Text("body", "车身"),
     EcuRole.GATEWAY: Text("gateway", "网关"),
     EcuRole.DCDC: Text("DC/DC converter", "DC/DC变换器"),
+    EcuRole.THERMAL: Text("thermal management", "热管理控制器"),
+    EcuRole.STEERING: Text("power steering", "助力转向"),
+    EcuRole.TYRES: Text("tyre pressures", "胎压监测"),
+    EcuRole.CLUSTER: Text("instrument cluster", "组合仪表"),
+    EcuRole.AIRBAG: Text("airbags", "安全气囊"),
+    EcuRole.TELEMATICS: Text("telematics", "车载终端"),
 }
 
 _REASON_UNKNOWN: Final = Text(

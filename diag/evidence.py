@@ -40,6 +40,12 @@ ROLE_NAMES: Final = {
     EcuRole.BODY: Text("Body control module (BCM)", "车身控制模块（BCM）"),
     EcuRole.GATEWAY: Text("Gateway", "网关"),
     EcuRole.DCDC: Text("DC/DC converter", "DC/DC 变换器"),
+    EcuRole.THERMAL: Text("Thermal management", "热管理控制器"),
+    EcuRole.STEERING: Text("Power steering (EPS)", "电动助力转向（EPS）"),
+    EcuRole.TYRES: Text("Tyre pressure monitoring", "胎压监测"),
+    EcuRole.CLUSTER: Text("Instrument cluster", "组合仪表"),
+    EcuRole.AIRBAG: Text("Airbag control unit", "安全气囊控制器"),
+    EcuRole.TELEMATICS: Text("Telematics unit (T-BOX)", "车载终端（T-BOX）"),
     EcuRole.UNKNOWN: Text("Control unit", "控制器"),
 }
 

@@ -93,6 +93,12 @@ class EcuRole(StrEnum):
     BODY = "body"
     GATEWAY = "gateway"
     DCDC = "dcdc"
+    THERMAL = "thermal"
+    STEERING = "steering"
+    TYRES = "tyres"
+    CLUSTER = "cluster"
+    AIRBAG = "airbag"
+    TELEMATICS = "telematics"
     UNKNOWN = "unknown"
 
 

@@ -22,6 +22,12 @@ _WORDS: Final = (
     (EcuRole.TRANSMISSION, r"\btcm\d?\b|\btcu\b|transmission|gearbox"),
     (EcuRole.BRAKES, r"\babs\b|\besc\b|\besp\b|\bebcm\b|\bibs\b|brake"),
     (EcuRole.BODY, r"\bbcm\b|\bbdc\b|body ?control"),
+    (EcuRole.THERMAL, r"\btms\b|\btmcm\b|\bhvac\b|\bthm\b|thermal ?(?:manage|control)|climate"),
+    (EcuRole.STEERING, r"\beps\b|\bepas\b|\bpscm\b|steering"),
+    (EcuRole.TYRES, r"\btpms?\b|\btpmc\b|tyre|tire ?pressure"),
+    (EcuRole.CLUSTER, r"\bipc\b|\bicl?\b|\binstrument"),
+    (EcuRole.AIRBAG, r"\bsrs\b|\brcm\b|\bacu\b|airbag|restraint"),
+    (EcuRole.TELEMATICS, r"\btcu-t\b|\bt-?box\b|telematic"),
     (EcuRole.GATEWAY, r"\bgwm?\b|\bcgw\b|gateway"),
 )
 _PATTERNS: Final = tuple((role, re.compile(words, re.IGNORECASE)) for role, words in _WORDS)

@@ -91,15 +91,21 @@ class _Scanner:
         self._timeout_s, self._progress = timeout_s, progress
         self._obd = ObdSession(requests, timeout_s=timeout_s)
         self._probed: set[int] = set()
+        self._spoken: set[int] = set()
 
     async def collect(self) -> None:
         """Keeps the frames that pass, until cancelled; a lost link is noted."""
         try:
-            with self._link.frames(accept=_is_of_use) as subscription:
+            with self._link.frames(accept=self._is_of_use) as subscription:
                 while frames := await subscription.batch():
                     self._visit.frames += frames[: max(0, _MOST_FRAMES - len(self._visit.frames))]
         except LinkLost as error:
             self._visit.lost = error
+
+    def _is_of_use(self, frame: Frame) -> bool:
+        """Whether a frame may be a broadcast: not one of the standard's diagnostic identifiers, nor of those asked."""
+        diagnostic = is_diagnostic_id(frame.can_id, extended=frame.extended) or frame.can_id in self._spoken
+        return not (frame.error or frame.remote or diagnostic)
 
     async def find_ecus(self) -> None:
         """Asks everybody, with 11 bits and with 29, and the usual addresses and those of the database one by one.
@@ -140,6 +146,7 @@ class _Scanner:
 
     async def _probe(self, wanted: Sequence[Target], timeout_s: float | None) -> None:
         self._probed |= {target.request_id for target in wanted}
+        self._spoken |= self._probed | {target.response_id for target in wanted if target.response_id is not None}
         for at in range(0, len(wanted), _PROBES_AT_ONCE):
             group = wanted[at : at + _PROBES_AT_ONCE]
             found = await asyncio.gather(*(self._is_there(target, timeout_s) for target in group))
@@ -329,10 +336,6 @@ async def _answer_or_none(link: IsoTpLink, target: Target, payload: bytes, timeo
         return await ask(link, target, payload, timeout_s=timeout_s)
     except NoAnswer:
         return None
-
-
-def _is_of_use(frame: Frame) -> bool:
-    return not (frame.error or frame.remote or is_diagnostic_id(frame.can_id, extended=frame.extended))
 
 
 def _cuts_exactly(payload: bytes, lengths: Mapping[int, int]) -> bool:

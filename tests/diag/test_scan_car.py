@@ -63,7 +63,7 @@ async def test_a_healthy_car_is_left_alone(seed: int, tmp_path: Path) -> None:
     assert report.findings == ()
     assert [dtc for dtc in report.dtcs if dtc.status and dtc.status.is_fault] == []
     assert report.unanswered == ()
-    assert len(report.ecus) == 4
+    assert len(report.ecus) == 12
     assert report.vehicle.vin_valid
     assert report.battery is not None
     assert all(volts is not None for volts in report.battery.cell_v)
