@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Brakes", "Steering", "Tyres"]
 
 WHEEL_CODES: Final = ("C0031-64", "C0034-64", "C0037-64", "C003A-64")
-TYRE_CODES: Final = ("C0750-31", "C0755-31", "C0760-31", "C0765-31")
+TYRE_CODES: Final = ("C1750-31", "C1751-31", "C1752-31", "C1753-31")
 WHEEL_APART: Final = 0.12
 WHEEL_KMH: Final = 12.0
 TYRE_LOW_KPA: Final = 190.0

@@ -20,6 +20,8 @@ from virtualbus.transport import Frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from virtualbus.car import Car
+
 __all__ = ["CanFront", "Front", "FrontAddress", "open_front", "open_fronts", "parse_front"]
 
 _LOG: Final = logging.getLogger(__name__)
@@ -29,8 +31,10 @@ _ECHO_FRAMES: Final = 2000
 _STANDARD_MAX: Final = 0x7FF
 _RETRY_S: Final = 0.5
 _FORMS: Final = Phrase(
-    "write slcan, socketcand[:PORT] or can:INTERFACE:CHANNEL", "请写 slcan、socketcand[:PORT] 或 can:INTERFACE:CHANNEL"
+    "write slcan, socketcand[:PORT], elm327[:PORT|pty[:CHIP]], doip[:PORT] or can:INTERFACE:CHANNEL",
+    "请写 slcan、socketcand[:PORT]、elm327[:PORT|pty[:CHIP]]、doip[:PORT] 或 can:INTERFACE:CHANNEL",
 )
+_PORT_RANGE: Final = Phrase("a port is a number from 0 to 65535", "端口应为 0～65535 的数字")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +42,29 @@ class FrontAddress:
     """What a front was asked to be.
 
     Args:
-        kind: ``can``, ``slcan`` or ``socketcand``.
-        interface, channel: as python-can spells them.
+        kind: ``can``, ``slcan``, ``socketcand``, ``elm327`` or ``doip``.
+        interface, channel: as python-can spells them; for ``elm327`` the channel may be ``pty``.
         port: TCP port of a server; None is its usual one.
+        chip: which ELM327, see :data:`virtualbus.elm327.CHIPS`.
     """
 
     kind: str
     interface: str = ""
     channel: str = ""
     port: int | None = None
+    chip: str = ""
 
     def __str__(self) -> str:
         if self.kind == "can":
             return f"can:{self.interface}:{self.channel}"
-        return self.kind if self.port is None else f"{self.kind}:{self.port}"
+        where = self.channel or ("" if self.port is None else str(self.port))
+        return ":".join(part for part in (self.kind, where, self.chip) if part)
 
     @property
     def is_simulated(self) -> bool:
         """Whether no real vehicle can be behind it."""
         return (
-            self.kind in ("slcan", "socketcand")
+            self.kind in ("slcan", "socketcand", "elm327", "doip")
             or self.interface in ("virtual", "udp_multicast")
             or (self.interface == "socketcan" and self.channel.startswith("vcan"))
         )
@@ -67,8 +74,11 @@ class Front(Protocol):
     """One open front."""
 
     @property
-    def description(self) -> Mapping[str, str | int]:
+    def description(self) -> Mapping[str, object]:
         """What to connect to: one JSON line of ``huizhen sim run``."""
+
+    def attach(self, car: Car) -> None:
+        """Tells the front which car it belongs to, before it starts."""
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:
         """Begins to take frames; ``sink`` is called from another thread."""
@@ -81,7 +91,9 @@ class Front(Protocol):
 
 
 def parse_front(text: str) -> FrontAddress:
-    """``slcan``, ``socketcand[:PORT]`` or ``can:IFACE:CHANNEL``; ``can:vcan0`` is short for ``can:socketcan:vcan0``.
+    """``slcan``, ``socketcand[:PORT]``, ``elm327[:PORT|pty[:CHIP]]``, ``doip[:PORT]`` or ``can:IFACE:CHANNEL``.
+
+    ``can:vcan0`` is short for ``can:socketcan:vcan0``.
 
     Raises:
         FrontBroken: none of them.
@@ -89,12 +101,19 @@ def parse_front(text: str) -> FrontAddress:
     kind, separator, rest = text.partition(":")
     if text == "slcan":
         return FrontAddress("slcan")
-    if kind == "socketcand":
-        if not separator:
-            return FrontAddress("socketcand")
-        if re.fullmatch(r"\d{1,5}", rest) and int(rest) < 1 << 16:
-            return FrontAddress("socketcand", port=int(rest))
-        raise FrontBroken(text, Phrase("a port is a number from 0 to 65535", "端口应为 0～65535 的数字"))
+    if kind in ("socketcand", "doip", "elm327") and not separator:
+        return FrontAddress(kind)
+    if kind in ("socketcand", "doip"):
+        return FrontAddress(kind, port=_port(text, rest))
+    if kind == "elm327":
+        from virtualbus.elm327 import CHIPS
+
+        where, _, chip = rest.partition(":")
+        if chip and chip not in CHIPS:
+            raise FrontBroken(text, Phrase(f"chips are {', '.join(CHIPS)}", f"芯片只能是 {'、'.join(CHIPS)}"))
+        if where == "pty":
+            return FrontAddress(kind, channel="pty", chip=chip)
+        return FrontAddress(kind, port=_port(text, where), chip=chip)
     if kind == "can" and rest:
         interface, colon, channel = rest.partition(":")
         if not colon and interface.startswith("vcan"):
@@ -102,6 +121,12 @@ def parse_front(text: str) -> FrontAddress:
         if interface and channel:
             return FrontAddress("can", interface, channel)
     raise FrontBroken(text, _FORMS)
+
+
+def _port(text: str, digits: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", digits) or int(digits) >= 1 << 16:
+        raise FrontBroken(text, _PORT_RANGE)
+    return int(digits)
 
 
 def open_front(address: FrontAddress, *, bench: bool = False) -> Front:
@@ -125,6 +150,17 @@ def open_front(address: FrontAddress, *, bench: bool = False) -> Front:
         from virtualbus.socketcand import DEFAULT_PORT, SocketcandFront
 
         return SocketcandFront(DEFAULT_PORT if address.port is None else address.port)
+    if address.kind == "doip":
+        from virtualbus.doipfront import DEFAULT_PORT as DOIP_PORT
+        from virtualbus.doipfront import DoipFront
+
+        return DoipFront(DOIP_PORT if address.port is None else address.port)
+    if address.kind == "elm327":
+        from virtualbus.elm327front import DEFAULT_PORT as ELM327_PORT
+        from virtualbus.elm327front import Elm327Front
+
+        port = None if address.channel == "pty" else ELM327_PORT if address.port is None else address.port
+        return Elm327Front(port, address.chip or "v2.2")
     return CanFront(address)
 
 
@@ -178,6 +214,9 @@ class CanFront:
         """Interface and channel as python-can spells them."""
         return {"front": "can", "interface": self._address.interface, "channel": self._address.channel}
 
+    def attach(self, car: Car) -> None:
+        """A bus needs nothing of the car but its frames."""
+
     def start(self, sink: Callable[[Front, Frame], None]) -> None:
         """Reads in a thread of its own."""
         self._thread = threading.Thread(target=self._read, args=(sink,), name=f"front {self._address}", daemon=True)
@@ -193,11 +232,9 @@ class CanFront:
                     _LOG.warning("%s: %s", self._address, exc)
                     self._stopping.wait(_RETRY_S)
                 continue
-            if message is None or message.is_error_frame or message.is_remote_frame or message.is_fd:
+            if message is None or message.is_error_frame or message.is_remote_frame:
                 continue
-            if message.is_extended_id or message.arbitration_id > _STANDARD_MAX:
-                continue
-            frame = Frame(message.arbitration_id, bytes(message.data))
+            frame = Frame(message.arbitration_id, bytes(message.data), message.is_extended_id, message.is_fd)
             if not self._is_echo(frame):
                 sink(self, frame)
 
@@ -222,7 +259,12 @@ class CanFront:
         if self._echoes is not None:
             with self._lock:
                 self._echoes.append((now, frame))
-        message = self._can.Message(arbitration_id=frame.can_id, data=frame.data, is_extended_id=False)
+        if frame.channel:
+            return
+        message = self._can.Message(
+            arbitration_id=frame.can_id, data=frame.data, is_extended_id=frame.extended, is_fd=frame.fd,
+            bitrate_switch=frame.fd,
+        )  # fmt: skip
         try:
             self._bus.send(message)
         except (self._can.CanError, OSError) as exc:

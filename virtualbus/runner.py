@@ -60,6 +60,7 @@ class CarRunner:
     def start(self) -> None:
         """Opens the bus to the outside and lets the car move."""
         for front in self._fronts:
+            front.attach(self.car)
             front.start(self._take)
         self._thread.start()
 

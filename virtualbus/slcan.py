@@ -23,6 +23,7 @@ from virtualbus.transport import Frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from virtualbus.car import Car
     from virtualbus.fronts import Front
 
 __all__ = ["Lawicel", "SlcanFront"]
@@ -41,7 +42,7 @@ _OVERRUN: Final = 0x08
 _BUS_ERROR: Final = 0x80
 _SHORT: Final = re.compile(r"t([0-7][0-9A-F]{2})([0-8])((?:[0-9A-F]{2})*)", re.IGNORECASE)
 _OTHER: Final = re.compile(
-    r"T[01][0-9A-F]{7}([0-8])((?:[0-9A-F]{2})*)|r[0-7][0-9A-F]{2}[0-8]|R[01][0-9A-F]{7}[0-8]", re.IGNORECASE
+    r"T([01][0-9A-F]{7})([0-8])((?:[0-9A-F]{2})*)|r[0-7][0-9A-F]{2}[0-8]|R[01][0-9A-F]{7}[0-8]", re.IGNORECASE
 )
 
 
@@ -80,13 +81,14 @@ class Lawicel:
 
     def line_from_frame(self, frame: Frame, now_ns: int) -> bytes:
         """What the adapter writes for a frame on the bus; nothing while closed or at a wrong speed."""
-        if not self.is_open:
+        if not self.is_open or frame.channel:
             return b""
-        if self._speed != BUS_SPEED:
+        if self._speed != BUS_SPEED or frame.fd:
             self._errors |= _BUS_ERROR
             return b""
         stamp = f"{now_ns // 1_000_000 % _MINUTE_MS:04X}" if self._stamps else ""
-        return f"t{frame.can_id:03X}{len(frame.data)}{frame.data.hex().upper()}{stamp}\r".encode("ascii")
+        head = f"T{frame.can_id:08X}" if frame.extended else f"t{frame.can_id:03X}"
+        return f"{head}{len(frame.data)}{frame.data.hex().upper()}{stamp}\r".encode("ascii")
 
     def overrun(self) -> None:
         """The host did not read in time and a frame was dropped."""
@@ -149,9 +151,12 @@ class Lawicel:
                 return done, None
             return done, Frame(int(short[1], 16), data)
         other = _OTHER.fullmatch(text)
-        # 29-bit and remote frames are sound on the wire; no ECU of this car listens to them.
-        if other and (other[1] is None or len(other[2]) == 2 * int(other[1])):
-            return done, None
+        if other and other[1] is None:
+            return done, None  # a remote frame is sound on the wire; no ECU listens to any
+        if other and len(other[3]) == 2 * int(other[2]):
+            right = self._speed == BUS_SPEED
+            self._errors |= 0 if right else _BUS_ERROR
+            return done, Frame(int(other[1], 16), bytes.fromhex(other[3]), extended=True) if right else None
         return BELL, None
 
 
@@ -182,6 +187,9 @@ class SlcanFront:
     def description(self) -> dict[str, str]:
         """The path to open."""
         return {"front": "slcan", "channel": self.path}
+
+    def attach(self, car: Car) -> None:
+        """An adapter needs nothing of the car but its frames."""
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:
         """Reads in a thread of its own."""

@@ -22,6 +22,7 @@ from virtualbus.transport import Frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from virtualbus.car import Car
     from virtualbus.fronts import Front
 
 __all__ = ["BUS", "DEFAULT_PORT", "Session", "SocketcandFront"]
@@ -80,8 +81,11 @@ class Session:
 
     def text_from_frame(self, frame: Frame, now_s: float) -> str:
         """What the client is told of a frame on the bus; in broadcast-manager mode only what it subscribed to."""
+        if frame.fd or frame.channel:
+            return ""
         if self.mode == "raw" or (self.mode == "bcm" and frame.can_id in self._wanted):
-            return f"< frame {frame.can_id:03X} {now_s:.6f} {frame.data.hex().upper()} >"
+            can_id = f"{frame.can_id:08X}" if frame.extended else f"{frame.can_id:03X}"
+            return f"< frame {can_id} {now_s:.6f} {frame.data.hex().upper()} >"
         return ""
 
     def due(self, now_ns: int) -> list[Frame]:
@@ -145,12 +149,13 @@ class Session:
 
 
 def _frame(words: list[str]) -> Frame | None:
-    """Identifier, length, bytes; None for what is no frame. No ECU of this car listens to 29-bit identifiers."""
+    """Identifier, length, bytes; None for what is no frame."""
     if len(words) < 2 or not _ID.fullmatch(words[0]) or not re.fullmatch(r"[0-8]", words[1]):
         return None
     if len(words) != 2 + int(words[1]) or not all(_BYTE.fullmatch(word) for word in words[2:]):
         return None
-    return Frame(int(words[0], 16), bytes(int(word, 16) for word in words[2:]))
+    number = int(words[0], 16)
+    return Frame(number, bytes(int(word, 16) for word in words[2:]), extended=len(words[0]) > 3 or number > 0x7FF)
 
 
 class _Client:
@@ -192,6 +197,9 @@ class SocketcandFront:
     def description(self) -> dict[str, str | int]:
         """Interface, channel, host and port as python-can spells them."""
         return {"front": "socketcand", "interface": "socketcand", "channel": BUS, "host": _HOST, "port": self.port}
+
+    def attach(self, car: Car) -> None:
+        """An adapter needs nothing of the car but its frames."""
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:
         """Serves in a thread of its own."""

@@ -124,7 +124,7 @@ FOUND = {
     "brake-drag": set(),
     "wheel-sensor": {"ESC C003A-64"},
     "tyre-leak": {"TPM C0077-84"},
-    "tyre-sensor": {"TPM C0755-31"},
+    "tyre-sensor": {"TPM C1751-31"},
     "misfire": {"ECM P0300-00"},
     "thermostat": {"ECM P0128-00"},
     "intake-leak": {"ECM P0171-00"},
