@@ -370,6 +370,84 @@ ENGINE = """
   TransmissionTemp 8 1 -40 -40 214 degC > VCU {SNA}
 """
 
+FAST = """
+= 1C0 INV_Torque INV 10 8 protected "Torque. Protected; counter 0..15."
+  TorqueActual 16s 0.1 0 -1500 1500 Nm > VCU
+  TorqueLimit 16 0.1 0 0 1500 Nm > VCU {SNA}
+  LinkCurrent 14s 0.1 0 -800 800 A > VCU
+= 1C1 INV_Field INV 10 8  "Currents in the rotor's frame."
+  CurrentD 16s 0.1 0 -1500 1500 A > VCU
+  CurrentQ 16s 0.1 0 -1500 1500 A > VCU
+  DutyCycle 8 0.5 0 0 100 % > VCU {SNA}
+  ElectricAngle 12 0.1 0 0 360 deg > VCU {SNA}
+= 1C2 INV_Switches INV 10 8  "Power module, per phase."
+  GateTemp_U 8 1 -40 -40 214 degC > VCU {SNA}
+  GateTemp_V 8 1 -40 -40 214 degC > VCU {SNA}
+  GateTemp_W 8 1 -40 -40 214 degC > VCU {SNA}
+  SwitchingFrequency 8 0.1 0 0 25 kHz > VCU {SNA}
+= 1C4 VCU_Torque VCU 10 8 protected "What the driver wants. Protected; counter 0..15."
+  TorqueDemand 16s 0.1 0 -1500 1500 Nm > INV
+  RegenShare 8 0.5 0 0 100 % > INV {SNA}
+  DriveMode 3 1 0 0 5 - > INV {0=Eco|1=Normal|2=Sport|SNA}
+= 1C5 VCU_Pedals VCU 10 8 protected "Both tracks of the accelerator pedal. Protected; counter 0..15."
+  PedalTrackA 12 0.025 0 0 100 % > INV {SNA}
+  PedalTrackB 12 0.025 0 0 100 % > INV {SNA}
+= 1C6 VCU_Power VCU 10 8  "Power at the wheels."
+  WheelPower 16s 0.01 0 -320 320 kW > INV
+  AxleSplit 8 0.5 0 0 100 % > INV {SNA}
+= 1C8 BMS_Power BMS 10 8 protected "Power and energy of the pack. Protected; counter 0..15."
+  PackPower 16s 0.02 0 -600 600 kW > VCU,INV
+  EnergyLeft 12 0.05 0 0 200 kWh > VCU {SNA}
+= 1C9 BMS_Currents BMS 10 8 protected "What the pack gives and takes, in amperes. Protected; counter 0..15."
+  DischargeCurrentLimit 14 0.1 0 0 1600 A > INV {SNA}
+  ChargeCurrentLimit 14 0.1 0 0 1600 A > INV,OBC {SNA}
+"""
+
+CHASSIS_FAST = """
+= 2C0 ESC_Motion ESC 10 8 protected "Accelerations. Protected; counter 0..15."
+  AccelerationX 12s 0.01 0 -20 20 m/s2 > EPS
+  AccelerationY 12s 0.01 0 -20 20 m/s2 > EPS
+  RoadSlope 8s 0.5 0 -60 60 % > EPS
+= 2C1 ESC_Pressures ESC 10 8  "Brake pressure per wheel."
+  WheelPressure_FL 12 0.1 0 0 400 bar > EPS {SNA}
+  WheelPressure_FR 12 0.1 0 0 400 bar > EPS {SNA}
+  WheelPressure_RL 12 0.1 0 0 400 bar > EPS {SNA}
+  WheelPressure_RR 12 0.1 0 0 400 bar > EPS {SNA}
+= 2C2 ESC_Slip ESC 10 8  "Slip per wheel."
+  WheelSlip_FL 12s 0.1 0 -100 100 % > EPS
+  WheelSlip_FR 12s 0.1 0 -100 100 % > EPS
+  WheelSlip_RL 12s 0.1 0 -100 100 % > EPS
+  WheelSlip_RR 12s 0.1 0 -100 100 % > EPS
+= 2C4 EPS_Motor EPS 10 8 protected "Assist motor. Protected; counter 0..15."
+  AssistCurrent 12s 0.1 0 -150 150 A > ESC
+  AssistSpeed 12s 1 0 -2000 2000 rpm > ESC
+  RackForce 12s 10 0 -15000 15000 N > ESC
+"""
+
+
+def cmu_messages(cells: int, per_module: int) -> list[Message]:
+    """The cell monitoring units of a large pack: each module's cells and state, every 10 ms."""
+    out = []
+    for module in range(1, cells // per_module + 1):
+        first = (module - 1) * per_module
+        lines = "".join(
+            f"\n  CellVoltage_{first + place:03d} 16 0.0001 0 0 6.5 V > BMS {{SNA}}"
+            for place in range(1, per_module + 1)
+        )
+        out += parse(
+            f'= {0x300 + module:X} CMU{module:02d}_Cells BMS 10 16 protected "Module {module}. Protected."{lines}',
+            fd=True,
+        )
+        out += parse(
+            f"""= {0x340 + module:X} CMU{module:02d}_State BMS 10 8 protected "State of module {module}. Protected."
+            CellTemp_{module:02d} 12 0.05 -60 -60 140 degC > BMS {{SNA}}
+            CmuBleed_{module:02d} 8 1 0 0 64 - > BMS {{SNA}}
+            CmuSupply_{module:02d} 12 0.01 0 0 40 V > BMS {{SNA}}""",
+            fd=True,
+        )
+    return out
+
+
 EV_NODES = [
     ("VCU", "Vehicle control", 0x7E0, 0x7E8),
     ("INV", "Drive inverter", 0x7E1, 0x7E9),
@@ -429,6 +507,18 @@ def files() -> dict[Path, str]:
         ev_messages(84, 12, 0x055, ENGINE),
         about("PHEV", "a plug-in hybrid with 84 NMC cells in series"),
     )
+    nodes = EV_NODES
+    fast = DRIVE.replace(" 20 8 protected", " 10 8 protected")
+    pack = BMS.replace("CELLS", "198").replace(" 20 8 protected", " 10 8 protected")
+    more = MORE.replace("INV 20 8", "INV 10 8").replace("ESC 20 8", "ESC 10 8").replace("EPS 20 8", "EPS 10 8")
+    whole = parse(fast + pack + CHARGER + more + FAST, fd=True)
+    chassis = [one for one in whole if one.sender in ("ESC", "EPS", "TPM")] + parse(CHASSIS_FAST, fd=True)
+    drive = [one for one in whole if one.sender not in ("ESC", "EPS", "TPM")]
+    what = "an 800 V car with 198 NMC cells in series (CAN FD, {bus} bus)"
+    plain = [(name, text, 0, 0) for name, text, _, _ in nodes]
+    add("huizhen_ev800", nodes, drive, about("EV800", what.format(bus="powertrain")))
+    add("huizhen_ev800_battery", plain, cmu_messages(198, 6), about("EV800", what.format(bus="battery")))
+    add("huizhen_ev800_chassis", plain, chassis, about("EV800", what.format(bus="chassis")))
     return out
 
 

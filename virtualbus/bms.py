@@ -67,6 +67,7 @@ class Bms(Ecu):
         self._insulation = InsulationMeter(rng)
         self.cells_v = np.zeros(vehicle.cells)
         self.temperatures_c = np.zeros(vehicle.modules)
+        self.bleeding_cells = np.zeros(vehicle.modules)
         self.pack_v = 0.0
         self.link_v = 0.0
         self._link_gain = 1 + 0.001 * float(rng.standard_normal())
@@ -124,6 +125,7 @@ class Bms(Ecu):
         self.temperatures_c = self._sensors.temperatures_c(plant.pack)
         self.insulation_ohm = self._insulation.measure_ohm(plant.insulation_ohm, dt_s)
         self.interlock_closed = plant.is_interlock_closed
+        self.bleeding_cells = plant.pack.bleeding.reshape(plant.pack.modules, -1).sum(axis=1).astype(np.float64)
         self.coolant_c = plant.loops.battery_c
         if self._needs_soc:
             self._soc_from_voltage(plant)
@@ -314,11 +316,20 @@ class Bms(Ecu):
             "MainNegative": lambda: int(self.contactors is Contactors.CLOSED or self.stage == "charge"),
             "PrechargeRelay": lambda: int(self.stage == "charge"),
             "CoolingRequest": lambda: self.cooling_percent,
+            "PackPower": lambda: self.pack_v * self.current_a / 1000,
+            "EnergyLeft": lambda: self.soc * self.software.cell.capacity_ah * self.pack_v / 1000,
+            "DischargeCurrentLimit": lambda: self.discharge_limit_kw * 1000 / max(200.0, self.pack_v),
+            "ChargeCurrentLimit": lambda: self.charge_limit_kw * 1000 / max(200.0, self.pack_v),
         }
 
     def arrays(self) -> Mapping[str, Callable[[], Floats]]:
         """Cells and probes of the last sample."""
-        return {"CellVoltage": lambda: self.cells_v, "CellTemp": lambda: self.temperatures_c}
+        return {
+            "CellVoltage": lambda: self.cells_v,
+            "CellTemp": lambda: self.temperatures_c,
+            "CmuBleed": lambda: self.bleeding_cells,
+            "CmuSupply": lambda: np.full(len(self.temperatures_c), self.low_v),
+        }
 
     # -- diagnostics --------------------------------------------------------------------------------------------
 

@@ -354,10 +354,9 @@ class Car:
         return self._made
 
     @property
-    def own_ids(self) -> frozenset[int]:
-        """All identifiers that this car sends."""
-        answers = {transport.response_id for transport in self._transports.values()}
-        return frozenset({message.can_id for message in self.catalogue.messages} | answers)
+    def answer_ids(self) -> frozenset[int]:
+        """Identifiers of its ECUs' diagnostic answers."""
+        return frozenset(transport.response_id for transport in self._transports.values())
 
     def receive(self, frame: Frame, now_ns: int) -> None:
         """Takes a frame from the bus; ``now_ns`` is any monotonic clock, the same for every call."""

@@ -45,6 +45,9 @@ class Brakes(Ecu):
         self.contact_a = 0
         self.contact_b = 1
         self.yaw_deg_s = 0.0
+        self.along_ms2 = 0.0
+        self.speed_kmh = 0.0
+        self._fast_s = 0.0
 
     def measure(self, plant: Plant, dt_s: float) -> None:
         """Pressure and contacts beside the wheels."""
@@ -61,6 +64,10 @@ class Brakes(Ecu):
         if not self.design.chassis.brake_contact_stuck:
             self.contact_b = int(not pressed)
         self.yaw_deg_s = plant.speed_kmh * plant.steering_deg * 0.003
+        passed_s = plant.t_s - self._fast_s
+        if passed_s > 0:
+            self.along_ms2 = max(-15.0, min(15.0, (plant.speed_kmh - self.speed_kmh) / 3.6 / passed_s))
+        self.speed_kmh, self._fast_s = plant.speed_kmh, plant.t_s
 
     def signals(self) -> Mapping[str, Callable[[], Value]]:
         """ESC_Wheels, ESC_Status."""
@@ -74,7 +81,18 @@ class Brakes(Ecu):
             "BrakeContactB": lambda: self.contact_b,
             "EscIntervention": lambda: 0,
             "YawRate": lambda: self.yaw_deg_s,
+            "AccelerationX": lambda: self.along_ms2,
+            "AccelerationY": lambda: self.yaw_deg_s * 0.01745 * self.speed_kmh / 3.6,
+            "RoadSlope": lambda: 0.0,
+            **dict.fromkeys((f"WheelPressure_{wheel}" for wheel in WHEELS), lambda: self.pressure_bar),
+            "WheelSlip_FL": lambda: self._slip(0),
+            "WheelSlip_FR": lambda: self._slip(1),
+            "WheelSlip_RL": lambda: self._slip(2),
+            "WheelSlip_RR": lambda: self._slip(3),
         }
+
+    def _slip(self, at: int) -> Value:
+        return (self.wheels_kmh[at] / self.speed_kmh - 1) * 100 if self.speed_kmh > 5 else 0.0
 
     def judge(self, dt_s: float) -> None:
         """One wheel against the others; the two contacts, one of which opens when the other closes."""
@@ -125,6 +143,9 @@ class Steering(Ecu):
         return {
             "SteeringAngle": lambda: self.angle_deg,
             "SteeringTorque": lambda: 0.04 * self.angle_deg,
+            "AssistCurrent": lambda: 0.8 * self.angle_deg,
+            "AssistSpeed": lambda: 4.0 * self.angle_deg,
+            "RackForce": lambda: 90.0 * self.angle_deg,
             "SteeringAssist": lambda: min(100.0, max(0.0, (self.low_v - 9.0) * 40.0)),
         }
 

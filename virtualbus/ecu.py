@@ -210,8 +210,16 @@ class Ecu:
             return self.identification[did]
         if 0xF400 <= did <= 0xF4FF:
             return self.parameter(did & 0xFF)
+        if 0xF800 <= did <= 0xF8FF:
+            return self._information(did & 0xFF)
         reader = self.own_data().get(did)
         return reader() if reader else None
+
+    def _information(self, kind: int) -> bytes | None:
+        """An OBD InfoType as data identifier F8xx. Standard: SAE J1979-2 (clause unverified)."""
+        if kind % 0x20 == 0:
+            return self.support_map(kind, tuple(self.vehicle_info))
+        return self.vehicle_info.get(kind)
 
     def own_data(self) -> Mapping[int, Callable[[], bytes]]:
         """The maker's identifiers of this ECU."""

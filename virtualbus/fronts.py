@@ -28,7 +28,6 @@ _LOG: Final = logging.getLogger(__name__)
 _RECV_S: Final = 0.25
 _ECHO_S: Final = 2.0
 _ECHO_FRAMES: Final = 2000
-_STANDARD_MAX: Final = 0x7FF
 _RETRY_S: Final = 0.5
 _FORMS: Final = Phrase(
     "write slcan, socketcand[:PORT], elm327[:PORT|pty[:CHIP]], doip[:PORT] or can:INTERFACE:CHANNEL",
@@ -161,6 +160,8 @@ def open_front(address: FrontAddress, *, bench: bool = False) -> Front:
 
         port = None if address.channel == "pty" else ELM327_PORT if address.port is None else address.port
         return Elm327Front(port, address.chip or "v2.2")
+    if "," in address.channel:
+        return CanFronts(address)
     return CanFront(address)
 
 
@@ -184,19 +185,63 @@ def open_fronts(addresses: Sequence[FrontAddress], *, bench: bool = False) -> li
     return opened
 
 
+class CanFronts:
+    """Several python-can buses, one for each bus of the car: ``can:virtual:a,b,c``."""
+
+    def __init__(self, address: FrontAddress) -> None:
+        self._parts: list[CanFront] = []
+        try:
+            for bus, channel in enumerate(address.channel.split(",")):
+                part = FrontAddress("can", address.interface, channel)
+                self._parts.append(CanFront(part, bus))
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def description(self) -> dict[str, object]:
+        """Interface and channels as python-can spells them, in the order of the car's buses."""
+        channels = [part.description["channel"] for part in self._parts]
+        return {**self._parts[0].description, "channels": channels}
+
+    def attach(self, car: Car) -> None:
+        """A bus needs nothing of the car but its frames."""
+
+    def start(self, sink: Callable[[Front, Frame], None]) -> None:
+        """Reads from all of them."""
+        for part in self._parts:
+            part.start(lambda _, frame: sink(self, frame))
+
+    def send(self, frame: Frame) -> None:
+        """Sends on the frame's own bus."""
+        if frame.channel < len(self._parts):
+            self._parts[frame.channel].send(frame)
+
+    def stop(self) -> None:
+        """Closes all of them."""
+        for part in self._parts:
+            part.stop()
+
+
 class CanFront:
     """A python-can bus.
+
+    Args:
+        bus: which of the car's buses it is.
 
     Multicast loops a program's own datagrams back to it: what was just sent is recognised and not taken for
     somebody else's frame.
     """
 
-    def __init__(self, address: FrontAddress) -> None:
+    def __init__(self, address: FrontAddress, bus: int = 0) -> None:
         import can
 
         self._can = can
         self._address = address
+        self._channel = bus
         options: dict[str, Any] = {"hop_limit": 0} if address.interface == "udp_multicast" else {}
+        if address.interface in ("virtual", "socketcan"):
+            options["fd"] = True
         try:
             self._bus = can.Bus(interface=address.interface, channel=address.channel, **options)
         except (can.CanError, OSError, ValueError, TypeError, ImportError) as exc:
@@ -234,7 +279,9 @@ class CanFront:
                 continue
             if message is None or message.is_error_frame or message.is_remote_frame:
                 continue
-            frame = Frame(message.arbitration_id, bytes(message.data), message.is_extended_id, message.is_fd)
+            frame = Frame(
+                message.arbitration_id, bytes(message.data), message.is_extended_id, message.is_fd, self._channel
+            )
             if not self._is_echo(frame):
                 sink(self, frame)
 
@@ -259,7 +306,7 @@ class CanFront:
         if self._echoes is not None:
             with self._lock:
                 self._echoes.append((now, frame))
-        if frame.channel:
+        if frame.channel != self._channel:
             return
         message = self._can.Message(
             arbitration_id=frame.can_id, data=frame.data, is_extended_id=frame.extended, is_fd=frame.fd,

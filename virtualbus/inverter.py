@@ -65,6 +65,8 @@ class Inverter(Ecu):
         self.motor_c = 20.0
         self.phase_a = np.zeros(3)
         self.angle_deg = 0.0
+        self.mean_a = 0.0
+        self.limit_nm = 0.0
         self.state = 0
 
     def measure(self, plant: Plant, dt_s: float) -> None:
@@ -83,6 +85,9 @@ class Inverter(Ecu):
         self.rpm = plant.motor_rpm
         self.torque_nm = plant.motor_nm
         self.phase_a = plant.phase_a * self._phase_gain
+        self.mean_a = float(self.phase_a.sum()) / 3
+        self.t_s = plant.t_s
+        self.limit_nm = min(1500.0, plant.switches.drive_w / max(20.0, self.rpm / 9.55))
         # The motor's own voltage, seen at speed, tells where the rotor really is.
         fast = self.rpm > ANGLE_RPM
         self.angle_deg = self.design.motor.resolver_deg + self._angle_zero_deg + 0.5 * noise if fast else 0.0
@@ -118,6 +123,17 @@ class Inverter(Ecu):
             "PhaseCurrent_V": lambda: float(self.phase_a[1]),
             "PhaseCurrent_W": lambda: float(self.phase_a[2]),
             "RotorAngleError": lambda: self.angle_deg,
+            "TorqueActual": lambda: self.torque_nm,
+            "TorqueLimit": lambda: self.limit_nm,
+            "LinkCurrent": lambda: self.torque_nm * self.rpm / 9.55 / max(50.0, self.link_v),
+            "CurrentD": lambda: -0.3 * self.mean_a,
+            "CurrentQ": lambda: self.mean_a * (1 if self.torque_nm >= 0 else -1),
+            "DutyCycle": lambda: min(100.0, self.rpm / 150.0),
+            "ElectricAngle": lambda: self.rpm * 6.0 * 4 * self.t_s % 360.0,
+            "GateTemp_U": lambda: self.inverter_c + 0.01 * float(self.phase_a[0]),
+            "GateTemp_V": lambda: self.inverter_c + 0.01 * float(self.phase_a[1]),
+            "GateTemp_W": lambda: self.inverter_c + 0.01 * float(self.phase_a[2]),
+            "SwitchingFrequency": lambda: 10.0,
         }
 
     def judge(self, dt_s: float) -> None:

@@ -38,11 +38,17 @@ _NUMBERS: Final = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class RunningCar:
-    """Where a car of this process can be met, as python-can spells it."""
+    """Where a car of this process can be met, as python-can spells it.
+
+    Args:
+        channel: of the diagnostic bus.
+        channels: of all its buses.
+    """
 
     interface: str
     channel: str
     car: Car
+    channels: tuple[str, ...] = ()
 
 
 class CarRunner:
@@ -51,7 +57,7 @@ class CarRunner:
     def __init__(self, car: Car, fronts: Sequence[Front]) -> None:
         self.car = car
         self._fronts = list(fronts)
-        self._own_ids = car.own_ids
+        self._own_answers = car.answer_ids
         self._inbox: queue.Queue[tuple[Front, Frame] | None] = queue.Queue(_MAX_INBOX)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="simulated car", daemon=True)
@@ -140,7 +146,7 @@ class CarRunner:
         for other in self._fronts:
             if other is not front:
                 other.send(frame)
-        if frame.can_id not in self._own_ids:
+        if frame.can_id not in self._own_answers:
             self.car.receive(frame, time.monotonic_ns())
 
     def _send(self, frame: Frame) -> None:
@@ -163,11 +169,13 @@ def running(scenario: str | Path | Scenario = "healthy", *, seed: int | None = N
         ScenarioUnknown, ScenarioBroken: the scenario cannot be used.
     """
     chosen = scenario if isinstance(scenario, Scenario) else find_scenario(str(scenario))
-    address = FrontAddress("can", "virtual", f"huizhen-{next(_NUMBERS)}")
+    name = f"huizhen-{next(_NUMBERS)}"
     car = Car(chosen, seed)
+    channels = tuple(f"{name}.{bus}" if bus else name for bus in range(len(car.vehicle.databases)))
+    address = FrontAddress("can", "virtual", ",".join(channels))
     runner = CarRunner(car, [open_front(address)])
     runner.start()
     try:
-        yield RunningCar(address.interface, address.channel, car)
+        yield RunningCar(address.interface, name, car, channels)
     finally:
         runner.stop()

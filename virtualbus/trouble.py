@@ -47,6 +47,13 @@ def dtc_from_text(text: str) -> int:
     return "PCBU".index(code[0]) << 22 | int(code[1:2]) << 20 | int(code[2:5], 16) << 8 | int(failure, 16)
 
 
+_IMMEDIATELY: Final = frozenset(
+    ("P0AA6", "P0A0A", "P0AA1", "P0AA4", "P0DE7", "P0A7E", "P0C32", "P0300", "P0A40", "U0111", "U0110", "U0293")
+)
+_NOW, _AT_NEXT_HALT, _MAINTENANCE = 0x80, 0x40, 0x20
+_CLASS_A, _CLASS_B1, _NO_CLASS = 0x02, 0x04, 0x01
+
+
 @dataclass(frozen=True, slots=True)
 class MonitorTest:
     """One test that an ECU runs on what it measures or receives.
@@ -64,6 +71,13 @@ class MonitorTest:
     pass_s: float
     confirm_cycles: int = 1
     legislated: bool = True
+
+    @property
+    def severity(self) -> int:
+        """DTCSeverityMask with the GTR DTC class. Standard: ISO 14229-1:2020 Annex D.3."""
+        if self.dtc[:5] in _IMMEDIATELY:
+            return _NOW | _CLASS_A
+        return _AT_NEXT_HALT | _CLASS_B1 if self.legislated else _MAINTENANCE | _NO_CLASS
 
 
 @dataclass(slots=True)

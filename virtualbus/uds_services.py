@@ -49,6 +49,9 @@ _SILENT_WHEN_FUNCTIONAL: Final = frozenset(
 )
 _SUPPRESS: Final = 0x80
 _FORMAT_ISO_14229: Final = 0x01
+_FORMAT_J2012_04: Final = 0x04
+_EMISSIONS, _VOBD = 0x33, 0xFE
+_ALL_SEVERITIES: Final = 0xFF
 _ALL: Final = 0xFF
 _MAX_DIDS: Final = 8
 _GROUPS: Final = {0xFFFFFF: None, 0xFFFF33: "legislated", 0x100000: 0, 0x400000: 1, 0x800000: 2, 0xC00000: 3}
@@ -214,6 +217,8 @@ class UdsServer:
             0x06: (6, self._extended),
             0x0A: (2, self._supported),
             0x14: (2, self._counters),
+            0x42: (5, self._regulated_by_mask),
+            0x55: (3, self._regulated_permanent),
         }
         kind = kinds.get(request[1])
         if kind is None:
@@ -230,7 +235,8 @@ class UdsServer:
     def _count_by_mask(self, request: bytes) -> bytes:
         memory = self._ecu.memory
         count = len(memory.matching(request[2]))
-        return bytes([0x59, 0x01, memory.available, _FORMAT_ISO_14229]) + count.to_bytes(2, "big")
+        kind = _FORMAT_J2012_04 if self._ecu.design.vehicle.speaks == "uds" else _FORMAT_ISO_14229
+        return bytes([0x59, 0x01, memory.available, kind]) + count.to_bytes(2, "big")
 
     def _by_mask(self, request: bytes) -> bytes:
         memory = self._ecu.memory
@@ -239,6 +245,27 @@ class UdsServer:
     def _supported(self, request: bytes) -> bytes:  # noqa: ARG002 - this sub-function has no parameters
         memory = self._ecu.memory
         return bytes([0x59, 0x0A, memory.available]) + self._records(list(memory.codes.values()))
+
+    def _regulated(self, group: int) -> list[TroubleCode]:
+        """Codes of a functional group: 33 emissions, FE VOBD. Standard: SAE J1979-2, ISO 14229-1:2020 Annex D.5."""
+        if group not in (_EMISSIONS, _VOBD):
+            raise _Negative(OUT_OF_RANGE)
+        return [code for code in self._ecu.memory.codes.values() if code.test.legislated]
+
+    def _regulated_by_mask(self, request: bytes) -> bytes:
+        memory = self._ecu.memory
+        found = [
+            code
+            for code in self._regulated(request[2])
+            if memory.status_of(code) & request[3] and code.test.severity & request[4]
+        ]
+        head = bytes([0x59, 0x42, request[2], memory.available, _ALL_SEVERITIES, _FORMAT_J2012_04])
+        return head + b"".join(bytes([code.test.severity]) + self._records([code]) for code in found)
+
+    def _regulated_permanent(self, request: bytes) -> bytes:
+        found = [code for code in self._regulated(request[2]) if code.permanent]
+        memory = self._ecu.memory
+        return bytes([0x59, 0x55, request[2], memory.available, _FORMAT_J2012_04]) + self._records(found)
 
     def _counters(self, request: bytes) -> bytes:  # noqa: ARG002 - this sub-function has no parameters
         out = bytearray([0x59, 0x14])

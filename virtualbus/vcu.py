@@ -58,6 +58,7 @@ class Vcu(Ecu):
         self.ambient_c = 20.0
         self.pedal_percent = 0.0
         self.wanted_w = 0.0
+        self.demand_nm = 0.0
         self.brake = 1
         self.ready = _STANDBY
         self.wants_contactors = 1
@@ -82,6 +83,7 @@ class Vcu(Ecu):
         self.speed_kmh = plant.speed_kmh
         self.pedal_percent = plant.pedal_percent
         self.wanted_w = plant.wheel_w
+        self.demand_nm = plant.motor_nm
         self.brake = int(plant.brake_bar > 2.0)
 
     def control(self, plant: Plant) -> None:
@@ -110,6 +112,13 @@ class Vcu(Ecu):
             "ReadyState": lambda: self.ready,
             "BrakeSwitch": lambda: self.brake,
             "ContactorRequest": lambda: self.wants_contactors,
+            "TorqueDemand": lambda: self.demand_nm,
+            "RegenShare": lambda: 50.0,
+            "DriveMode": lambda: 1,
+            "PedalTrackA": lambda: self.pedal_percent,
+            "PedalTrackB": lambda: self.pedal_percent / 2,
+            "WheelPower": lambda: self.wanted_w / 1000,
+            "AxleSplit": lambda: 50.0,
             "Odometer": lambda: self.km,
             "LowVoltage": lambda: self.low_v,
             "AmbientTemp": lambda: self.ambient_c,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dbc.files import EV400, LFP104, PHEV, ZEV
-from virtualbus.chemistry import LFP135, NMC532S, NMC811
+from dbc.files import EV400, EV800, LFP104, PHEV, ZEV
+from virtualbus.chemistry import LFP135, NMC532S, NMC811, NMC811L
 from virtualbus.driving import Body
 from virtualbus.errors import Phrase
 
@@ -87,6 +87,19 @@ VEHICLES: Final = {
             NMC811,
             96,
             6,
+        ),
+        Vehicle(
+            "ev800",
+            "EV800",
+            Phrase("an 800 V car, 198 NMC cells, CAN FD", "800 V 车型，198 串三元电池，CAN FD"),
+            "EV8D0",
+            EV800,
+            NMC811L,
+            198,
+            6,
+            body=Body(mass_kg=2250.0, drag_m2=0.58, drive_w=280_000.0, regen_w=120_000.0, motor_rpm_per_kmh=95.0),
+            ac_w=6_900.0,
+            dc_a=280.0,
         ),
         Vehicle(
             "lfp104",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["EV400", "LFP104", "PHEV", "ZEV", "bundled"]
+__all__ = ["EV400", "EV800", "LFP104", "PHEV", "ZEV", "bundled"]
 
 _FOLDER = Path(__file__).parent
 
 EV400 = _FOLDER / "huizhen_ev400.dbc"
 """The 400 V sedan with 96 cells."""
+
+EV800 = tuple(_FOLDER / f"huizhen_ev800{bus}.dbc" for bus in ("", "_battery", "_chassis"))
+"""The 800 V car with 198 cells: powertrain (diagnostic), battery and chassis bus."""
 
 LFP104 = _FOLDER / "huizhen_lfp104.dbc"
 """The compact car with 104 LFP cells."""

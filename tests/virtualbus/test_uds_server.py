@@ -139,7 +139,7 @@ def test_any_frames_leave_the_car_alive(car, frames):
         now += 3_000_000
         car.receive(Frame(can_id, data), now)
         for answer in car.answers(now):
-            assert answer.can_id in car.own_ids
+            assert answer.can_id in car.answer_ids
             assert len(answer.data) == 8
     car.next_answer_ns(now)
     car.tick()
