@@ -448,6 +448,139 @@ def cmu_messages(cells: int, per_module: int) -> list[Message]:
     return out
 
 
+BUS = """
+= 18FEF127 CCVS1 VCU 100 8  "Cruise control, vehicle speed 1 (PGN 65265)."
+  ParkingBrake @2 2 1 0 0 1 - > BMS {0=Off|1=Set|SNA}
+  VehicleSpeed @8 16 0.00390625 0 0 250.996 km/h > BMS,INV {SNA}
+  BrakeSwitch @28 2 1 0 0 1 - > INV {0=Released|1=Pressed|SNA}
+= 0CF00327 EEC2 VCU 50 8  "Electronic engine controller 2 (PGN 61443)."
+  AcceleratorPedal @8 8 0.4 0 0 100 % > INV {SNA}
+= 18FEC127 VDHR VCU 1000 8  "High resolution vehicle distance (PGN 65217)."
+  Odometer @0 32 0.005 0 0 21055406 km > BMS {SNA}
+= 18FEF727 VEP1 VCU 1000 8  "Vehicle electrical power 1 (PGN 65271)."
+  LowVoltage @32 16 0.05 0 0 3212.75 V > BMS {SNA}
+= 18FEF527 AMB VCU 1000 8  "Ambient conditions (PGN 65269)."
+  AmbientTemp @24 16 0.03125 -273 -273 1734.96 degC > BMS {SNA}
+= 18FF2027 VCU_State VCU 100 8  "Proprietary B: readiness, what the driver asks for."
+  ReadyState @0 2 1 0 0 2 - > BMS,INV {0=Off|1=Standby|2=Ready|SNA}
+  ContactorRequest @2 2 1 0 0 1 - > BMS {0=Open|1=Close|SNA}
+  GearPosition @4 3 1 0 0 6 - > INV {0=P|1=R|2=N|3=D|SNA}
+= 0CF004EF EEC1 INV 20 8  "Motor speed and torque as electronic engine controller 1 (PGN 61444)."
+  ActualTorque @16 8 1 -125 -125 125 % > VCU {SNA}
+  MotorSpeed @24 16 0.125 0 0 8031.875 rpm > VCU {SNA}
+= 18FF30EF INV_State INV 50 8  "Proprietary B: link, temperatures."
+  DcLinkVoltage @0 16 0.05 0 0 3212.75 V > BMS,VCU {SNA}
+  InverterTemp @16 8 1 -40 -40 210 degC > VCU {SNA}
+  MotorTemp @24 8 1 -40 -40 210 degC > VCU {SNA}
+  InverterState @32 4 1 0 0 14 - > VCU {0=Off|1=Precharge|2=Ready|3=Driving|14=Fault|SNA}
+= 0CF090F3 HVESSD1 BMS 20 8  "High voltage energy storage system data 1 (PGN 61584)."
+  DischargePowerLimit @0 16 0.05 0 0 3212.75 kW > VCU,INV {SNA}
+  ChargePowerLimit @16 16 0.05 0 0 3212.75 kW > VCU,INV {SNA}
+  PackVoltage @32 16 0.05 0 0 3212.75 V > VCU,INV {SNA}
+  PackCurrent @48 16 0.05 -1600 -1600 1612.75 A > VCU,INV {SNA} # Positive is discharge.
+= 18F091F3 HVESSD2 BMS 100 8  "High voltage energy storage system data 2 (PGN 61585)."
+  StateOfCharge @0 16 0.0015625 0 0 100.3984375 % > VCU,INV {SNA}
+  CellVoltageMax @16 16 0.001 0 0 64.255 V > VCU {SNA}
+  CellVoltageMin @32 16 0.001 0 0 64.255 V > VCU {SNA}
+= 18F092F3 HVESSD3 BMS 500 8  "High voltage energy storage system data 3 (PGN 61586)."
+  HottestProbe @0 16 0.03125 -273 -273 1734.96 degC > VCU {SNA}
+  ColdestProbe @16 16 0.03125 -273 -273 1734.96 degC > VCU {SNA}
+  MeanProbe @32 16 0.03125 -273 -273 1734.96 degC > VCU {SNA}
+= 18FC5EF3 HVESSHIST BMS 1000 8  "High voltage energy storage system history (PGN 64606)."
+  StateOfHealth @0 8 0.4 0 0 100 % > VCU {SNA}
+= 18FF11F3 BMS_State BMS 100 8  "Proprietary B: insulation, contactors, interlock, software."
+  InsulationResistance @0 16 1 0 0 64255 kOhm > VCU {SNA} # To chassis; the smaller of both poles.
+  ContactorState @16 3 1 0 0 5 - > VCU,INV {0=Open|1=Precharge|2=Closed|3=Opening|4=Fault|SNA}
+  HvilState @19 2 1 0 0 1 - > VCU {0=Open|1=Closed|SNA}
+  BalancingState @21 2 1 0 0 1 - > VCU {0=Off|1=On|SNA}
+  BmsSoftwareMajor @24 8 1 0 0 250 - > VCU {SNA}
+  BmsSoftwareMinor @32 8 1 0 0 250 - > VCU {SNA}
+  BmsDataset @40 8 1 0 0 250 - > VCU {SNA}
+  CoolingRequest @48 8 0.4 0 0 100 % > TMS {SNA}
+  BmsCoolantTemp @56 8 1 -40 -40 120 degC > TMS {SNA}
+= 18FF4049 OBC_State OBC 100 8  "Proprietary B: charger and plug."
+  ChargerState @0 3 1 0 0 6 - > VCU,BMS {0=Idle|1=Connected|2=Charging|3=Complete|4=Fault|SNA}
+  PlugState @3 2 1 0 0 2 - > VCU,BMS {0=Unplugged|1=Plugged|2=Locked|SNA}
+  ChargeSession @5 3 1 0 0 6 - > VCU,BMS {0=None|1=AC|2=DC|SNA}
+  MainsVoltage @8 16 0.05 0 0 3212.75 V > VCU {SNA}
+  ChargerTemp @24 8 1 -40 -40 210 degC > VCU {SNA}
+  InletTemp @32 8 1 -40 -40 210 degC > VCU {SNA}
+= 18FF501E DCDC_State DCDC 100 8  "Proprietary B: DC/DC converter."
+  DcdcOutputVoltage @0 16 0.05 0 0 3212.75 V > VCU {SNA}
+  DcdcOutputCurrent @16 16 0.05 0 0 3212.75 A > VCU {SNA}
+  DcdcTemp @32 8 1 -40 -40 210 degC > VCU {SNA}
+  DcdcState @40 3 1 0 0 6 - > VCU {0=Off|1=On|4=Fault|SNA}
+= 18FF6019 TMS_State TMS 100 8  "Proprietary B: coolant."
+  BatteryPumpDuty @0 8 0.4 0 0 100 % > BMS {SNA}
+  BatteryPumpSpeed @8 16 0.5 0 0 32127 rpm > BMS {SNA}
+  CoolantInTemp @24 8 1 -40 -40 120 degC > BMS {SNA}
+  CoolantOutTemp @32 8 1 -40 -40 120 degC > BMS {SNA}
+  DriveCoolantTemp @40 8 1 -40 -40 120 degC > INV {SNA}
+= 18FEBF0B EBC2 ESC 100 8  "Wheel speeds (PGN 65215)."
+  FrontAxleSpeed @0 16 0.00390625 0 0 250.996 km/h > VCU {SNA}
+= 18FF700B EBC_State ESC 100 8  "Proprietary B: brake contacts."
+  BrakeContactA @0 2 1 0 0 1 - > VCU {0=Open|1=Closed|SNA}
+  BrakeContactB @2 2 1 0 0 1 - > VCU {0=Open|1=Closed|SNA}
+  BrakePressure @8 16 0.1 0 0 400 bar > VCU {SNA}
+= 18FF7113 EPS_State EPS 100 8  "Proprietary B: steering."
+  SteeringAngle @0 16 0.1 -800 -800 800 deg > VCU {SNA}
+  SteeringAssist @16 8 0.4 0 0 100 % > VCU {SNA}
+= 18FF7221 BCM_State BCM 100 8  "Proprietary B: body."
+  IgnitionState @0 3 1 0 0 3 - > VCU {0=Off|1=Accessory|2=On|3=Start|SNA}
+  BodySupply @8 16 0.05 0 0 3212.75 V > VCU {SNA}
+= 18FF7317 IC_State IC 500 8  "Proprietary B: instruments."
+  RangeShown @0 16 1 0 0 64255 km > GW {SNA}
+= 18FF7433 TPM_State TPM 500 8  "Proprietary B: tyres."
+  TyrePressure_FL @0 8 4 0 0 1000 kPa > IC {SNA}
+  TyrePressure_FR @8 8 4 0 0 1000 kPa > IC {SNA}
+  TyrePressure_RL @16 8 4 0 0 1000 kPa > IC {SNA}
+  TyrePressure_RR @24 8 4 0 0 1000 kPa > IC {SNA}
+= 18FF7525 GW_State GW 1000 8  "Proprietary B: gateway."
+  BusErrorCount @0 16 1 0 0 64255 - > VCU {SNA}
+  EcusHeard @16 8 1 0 0 64 - > VCU {SNA}
+"""
+BUS_NODES = [
+    ("VCU", "Vehicle control", 0x27, 0),
+    ("INV", "Drive inverter", 0xEF, 0),
+    ("BMS", "Battery management", 0xF3, 0),
+    ("OBC", "On-board charger", 0x49, 0),
+    ("DCDC", "DC/DC converter", 0x1E, 0),
+    ("TMS", "Thermal management", 0x19, 0),
+    ("ESC", "Brakes", 0x0B, 0),
+    ("EPS", "Power steering", 0x13, 0),
+    ("BCM", "Body control", 0x21, 0),
+    ("IC", "Instrument cluster", 0x17, 0),
+    ("TPM", "Tyre pressures", 0x33, 0),
+    ("GW", "Gateway", 0x25, 0),
+]
+SPNS = {
+    "VehicleSpeed": 84, "BrakeSwitch": 597, "ParkingBrake": 70, "AcceleratorPedal": 91, "Odometer": 917,
+    "LowVoltage": 168, "AmbientTemp": 171, "MotorSpeed": 190, "ActualTorque": 513, "PackVoltage": 5919,
+    "PackCurrent": 5920, "StateOfCharge": 5921, "FrontAxleSpeed": 904,
+}  # fmt: skip
+
+
+def bus_messages(cells: int, probes: int) -> list[Message]:
+    """The J1939 messages of an electric bus; cells and probes in groups by Proprietary B."""
+    out = parse(BUS, extended=True)
+    for message in out:
+        for signal in message.signals:
+            signal.spn = SPNS.get(signal.name)
+    cell_head = (
+        '= 18FF12F3 BMS_Cells BMS 20 8  "Proprietary B: all cells of one sample, three a frame."\n X 1 1 0 0 1 -'
+    )
+    temp_head = '= 18FF13F3 BMS_Temps BMS 100 8  "Proprietary B: all probes, six a frame."\n X 1 1 0 0 1 -'
+    for head, name, prefix, count, per, bits, figures in (
+        (cell_head, "CellGroup", "CellVoltage", cells, 3, 16, "0.001 0 0 64.255 V"),
+        (temp_head, "TempGroup", "CellTemp", probes, 6, 8, "1 -40 -40 210 degC"),
+    ):
+        message = grouped(head, name, prefix, count, per, bits, figures)
+        message.can_id |= PRODUCER
+        message.extended = True
+        out.append(message)
+    return out
+
+
 EV_NODES = [
     ("VCU", "Vehicle control", 0x7E0, 0x7E8),
     ("INV", "Drive inverter", 0x7E1, 0x7E9),
@@ -506,6 +639,15 @@ def files() -> dict[Path, str]:
         EV_NODES + ENGINE_NODES,
         ev_messages(84, 12, 0x055, ENGINE),
         about("PHEV", "a plug-in hybrid with 84 NMC cells in series"),
+    )
+    add(
+        "huizhen_ebus",
+        BUS_NODES,
+        bus_messages(180, 15),
+        "EBUS: an electric city bus with 180 LFP cells in series, invented by Huizhen. J1939, 250 kbit/s. Standard "
+        "parameter groups where there are such, Proprietary B for the rest.",
+        protocol="J1939",
+        bitrate=250_000,
     )
     nodes = EV_NODES
     fast = DRIVE.replace(" 20 8 protected", " 10 8 protected")

@@ -278,7 +278,7 @@ class Bms(Ecu):
     def charge_limit_kw(self) -> float:
         """Nothing when full, little when cold, less for a full cell or a hot pack."""
         cell = self.software.cell
-        room = min(1.0, max(0.0, (cell.high_v - 0.04 - float(self.cells_v.max())) / 0.06))
+        room = min(1.0, max(0.0, (cell.high_v - 0.05 - float(self.cells_v.max())) / 0.12))
         coldest, hottest = float(self.temperatures_c.min()), float(self.temperatures_c.max())
         warm = min(1.0, max(0.05, coldest / 18.0)) * min(1.0, max(0.0, (56.0 - hottest) / 8.0))
         full = min(1.0, max(0.0, (1.0 - self.soc) / 0.2)) if self.soc < FULL_SOC else 0.0
@@ -316,6 +316,9 @@ class Bms(Ecu):
             "MainNegative": lambda: int(self.contactors is Contactors.CLOSED or self.stage == "charge"),
             "PrechargeRelay": lambda: int(self.stage == "charge"),
             "CoolingRequest": lambda: self.cooling_percent,
+            "HottestProbe": lambda: float(self.temperatures_c.max()),
+            "ColdestProbe": lambda: float(self.temperatures_c.min()),
+            "MeanProbe": lambda: float(self.temperatures_c.mean()),
             "PackPower": lambda: self.pack_v * self.current_a / 1000,
             "EnergyLeft": lambda: self.soc * self.software.cell.capacity_ah * self.pack_v / 1000,
             "DischargeCurrentLimit": lambda: self.discharge_limit_kw * 1000 / max(200.0, self.pack_v),

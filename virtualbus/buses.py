@@ -61,11 +61,13 @@ class Buses:
         sent_s: car time at which each message was last on its bus.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, stands_for: Mapping[str, str]) -> None:
         self.catalogue = catalogue
         self.values = np.full(catalogue.size, math.nan)
         self.sent_s = [_NEVER] * len(catalogue.messages)
         self._index = {message.name: message.index for message in catalogue.messages}
+        self._index |= {name: self._index[own] for name, own in stands_for.items()}
+        self._carrier = {name: message.index for message in catalogue.messages for name in message.slots}
         self._quick: dict[str, _Reader] = {}
         self._whole: dict[str, _Reader] = {}
         self._latched: dict[int, _Reader] = {}
@@ -120,9 +122,15 @@ class Buses:
         for index in messages:
             self.sent_s[index] = t_s
 
+    def carried_at(self, signal: str) -> float:
+        """When the message that carries a signal was last sent; never, where this car has no such signal."""
+        index = self._carrier.get(signal)
+        return _NEVER if index is None else self.sent_s[index]
+
     def value(self, name: str) -> Value:
         """The last value of a signal, None = not available."""
-        value = float(self.values[self.catalogue.slots[name]])
+        slot = self.catalogue.slots.get(name)
+        value = math.nan if slot is None else float(self.values[slot])
         return None if math.isnan(value) else value
 
     def has_message(self, name: str) -> bool:

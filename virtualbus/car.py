@@ -8,6 +8,7 @@ the same frames.
 from __future__ import annotations
 
 import math
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,9 +19,10 @@ from virtualbus.design import Design
 from virtualbus.driving import Trip
 from virtualbus.ecu import DEAD_V, Ecu
 from virtualbus.identity import identifications, vehicle_infos, vin
+from virtualbus.j1939 import J1939Node
 from virtualbus.network import Frames, load_catalogue
 from virtualbus.plant import Plant
-from virtualbus.transport import FUNCTIONAL_ID, EcuTransport, Frame
+from virtualbus.transport import EcuTransport, Frame
 from virtualbus.units import UNITS
 from virtualbus.vehicles import VEHICLES
 
@@ -42,7 +44,7 @@ _JUDGE_TICKS: Final = 10
 _BLOCK_TICKS: Final = 10
 
 _TRIP_STEP_S: Final = 1.0
-_CHARGE_STEP_S: Final = 5.0
+_CHARGE_STEP_S: Final = 2.0
 _FINE_S: Final = 5.0
 _FINE_STEP_S: Final = 0.25
 _READY_S: Final = 45.0
@@ -91,7 +93,7 @@ class Car:
         self.plant = Plant(self.design, Trip(180, driven), driven, ambient_c, wet=weather.wet)
         self.plant.refit()
         self.catalogue = load_catalogue(self.vehicle.databases)
-        self.buses = Buses(self.catalogue)
+        self.buses = Buses(self.catalogue, self.vehicle.stands_for)
         self.ecus = self._build(sensed, named)
         self.buses.connect(self.ecus)
         self._fast = [ecu for ecu in self.ecus.values() if type(ecu).measure_fast is not Ecu.measure_fast]
@@ -105,7 +107,7 @@ class Car:
         self._burst_until_s = -math.inf
         self._is_disturbed = False
         self._live()
-        self._made: dict[str, EcuTransport] | None = None
+        self._made: Mapping[str, EcuTransport | J1939Node] | None = None
         self._ticks = 0
         self._schedule: dict[int, tuple[tuple[tuple[int, int], ...], tuple[int, ...]]] = {}
 
@@ -346,11 +348,17 @@ class Car:
             yield Frames(frames.tick + start, frames.message, frames.length, frames.data)
 
     @property
-    def _transports(self) -> dict[str, EcuTransport]:
+    def _transports(self) -> Mapping[str, EcuTransport | J1939Node]:
         if self._made is None:
-            self._made = {
-                name: EcuTransport(ecu) for name, ecu in self.ecus.items() if ecu.request_id and ecu.response_id
-            }
+            if self.vehicle.speaks == "j1939":
+                self._made = {
+                    name: J1939Node(ecu, self.catalogue.nodes[name].station, zlib.crc32(ecu.identification[0xF18C]))
+                    for name, ecu in self.ecus.items()
+                }
+            else:
+                self._made = {
+                    name: EcuTransport(ecu) for name, ecu in self.ecus.items() if ecu.request_id and ecu.response_id
+                }
         return self._made
 
     @property
@@ -361,9 +369,7 @@ class Car:
     def receive(self, frame: Frame, now_ns: int) -> None:
         """Takes a frame from the bus; ``now_ns`` is any monotonic clock, the same for every call."""
         for name, transport in self._transports.items():
-            functional = frame.can_id == FUNCTIONAL_ID and self.ecus[name].hears_functional
-            meant = functional or frame.can_id == transport.request_id
-            if meant and not frame.extended and self.is_heard(name):
+            if transport.wants(frame) and self.is_heard(name):
                 transport.receive(frame, now_ns)
         message = self.catalogue.by_id.get((frame.can_id, frame.extended))
         if message is not None and len(frame.data) == message.length:

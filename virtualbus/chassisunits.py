@@ -81,6 +81,7 @@ class Brakes(Ecu):
             "BrakeContactB": lambda: self.contact_b,
             "EscIntervention": lambda: 0,
             "YawRate": lambda: self.yaw_deg_s,
+            "FrontAxleSpeed": lambda: (self.wheels_kmh[0] + self.wheels_kmh[1]) / 2,
             "AccelerationX": lambda: self.along_ms2,
             "AccelerationY": lambda: self.yaw_deg_s * 0.01745 * self.speed_kmh / 3.6,
             "RoadSlope": lambda: 0.0,

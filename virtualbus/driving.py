@@ -26,6 +26,7 @@ class Body:
         regen_w, drive_w: what the inverter gives back and takes at most, watts.
         motor_rpm_per_kmh: from speed to motor speed.
         wheel_m: radius of a wheel.
+        top_kmh: the car goes no faster.
     """
 
     mass_kg: float = 1780.0
@@ -37,6 +38,7 @@ class Body:
     drive_w: float = 140_000.0
     motor_rpm_per_kmh: float = 82.0
     wheel_m: float = 0.33
+    top_kmh: float = 170.0
 
     def wheel_w(self, speed_ms: float, acceleration_ms2: float) -> float:
         """Watts at the wheels, negative when braking."""

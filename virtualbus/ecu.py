@@ -185,9 +185,12 @@ class Ecu:
             return None
         return not self.has(message, after_s)
 
-    def signal(self, name: str, message: str, within_s: float = 0.5) -> Value:
-        """A received signal, None when its message is missing."""
-        return self.buses.value(name) if self.has(message, within_s) else None
+    def signal(self, name: str, message: str, within_s: float = 0.5) -> Value:  # noqa: ARG002 - told for the reader: not every car has that message
+        """A received signal, None when the message that carries it is missing."""
+        sent = self.buses.carried_at(name)
+        if sent < self._woke_s or self.t_s - (min(self.cut_s, sent)) > within_s:
+            return None
+        return self.buses.value(name)
 
     # -- for diagnostics ----------------------------------------------------------------------------------------
 

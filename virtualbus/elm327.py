@@ -363,6 +363,8 @@ class Elm327:
             self._waiting, self._deadline = True, now_ns + 2 * _SEARCH_NS
             self._search.clear()
             return
+        if self.protocol == "A":
+            self._wanted = 0
         if self.auto and not self.known:
             first = [self.protocol] if self.protocol != "0" else []
             self._search = deque(dict.fromkeys((*first, "6", "8", "7", "9")))

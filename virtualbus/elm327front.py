@@ -59,7 +59,8 @@ class Elm327Front:
         except (OSError, OverflowError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
             raise FrontBroken(f"elm327:{'pty' if port is None else port}", Phrase(reason, reason)) from exc
-        self._adapter = Elm327(self._chip, self._read_volts)
+        self._bus = (11, 500)
+        self._adapter = Elm327(self._chip, self._read_volts, self._bus)
         self._pending = bytearray()
         self._lock = threading.Lock()
         self._wake_in, self._wake_out = os.pipe()
@@ -73,6 +74,9 @@ class Elm327Front:
     def attach(self, car: Car) -> None:
         """Pin 16 of the plug: the car's 12 V supply."""
         self._volts = lambda: car.plant.low.volts
+        vehicle = car.vehicle
+        self._bus = (29 if vehicle.speaks == "j1939" else 11, vehicle.bitrate // 1000)
+        self._adapter = Elm327(self._chip, self._read_volts, self._bus)
 
     @property
     def port(self) -> int:
@@ -165,7 +169,7 @@ class Elm327Front:
         self._client.setblocking(False)
         self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
-            self._adapter = Elm327(self._chip, self._read_volts)
+            self._adapter = Elm327(self._chip, self._read_volts, self._bus)
 
     def _hang_up(self) -> None:
         if self._client is not None:

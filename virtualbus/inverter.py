@@ -123,6 +123,7 @@ class Inverter(Ecu):
             "PhaseCurrent_V": lambda: float(self.phase_a[1]),
             "PhaseCurrent_W": lambda: float(self.phase_a[2]),
             "RotorAngleError": lambda: self.angle_deg,
+            "ActualTorque": lambda: self.torque_nm / 3.4,
             "TorqueActual": lambda: self.torque_nm,
             "TorqueLimit": lambda: self.limit_nm,
             "LinkCurrent": lambda: self.torque_nm * self.rpm / 9.55 / max(50.0, self.link_v),

@@ -53,11 +53,16 @@ def crc8(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One ECU of the databases with its diagnostic addresses (0 = none)."""
+    """One ECU of the databases with its diagnostic addresses (0 = none).
+
+    Args:
+        station: its J1939 source address, 254 without any.
+    """
 
     name: str
     request_id: int
     response_id: int
+    station: int = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +178,9 @@ class Catalogue:
                 given = node.dbc.attributes
                 request = given["DiagRequestId"].value if "DiagRequestId" in given else 0
                 response = given["DiagResponseId"].value if "DiagResponseId" in given else 0
+                station = given["NmStationAddress"].value if "NmStationAddress" in given else 254
                 if node.name not in self.nodes or request:
-                    self.nodes[node.name] = Node(node.name, request, response)
+                    self.nodes[node.name] = Node(node.name, request, response, station)
             for message in database.messages:
                 if message.cycle_time:
                     self._add(message, channel, (scale, offset, low, high, missing, bits))
@@ -358,6 +364,8 @@ class Catalogue:
             message = self.messages[index]
             if message.extended:
                 out[number, : message.length] = 0xFF
+                if message.selector is not None:
+                    out[number, message.selector[0]] = 0
                 np.bitwise_and.at(out[number], message.layouts[group].at, ~message.layouts[group].mask.astype(np.uint8))
         return out
 

@@ -197,7 +197,7 @@ class Plant:
     def _drive(self, dt_s: float) -> float:
         switches = self.switches
         can_drive = switches.torque and self.link.is_connected
-        wanted_kmh = self.trip.speed_kmh(self.t_s)
+        wanted_kmh = min(self.body.top_kmh, self.trip.speed_kmh(self.t_s))
         now_ms = self.speed_kmh / 3.6
         if can_drive:
             acceleration = min(1.9, max(-2.4, (wanted_kmh / 3.6 - now_ms) / max(dt_s, 1.0)))

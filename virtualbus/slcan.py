@@ -56,7 +56,7 @@ class Lawicel:
     def __init__(self) -> None:
         self.is_open = False
         self.is_listening = False
-        self._speed = BUS_SPEED
+        self._speed = self.bus_speed = BUS_SPEED
         self._stamps = False
         self._errors = 0
         self._line = bytearray()
@@ -83,7 +83,7 @@ class Lawicel:
         """What the adapter writes for a frame on the bus; nothing while closed or at a wrong speed."""
         if not self.is_open or frame.channel:
             return b""
-        if self._speed != BUS_SPEED or frame.fd:
+        if self._speed != self.bus_speed or frame.fd:
             self._errors |= _BUS_ERROR
             return b""
         stamp = f"{now_ns // 1_000_000 % _MINUTE_MS:04X}" if self._stamps else ""
@@ -146,7 +146,7 @@ class Lawicel:
             data = bytes.fromhex(short[3])
             if len(data) != int(short[2]):
                 return BELL, None
-            if self._speed != BUS_SPEED:
+            if self._speed != self.bus_speed:
                 self._errors |= _BUS_ERROR
                 return done, None
             return done, Frame(int(short[1], 16), data)
@@ -154,7 +154,7 @@ class Lawicel:
         if other and other[1] is None:
             return done, None  # a remote frame is sound on the wire; no ECU listens to any
         if other and len(other[3]) == 2 * int(other[2]):
-            right = self._speed == BUS_SPEED
+            right = self._speed == self.bus_speed
             self._errors |= 0 if right else _BUS_ERROR
             return done, Frame(int(other[1], 16), bytes.fromhex(other[3]), extended=True) if right else None
         return BELL, None
@@ -189,7 +189,9 @@ class SlcanFront:
         return {"front": "slcan", "channel": self.path}
 
     def attach(self, car: Car) -> None:
-        """An adapter needs nothing of the car but its frames."""
+        """The adapter sits on the car's bus: it hears nothing at another speed."""
+        with self._lock:
+            self._firmware.bus_speed = {250_000: "5", 500_000: "6"}[car.vehicle.bitrate]
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:
         """Reads in a thread of its own."""

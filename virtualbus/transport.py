@@ -56,6 +56,7 @@ class EcuTransport:
 
     def __init__(self, ecu: Ecu) -> None:
         self._server = UdsServer(ecu)
+        self._hears_functional = ecu.hears_functional
         self.request_id = ecu.request_id
         self.response_id = ecu.response_id
         self._arrived: deque[Any] = deque(maxlen=_MAX_WAITING)
@@ -70,6 +71,12 @@ class EcuTransport:
         self._functional = isotp.TransportLayerLogic(
             self._take, self._give, functional, _tell, {**params, "listen_mode": True}
         )
+
+    def wants(self, frame: Frame) -> bool:
+        """Whether a frame has one of this ECU's request addresses."""
+        if frame.extended or frame.channel:
+            return False
+        return frame.can_id == self.request_id or (frame.can_id == FUNCTIONAL_ID and self._hears_functional)
 
     def _take(self, timeout: float) -> Any:  # noqa: ARG002 - can-isotp's signature; nothing here blocks
         return self._arrived.popleft() if self._arrived else None

@@ -112,6 +112,7 @@ class Vcu(Ecu):
             "ReadyState": lambda: self.ready,
             "BrakeSwitch": lambda: self.brake,
             "ContactorRequest": lambda: self.wants_contactors,
+            "ParkingBrake": lambda: int(self.speed_kmh < 0.1),
             "TorqueDemand": lambda: self.demand_nm,
             "RegenShare": lambda: 50.0,
             "DriveMode": lambda: 1,

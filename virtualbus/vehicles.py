@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dbc.files import EV400, EV800, LFP104, PHEV, ZEV
-from virtualbus.chemistry import LFP135, NMC532S, NMC811, NMC811L
+from dbc.files import EBUS, EV400, EV800, LFP104, PHEV, ZEV
+from virtualbus.chemistry import LFP135, LFP280, NMC532S, NMC811, NMC811L
 from virtualbus.driving import Body
 from virtualbus.errors import Phrase
 
@@ -47,10 +47,12 @@ class Vehicle:
         vds: characters 4 to 8 of its VIN.
         databases: one per bus, the diagnostic one first.
         cells, per_module: cells in series, and how many share a module.
-        speaks: ``obd`` (services 01 to 0A and UDS) or ``uds`` (UDS only: OBDonUDS).
+        speaks: ``obd`` (services 01 to 0A and UDS), ``uds`` (UDS only: OBDonUDS) or ``j1939``.
         ac_w: what its charger takes from the mains.
         dc_a: what its battery takes from a charging station.
         engine: whether there is a combustion engine beside the motor.
+        bitrate: of the diagnostic bus, bit/s.
+        stands_for: message of the platform -> the one that takes its place in this car.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Vehicle:
     ac_w: float = 6_900.0
     dc_a: float = 200.0
     engine: bool = False
+    bitrate: int = 500_000
+    stands_for: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: dict(_VERSIONS))
 
     @property
@@ -138,6 +142,49 @@ VEHICLES: Final = {
             ac_w=3_500.0,
             dc_a=60.0,
             engine=True,
+        ),
+        Vehicle(
+            "ebus",
+            "EBUS",
+            Phrase("an electric city bus (J1939), 180 LFP cells", "纯电动城市客车（J1939），180 串磷酸铁锂电池"),
+            "CB9D0",
+            (EBUS,),
+            LFP280,
+            180,
+            12,
+            speaks="j1939",
+            body=Body(
+                mass_kg=13_500.0,
+                drag_m2=5.2,
+                rolling=0.0075,
+                drive_w=200_000.0,
+                regen_w=150_000.0,
+                motor_rpm_per_kmh=34.0,
+                wheel_m=0.48,
+                top_kmh=80.0,
+            ),
+            dc_a=250.0,
+            bitrate=250_000,
+            stands_for={
+                "BMS_Pack": "HVESSD1",
+                "BMS_Status": "BMS_State",
+                "BMS_Limits": "HVESSD1",
+                "BMS_Switches": "BMS_State",
+                "VCU_Status": "VCU_State",
+                "VCU_Odometer": "VDHR",
+                "INV_Status": "INV_State",
+                "OBC_Status": "OBC_State",
+                "OBC_Plug": "OBC_State",
+                "DCDC_Status": "DCDC_State",
+                "TMS_Battery": "TMS_State",
+                "TMS_Drive": "TMS_State",
+                "ESC_Status": "EBC_State",
+                "EPS_Status": "EPS_State",
+                "BCM_Status": "BCM_State",
+                "IC_Status": "IC_State",
+                "TPM_Pressures": "TPM_State",
+                "GW_Status": "GW_State",
+            },
         ),
     )
 }

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["EV400", "EV800", "LFP104", "PHEV", "ZEV", "bundled"]
+__all__ = ["EBUS", "EV400", "EV800", "LFP104", "PHEV", "ZEV", "bundled"]
 
 _FOLDER = Path(__file__).parent
+
+EBUS = _FOLDER / "huizhen_ebus.dbc"
+"""The electric city bus (J1939)."""
 
 EV400 = _FOLDER / "huizhen_ev400.dbc"
 """The 400 V sedan with 96 cells."""

@@ -43,7 +43,7 @@ def test_frames_to_the_bus():
     made = opened()
     assert made.feed(b"t7DF30201AA\r") == (b"z\r", [Frame(0x7DF, b"\x02\x01\xaa")])
     assert made.feed(b"t1230\r") == (b"z\r", [Frame(0x123, b"")])
-    assert made.feed(b"T18DB33F1101\r") == (b"Z\r", [])
+    assert made.feed(b"T18DB33F1101\r") == (b"Z\r", [Frame(0x18DB33F1, b"\x01", extended=True)])
     assert made.feed(b"r1232\r") == (b"z\r", [])
     assert made.feed(b"R000001238\r") == (b"Z\r", [])
 
