@@ -22,6 +22,7 @@ class Body(Ecu):
     """Ignition, doors, lights; measures what the 12 V battery gives and takes."""
 
     name = "BCM"
+    is_leisurely = True
     tests = (MonitorTest("U3003-1C", 5.0, 10.0, legislated=False),)
     watches = (("U0293-87", "VCU_Status", 1.0, 2.0, 4.0, False),)
 
@@ -65,6 +66,7 @@ class Cluster(Ecu):
     """Shows range and lamps."""
 
     name = "IC"
+    is_leisurely = True
     watches = (
         ("U0111-87", "BMS_Pack", 1.0, 2.0, 4.0, False),
         ("U0293-87", "VCU_Status", 1.0, 2.0, 4.0, False),
@@ -106,6 +108,7 @@ class Gateway(Ecu):
     """Joins the buses; counts the errors on them and who is heard."""
 
     name = "GW"
+    is_leisurely = True
     tests = (MonitorTest("U0001-88", 0.05, 30.0, legislated=False),)
     watches = (
         ("U0293-87", "VCU_Status", 1.0, 2.0, 4.0, False),

@@ -29,6 +29,7 @@ class Brakes(Ecu):
     """Four wheel sensors, brake pressure, both contacts of the brake switch."""
 
     name = "ESC"
+    is_leisurely = True
     tests = (*(MonitorTest(code, 3.0, 6.0, legislated=False) for code in WHEEL_CODES),
              MonitorTest("C0041-64", 3.0, 6.0, legislated=False))  # fmt: skip
     watches = (
@@ -119,6 +120,7 @@ class Steering(Ecu):
     """Angle, torque, assistance; weaker when the supply is."""
 
     name = "EPS"
+    is_leisurely = True
     watches = (
         ("U0121-87", "ESC_Status", 0.3, 1.0, 2.0, False),
         ("U0293-87", "VCU_Status", 0.3, 1.0, 2.0, False),
@@ -163,6 +165,7 @@ class Tyres(Ecu):
     """Radio sensors in the wheels: pressure and temperature, one message a minute at best."""
 
     name = "TPM"
+    is_leisurely = True
     tests = (
         MonitorTest("C0077-84", 10.0, 30.0, legislated=False),
         *(MonitorTest(code, 60.0, 30.0, legislated=False) for code in TYRE_CODES),

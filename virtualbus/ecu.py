@@ -77,6 +77,8 @@ class Ecu:
     status_available: ClassVar[int] = 0x7F
     slow_s: ClassVar[Mapping[bytes, float]] = {}
     """Requests (by their first bytes) that take this ECU longer than P2."""
+    is_leisurely: ClassVar[bool] = False
+    """Whether every fourth step is enough for it while the past is simulated."""
     common_tests: ClassVar[tuple[MonitorTest, ...]] = (
         MonitorTest("U0073-88", 0.05, 20.0, legislated=False),
         MonitorTest("U3003-16", 1.0, 3.0, legislated=False),

@@ -159,6 +159,7 @@ class Gearbox(Ecu):
     """The hybrid transmission: one gear and a clutch."""
 
     name = "TCM"
+    is_leisurely = True
     tests = (MonitorTest("P0218-00", 5.0, 20.0),)
     watches = (
         ("U0100-87", "ECM_Engine", 0.3, 1.0, 2.0, True),

@@ -30,6 +30,7 @@ class Dcdc(Ecu):
     """The converter's controller: measures its output and its temperature."""
 
     name = "DCDC"
+    is_leisurely = True
     tests = (MonitorTest("P0A94-92", 10.0, 10.0), MonitorTest("P0D32-4B", 5.0, 20.0))
     watches = (("U0293-87", "VCU_Status", 1.0, 2.0, 4.0, False),)
 
@@ -79,6 +80,7 @@ class Thermal(Ecu):
     """Pumps, fan, refrigerant and heater, with the pumps' speed as they report it."""
 
     name = "TMS"
+    is_leisurely = True
     tests = (
         MonitorTest("P0CFF-71", 3.0, 6.0),
         MonitorTest("P0C4A-92", 30.0, 40.0),

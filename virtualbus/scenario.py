@@ -11,6 +11,11 @@
     ambient_c = -5
     wet = true
 
+    [history]                                    # optional: what years have done
+    odometer_km = 84000
+    health = 0.92                                # share of the capacity that is left in every cell
+    bms_version = "3.3"
+
     [[cycle]]                                    # optional: what happens before anybody plugs in
     do = "drive"                                 # drive, park, charge-ac, charge-dc
     minutes = 24
@@ -37,10 +42,19 @@ from virtualbus.faults import FAULTS, Fault, Setting
 from virtualbus.faults.kinds import DEFAULT_SEVERITY
 from virtualbus.vehicles import VEHICLES, Vehicle
 
-__all__ = ["DEFAULT_CYCLE", "Environment", "Phase", "Scenario", "find_scenario", "load_scenario", "scenario_names"]
+__all__ = [
+    "DEFAULT_CYCLE",
+    "Environment",
+    "History",
+    "Phase",
+    "Scenario",
+    "find_scenario",
+    "load_scenario",
+    "scenario_names",
+]
 
 _FOLDER: Final = Path(__file__).parent / "bundled"
-_KEYS: Final = ("vehicle", "seed", "title", "now", "environment", "cycle", "faults")
+_KEYS: Final = ("vehicle", "seed", "title", "now", "environment", "history", "cycle", "faults")
 _MAX_BYTES: Final = 64 * 1024
 _MAX_FAULTS: Final = 16
 _MAX_PHASES: Final = 64
@@ -62,6 +76,21 @@ class Environment:
 
     ambient_c: float | None = None
     wet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What years have done to the car; wear, not faults.
+
+    Args:
+        odometer_km: None = drawn.
+        health: share of the capacity that is left in every cell.
+        bms_version: program of the BMS, ``major.minor``; None = the newest.
+    """
+
+    odometer_km: float | None = None
+    health: float = 1.0
+    bms_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +130,7 @@ class Scenario:
     environment: Environment = field(default_factory=Environment)
     cycle: tuple[Phase, ...] = DEFAULT_CYCLE
     now: str = "ready"
+    history: History = field(default_factory=History)
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -179,6 +209,7 @@ class _Reader:
         return Scenario(
             name, self._title(table.get("title"), name), vehicle.name, made, seed, environment,
             phases if "cycle" in table else DEFAULT_CYCLE, self._word(table, "now", _NOW, "ready"),
+            self._history(table.get("history", {})),
         )  # fmt: skip
 
     def _word(self, table: dict[str, Any], key: str, words: tuple[str, ...], default: str, start: int = 0) -> str:
@@ -207,6 +238,22 @@ class _Reader:
             self._refuse("wet", "must be true or false", "必须是 true 或 false", start)
         ambient_c = table.get("ambient_c")
         return Environment(None if ambient_c is None else float(ambient_c), wet)
+
+    def _history(self, table: Any) -> History:
+        if not isinstance(table, dict):
+            self._refuse("history", "must be written as [history]", "必须写成 [history]")
+        start = self._head("history", 0)
+        known = {"odometer_km": (0.0, 1e6), "health": (0.4, 1.0)}
+        for key, value in table.items():
+            if key in known:
+                self._check(key, value, "number", known[key], start)
+            elif key != "bms_version":
+                self._refuse(key, *self._unknown((*known, "bms_version")), start)
+        version = table.get("bms_version")
+        if version is not None and not (isinstance(version, str) and re.fullmatch(r"\d{1,2}\.\d{1,2}", version)):
+            self._refuse("bms_version", "must look like 3.3", "格式应为 3.3", start)
+        km = table.get("odometer_km")
+        return History(None if km is None else float(km), float(table.get("health", 1.0)), version)
 
     def _phase(self, table: dict[str, Any], number: int) -> Phase:
         start = self._head("cycle", number)
