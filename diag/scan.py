@@ -85,7 +85,9 @@ class _Scanner:
         databases: Sequence[Database],
         timeout_s: float | None,
         progress: Callable[[Text], None],
+        identifiers: Sequence[int],
     ) -> None:
+        self._identifiers = tuple(identifiers)
         self._link, self._requests, self._visit = link, requests, visit
         self._named = tuple(databases)
         self._timeout_s, self._progress = timeout_s, progress
@@ -254,7 +256,7 @@ class _Scanner:
 
     async def _read_identification(self, ecu: EcuVisit) -> None:
         session = UdsSession(self._requests, ecu.target, timeout_s=self._timeout_s)
-        identification = await session.read_identification(_IDENTIFIERS)
+        identification = await session.read_identification(self._identifiers)
         ecu.identification = identification.texts
         ecu.speaks_uds = ecu.speaks_uds or bool(identification.readings)
         if identification.vin:
@@ -374,6 +376,7 @@ async def scan(
     simulated: bool = False,
     listen_s: float = 2.0,
     timeout_s: float | None = None,
+    identifiers: Sequence[int] = _IDENTIFIERS,
     progress: Callable[[Text], None] = _ignore,
     keep: Callable[[VehicleReport], None] = _ignore,
 ) -> VehicleReport:
@@ -387,6 +390,7 @@ async def scan(
         simulated: the caller knows that the car is not real.
         listen_s: seconds of broadcast frames to collect at least.
         timeout_s: per answer; None = the protocol's own times.
+        identifiers: identification data identifiers that each ECU is asked for.
         progress: told each stage, for people.
         keep: given the report as soon as there is one, also when the visit ends early by cancellation or a lost link;
             what is raised after that costs nothing that was read.
@@ -400,13 +404,13 @@ async def scan(
     progress(_STAGE_LISTENING)
     try:
         async with IsoTpLink(link) as requests:
-            scanner = _Scanner(link, requests, visit, databases, timeout_s, progress)
+            scanner = _Scanner(link, requests, visit, databases, timeout_s, progress, identifiers)
             collector = asyncio.create_task(scanner.collect())
             try:
                 await scanner.find_ecus()
                 await scanner.read_ecus()
                 progress(_STAGE_LISTENING)
-                for until_s in (min(_TELLING_S, listen_s), listen_s):
+                for until_s in dict.fromkeys((min(_TELLING_S, listen_s), listen_s)):
                     left_s = visit.started_monotonic + until_s - time.monotonic()
                     await asyncio.wait({collector}, timeout=max(0.0, left_s))
                     if visit.lost is not None:

@@ -86,6 +86,7 @@ class Visit:
 
     Attributes:
         chosen: the database chosen for so many frames; None where none fits them.
+        decoded: so many frames, decoded with the databases that were named.
     """
 
     started_ns: int
@@ -96,6 +97,7 @@ class Visit:
     frames: list[Frame] = field(default_factory=list)
     polled: Polled | None = None
     chosen: tuple[int, Choice | None] | None = None
+    decoded: tuple[int, tuple[Database, ...], Broadcast] | None = None
     finished: bool = False
     lost: LinkLost | None = None
 
@@ -207,6 +209,15 @@ def vehicle_from_visit(visit: Visit) -> Vehicle:
 
 def decode_visit(visit: Visit, databases: Sequence[Database]) -> Broadcast:
     """The broadcast frames, decoded with the databases that were named, else with the one that fits or is likely."""
+    heard = len(visit.frames)
+    if visit.decoded is not None and visit.decoded[:2] == (heard, tuple(databases)):
+        return visit.decoded[2]
+    broadcast = _decode(visit, databases)
+    visit.decoded = heard, tuple(databases), broadcast
+    return broadcast
+
+
+def _decode(visit: Visit, databases: Sequence[Database]) -> Broadcast:
     if databases:
         return decode_broadcast(visit.frames, databases)
     heard = len(visit.frames)

@@ -117,6 +117,9 @@ class Car:
         self._is_disturbed = False
         self._live()
         self._made: Mapping[str, EcuTransport | J1939Node] | None = None
+        self._busy: dict[str, EcuTransport | J1939Node] = {}
+        if self.vehicle.speaks == "j1939":
+            self._busy |= self._transports
         self._ticks = 0
         self._schedule: dict[int, tuple[tuple[tuple[int, int], ...], tuple[int, ...]]] = {}
 
@@ -167,7 +170,7 @@ class Car:
         self._wake(key_on=not now.startswith("charge"))
         if now.startswith("charge"):
             plant.port.insert(now.removeprefix("charge-"))
-        self._pass(_READY_S, _FINE_STEP_S)
+        self._pass(_READY_S, _TRIP_STEP_S)
 
     def _live_phase(self, phase: Phase) -> None:
         plant = self.plant
@@ -405,6 +408,7 @@ class Car:
         for name, transport in self._transports.items():
             if transport.wants(frame) and self.is_heard(name):
                 transport.receive(frame, now_ns)
+                self._busy[name] = transport
         message = self.catalogue.by_id.get((frame.can_id, frame.extended))
         if message is not None and len(frame.data) == message.length:
             self._hear(message, frame.data)
@@ -424,13 +428,15 @@ class Car:
     def answers(self, now_ns: int) -> list[Frame]:
         """Diagnostic frames that are due."""
         out = []
-        for name, transport in self._transports.items():
+        for name, transport in list(self._busy.items()):
             frames = transport.poll(now_ns)
             if frames and self.is_heard(name):
                 out += frames
+            if transport.is_idle():
+                del self._busy[name]
         return out
 
     def next_answer_ns(self, now_ns: int) -> int | None:
         """When :meth:`answers` has something to do again."""
-        times = [at for transport in self._transports.values() if (at := transport.next_ns(now_ns)) is not None]
+        times = [at for transport in self._busy.values() if (at := transport.next_ns(now_ns)) is not None]
         return min(times, default=None)

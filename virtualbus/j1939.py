@@ -97,6 +97,10 @@ class J1939Node:
 
     # -- the bus ------------------------------------------------------------------------------------------------
 
+    def is_idle(self) -> bool:
+        """Never: it says every second what is wrong."""
+        return False
+
     def wants(self, frame: Frame) -> bool:
         """Whether a frame is for this ECU: a request, or a part of a transport session."""
         if not frame.extended:

@@ -43,6 +43,10 @@ class Frame:
     channel: int = 0
 
 
+def _no_wait(seconds: float) -> None:
+    """can-isotp tries its waiting function once for every layer that is made; nothing here ever waits."""
+
+
 def _tell(error: Exception) -> None:
     _LOG.debug("ISO-TP: %s", error)
 
@@ -62,7 +66,7 @@ class EcuTransport:
         self._arrived: deque[Any] = deque(maxlen=_MAX_WAITING)
         self._leaving: list[Frame] = []
         self._waiting: list[tuple[int, bytes]] = []
-        params = {"tx_padding": _PADDING, "blocksize": 0, "stmin": 0, "max_frame_size": 4095}
+        params = {"tx_padding": _PADDING, "blocksize": 0, "stmin": 0, "max_frame_size": 4095, "wait_func": _no_wait}
         mode = isotp.AddressingMode.Normal_11bits
         physical = isotp.Address(mode, rxid=ecu.request_id, txid=ecu.response_id)
         functional = isotp.Address(mode, rxid=FUNCTIONAL_ID, txid=ecu.response_id)
@@ -97,6 +101,11 @@ class EcuTransport:
             for reply in self._server.answer(request, functional=functional, now_ns=now_ns):
                 self._waiting.append((now_ns + reply.delay_ns, reply.payload))
 
+    def is_idle(self) -> bool:
+        """Whether nothing is under way and no session is open."""
+        busy = self._waiting or self._leaving or self._arrived or self._physical.transmitting()
+        return not busy and self._server.is_default
+
     def poll(self, now_ns: int) -> list[Frame]:
         """Frames that are due."""
         self._server.expire(now_ns)
@@ -112,6 +121,8 @@ class EcuTransport:
 
     def next_ns(self, now_ns: int) -> int | None:
         """When :meth:`poll` has something to do again, None when nothing is under way."""
+        if self._leaving:
+            return now_ns
         if self._physical.transmitting():
             delay_s = self._physical.next_cf_delay()
             return now_ns + (5_000_000 if delay_s is None else max(0, round(delay_s * 1e9)))

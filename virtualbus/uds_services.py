@@ -87,6 +87,11 @@ class UdsServer:
             0x85: self._control_dtc,
         }
 
+    @property
+    def is_default(self) -> bool:
+        """Whether the default session is active."""
+        return self.session == DEFAULT
+
     def expire(self, now_ns: int) -> None:
         """Falls back to the default session when nothing was asked for S3."""
         if self.session != DEFAULT and now_ns - self._last_ns >= S3_NS:

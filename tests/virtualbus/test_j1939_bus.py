@@ -35,6 +35,7 @@ def talk(car: Car, *frames: Frame, seconds: float = 2.0) -> list[tuple[int, Fram
     """Everything that the car's nodes say, with its time in ms."""
     out, now = [], 0
     car._made = None  # the nodes appear anew
+    car._busy = dict(car._transports)
     car.answers(now)
     for frame in frames:
         car.receive(frame, now)
