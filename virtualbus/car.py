@@ -25,6 +25,7 @@ from virtualbus.plant import Plant
 from virtualbus.transport import EcuTransport, Frame
 from virtualbus.units import UNITS
 from virtualbus.vehicles import VEHICLES
+from virtualbus.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,6 +117,7 @@ class Car:
         self._burst_until_s = -math.inf
         self._is_disturbed = False
         self._live()
+        self._wire = Wire(scenario.transport, np.random.default_rng((self.seed, 7)))
         self._made: Mapping[str, EcuTransport | J1939Node] | None = None
         self._busy: dict[str, EcuTransport | J1939Node] = {}
         if self.vehicle.speaks == "j1939":
@@ -353,7 +355,7 @@ class Car:
     def tick(self) -> list[Frame]:
         """Lets 10 ms pass; the broadcast frames that leave in them."""
         due = self._advance()
-        if not due:
+        if not due or self._wire.hides_broadcast:
             return []
         columns = self.catalogue.encode(
             self.buses.values[None, :],
@@ -394,7 +396,9 @@ class Car:
                 }
             else:
                 self._made = {
-                    name: EcuTransport(ecu) for name, ecu in self.ecus.items() if ecu.request_id and ecu.response_id
+                    name: EcuTransport(ecu, self._wire)
+                    for name, ecu in self.ecus.items()
+                    if ecu.request_id and ecu.response_id
                 }
         return self._made
 
@@ -406,9 +410,13 @@ class Car:
     def receive(self, frame: Frame, now_ns: int) -> None:
         """Takes a frame from the bus; ``now_ns`` is any monotonic clock, the same for every call."""
         for name, transport in self._transports.items():
-            if transport.wants(frame) and self.is_heard(name):
+            if not transport.wants(frame) or not self.is_heard(name):
+                continue
+            if self._wire.is_sound:
                 transport.receive(frame, now_ns)
                 self._busy[name] = transport
+            else:
+                self._wire.push(name, frame, now_ns, outward=False)
         message = self.catalogue.by_id.get((frame.can_id, frame.extended))
         if message is not None and len(frame.data) == message.length:
             self._hear(message, frame.data)
@@ -427,16 +435,25 @@ class Car:
 
     def answers(self, now_ns: int) -> list[Frame]:
         """Diagnostic frames that are due."""
+        wire = self._wire
+        for name, frame in wire.arrived(now_ns, outward=False):
+            self._transports[name].receive(frame, now_ns)
+            self._busy[name] = self._transports[name]
         out = []
         for name, transport in list(self._busy.items()):
             frames = transport.poll(now_ns)
             if frames and self.is_heard(name):
-                out += frames
+                if wire.is_sound:
+                    out += frames
+                for frame in frames if not wire.is_sound else ():
+                    wire.push(name, frame, now_ns, outward=True)
             if transport.is_idle():
                 del self._busy[name]
-        return out
+        return out + [frame for _, frame in wire.arrived(now_ns, outward=True)]
 
     def next_answer_ns(self, now_ns: int) -> int | None:
         """When :meth:`answers` has something to do again."""
         times = [at for transport in self._busy.values() if (at := transport.next_ns(now_ns)) is not None]
+        if (arrives := self._wire.next_ns()) is not None:
+            times.append(arrives)
         return min(times, default=None)

@@ -33,6 +33,7 @@ _LOG: Final = logging.getLogger(__name__)
 _MAX_LATE_TICKS: Final = 5
 _MAX_FRAMES_AT_ONCE: Final = 200
 _MAX_INBOX: Final = 4000
+_TAP_TICKS: Final = 10
 _NUMBERS: Final = itertools.count(1)
 
 
@@ -54,8 +55,14 @@ class RunningCar:
 class CarRunner:
     """Moves one car and joins its fronts to one bus."""
 
-    def __init__(self, car: Car, fronts: Sequence[Front]) -> None:
+    def __init__(self, car: Car, fronts: Sequence[Front], *, tap_path: Path | None = None) -> None:
         self.car = car
+        self._tap = None
+        if tap_path is not None:
+            from virtualbus.tap import Tap
+
+            self._tap = Tap(tap_path, car)
+        self._tapped = 0
         self._fronts = list(fronts)
         self._own_answers = car.answer_ids
         self._inbox: queue.Queue[tuple[Front, Frame] | None] = queue.Queue(_MAX_INBOX)
@@ -78,6 +85,8 @@ class CarRunner:
             self._thread.join(5.0)
         for front in self._fronts:
             front.stop()
+        if self._tap is not None:
+            self._tap.close()
         if self.failure is not None:
             raise self.failure
 
@@ -116,6 +125,9 @@ class CarRunner:
             if now >= next_tick:
                 for frame in self.car.tick():
                     self._send(frame)
+                self._tapped += 1
+                if self._tap is not None and self._tapped % _TAP_TICKS == 0:
+                    self._tap.sample()
                 next_tick += TICK_NS
                 if now - next_tick > _MAX_LATE_TICKS * TICK_NS:
                     next_tick = now + TICK_NS

@@ -26,6 +26,11 @@
     severity = 0.7                               # optional
     from_s = 0                                   # optional: seconds after the beginning of the cycle
     cell = 31                                    # optional: what is left open is drawn from the seed
+
+    [[transport]]                                # trouble between tester and ECU
+    kind = "delay"
+    ecu = "BMS"                                  # optional: all ECUs
+    ms = 300
 """
 
 from __future__ import annotations
@@ -41,6 +46,7 @@ from virtualbus.errors import Phrase, ScenarioBroken, ScenarioUnknown
 from virtualbus.faults import FAULTS, Fault, Setting
 from virtualbus.faults.kinds import DEFAULT_SEVERITY
 from virtualbus.vehicles import VEHICLES, Vehicle
+from virtualbus.wire import TRANSPORT_KINDS, TransportFault
 
 __all__ = [
     "DEFAULT_CYCLE",
@@ -54,7 +60,7 @@ __all__ = [
 ]
 
 _FOLDER: Final = Path(__file__).parent / "bundled"
-_KEYS: Final = ("vehicle", "seed", "title", "now", "environment", "history", "cycle", "faults")
+_KEYS: Final = ("vehicle", "seed", "title", "now", "environment", "history", "cycle", "faults", "transport")
 _MAX_BYTES: Final = 64 * 1024
 _MAX_FAULTS: Final = 16
 _MAX_PHASES: Final = 64
@@ -131,6 +137,7 @@ class Scenario:
     cycle: tuple[Phase, ...] = DEFAULT_CYCLE
     now: str = "ready"
     history: History = field(default_factory=History)
+    transport: tuple[TransportFault, ...] = ()
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -210,6 +217,10 @@ class _Reader:
             name, self._title(table.get("title"), name), vehicle.name, made, seed, environment,
             phases if "cycle" in table else DEFAULT_CYCLE, self._word(table, "now", _NOW, "ready"),
             self._history(table.get("history", {})),
+            tuple(
+                self._transport(item, number, vehicle)
+                for number, item in enumerate(self._tables(table, "transport", _MAX_FAULTS))
+            ),
         )  # fmt: skip
 
     def _word(self, table: dict[str, Any], key: str, words: tuple[str, ...], default: str, start: int = 0) -> str:
@@ -298,6 +309,20 @@ class _Reader:
         if from_s is not None:
             self._check("from_s", from_s, "number", (0.0, _MAX_FROM_S), start)
         return Fault(kind, given, float(severity), None if from_s is None else float(from_s))
+
+    def _transport(self, table: dict[str, Any], number: int, vehicle: Vehicle) -> TransportFault:
+        start = self._head("transport", number)
+        kind = self._word(table, "kind", tuple(TRANSPORT_KINDS), "", start)
+        known = TRANSPORT_KINDS[kind]
+        figures = {name: default for name, (_, _, default) in known.items()}
+        for key, value in table.items():
+            if key in known:
+                self._check(key, value, "number", known[key][:2], start)
+                figures[key] = float(value)
+            elif key not in ("kind", "ecu"):
+                self._refuse(key, *self._unknown(("kind", "ecu", *known)), start)
+        ecu = self._word(table, "ecu", vehicle.ecus, vehicle.ecus[0], start) if "ecu" in table else None
+        return TransportFault(kind, ecu, figures)
 
     def _check_setting(self, key: str, value: Any, setting: Setting, vehicle: Vehicle, start: int) -> None:
         words = setting.words(vehicle)

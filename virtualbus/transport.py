@@ -16,6 +16,7 @@ from virtualbus.uds_services import UdsServer
 
 if TYPE_CHECKING:
     from virtualbus.ecu import Ecu
+    from virtualbus.wire import Wire
 
 __all__ = ["FUNCTIONAL_ID", "EcuTransport", "Frame"]
 
@@ -58,8 +59,12 @@ class EcuTransport:
     a missing flow control) run on its own clock.
     """
 
-    def __init__(self, ecu: Ecu) -> None:
+    def __init__(self, ecu: Ecu, wire: Wire | None = None) -> None:
         self._server = UdsServer(ecu)
+        if wire is not None and (storm := wire.of("pending-storm", ecu.name)) is not None:
+            self._server.storm = (int(storm.figures["count"]), round(storm.figures["gap_ms"] * 1_000_000))
+        if wire is not None and (lock := wire.of("security-lock", ecu.name)) is not None:
+            self._server.lock_for(round(lock.figures["seconds"] * 1_000_000_000))
         self._hears_functional = ecu.hears_functional
         self.request_id = ecu.request_id
         self.response_id = ecu.response_id

@@ -8,6 +8,7 @@ Standard: ISO 14229-1:2020 (sub-functions and negative responses; clauses unveri
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,8 @@ __all__ = ["P2_NS", "S3_NS", "Reply", "UdsServer"]
 P2_NS: Final = 50_000_000
 P2_STAR_NS: Final = 5_000_000_000
 S3_NS: Final = 5_000_000_000
+LOCK_NS: Final = 10_000_000_000
+MOST_TRIES: Final = 3
 
 DEFAULT: Final = 0x01
 PROGRAMMING: Final = 0x02
@@ -33,7 +36,11 @@ SERVICE_NOT_SUPPORTED: Final = 0x11
 SUB_FUNCTION_NOT_SUPPORTED: Final = 0x12
 WRONG_LENGTH: Final = 0x13
 CONDITIONS: Final = 0x22
+SEQUENCE: Final = 0x24
 OUT_OF_RANGE: Final = 0x31
+INVALID_KEY: Final = 0x35
+EXCEEDED_TRIES: Final = 0x36
+DELAY_NOT_EXPIRED: Final = 0x37
 PENDING: Final = 0x78
 SUB_FUNCTION_NOT_IN_SESSION: Final = 0x7E
 SERVICE_NOT_IN_SESSION: Final = 0x7F
@@ -78,11 +85,17 @@ class UdsServer:
         self._ecu = ecu
         self.session = DEFAULT
         self._last_ns = 0
+        self.storm: tuple[int, int] | None = None
+        self._lock_ns = LOCK_NS
+        self._locked_until: int | None = 0
+        self._tries = 0
+        self._seed = b""
         self._services: dict[int, Callable[[bytes], bytes]] = {
             0x10: self._session_control,
             0x14: self._clear,
             0x19: self._read_dtc,
             0x22: self._read_data,
+            0x27: self._security,
             0x3E: self._tester_present,
             0x85: self._control_dtc,
         }
@@ -110,6 +123,10 @@ class UdsServer:
             if functional and payload[2] in _SILENT_WHEN_FUNCTIONAL:
                 return []
             return [Reply(payload)]
+        if self.storm is not None:
+            count, gap_ns = self.storm
+            pending = [Reply(bytes([0x7F, sid, PENDING]), number * gap_ns) for number in range(count)]
+            return [*pending, Reply(payload, count * gap_ns)]
         if slow_ns > P2_NS:
             # After a "response pending" the positive answer comes even when it was to be suppressed.
             return [Reply(bytes([0x7F, sid, PENDING]), P2_NS * 4 // 5), Reply(payload, slow_ns)]
@@ -128,7 +145,7 @@ class UdsServer:
         service = self._services.get(sid)
         if service is None:
             return bytes([0x7F, sid, SERVICE_NOT_SUPPORTED]), False
-        has_sub = sid in (0x10, 0x19, 0x3E, 0x85)
+        has_sub = sid in (0x10, 0x19, 0x27, 0x3E, 0x85)
         suppressed = has_sub and len(request) > 1 and bool(request[1] & _SUPPRESS)
         if has_sub:
             if len(request) < 2:
@@ -157,6 +174,46 @@ class UdsServer:
         self._enter(wanted)
         p2, p2_star = P2_NS // 1_000_000, P2_STAR_NS // 10_000_000
         return bytes([0x50, wanted]) + p2.to_bytes(2, "big") + p2_star.to_bytes(2, "big")
+
+    def lock_for(self, lock_ns: int) -> None:
+        """Locks security access from the first request on."""
+        self._lock_ns, self._locked_until = lock_ns, None
+
+    def _security(self, request: bytes) -> bytes:
+        """Seed and key, with the lock after three wrong keys. Nobody outside has the key.
+
+        Standard: ISO 14229-1:2020 §10.4 (clause unverified).
+        """
+        if self.session == DEFAULT:
+            raise _Negative(SERVICE_NOT_IN_SESSION)
+        if request[1] not in (0x01, 0x02):
+            raise _Negative(SUB_FUNCTION_NOT_SUPPORTED)
+        if self._locked_until is None:
+            self._locked_until = self._last_ns + self._lock_ns
+        if self._last_ns < self._locked_until:
+            raise _Negative(DELAY_NOT_EXPIRED)
+        if request[1] == 0x01:
+            if len(request) != 2:
+                raise _Negative(WRONG_LENGTH)
+            self._seed = zlib.crc32(self._ecu.identification[0xF18C] + self._last_ns.to_bytes(8, "big")).to_bytes(
+                4, "big"
+            )
+            return b"\x67\x01" + self._seed
+        if not self._seed:
+            raise _Negative(SEQUENCE)
+        if len(request) != 6:
+            raise _Negative(WRONG_LENGTH)
+        secret = zlib.crc32(self._seed + self._ecu.identification[0xF18C]).to_bytes(4, "big")
+        self._seed = b""
+        if request[2:] == secret:
+            self._tries = 0
+            return b"\x67\x02"
+        self._tries += 1
+        if self._tries < MOST_TRIES:
+            raise _Negative(INVALID_KEY)
+        self._tries = 0
+        self._locked_until = self._last_ns + self._lock_ns
+        raise _Negative(EXCEEDED_TRIES)
 
     def _tester_present(self, request: bytes) -> bytes:
         if len(request) != 2:

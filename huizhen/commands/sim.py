@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from huizhen.exits import Exit
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 _MAX_SEED: Final = 2**32 - 1
+_MOST_CARS: Final = 1_000_000
 _LOOK_S: Final = 0.2
 _DEFAULT: Final = "healthy"
 
@@ -30,13 +34,16 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
         "sim", parents=[common], help=tr("sim.help"), description=tr("sim.help"), epilog=tr("sim.example")
     )
     actions = parser.add_subparsers(dest="action", metavar=tr("cli.command"), title=tr("sim.action"), required=True)
-    actions.add_parser(
+    listing = actions.add_parser(
         "list",
         parents=[common],
         help=tr("sim.list.help"),
         description=tr("sim.list.help"),
-        epilog="huizhen sim list",
+        epilog="huizhen sim list --faults",
     )
+    which = listing.add_mutually_exclusive_group()
+    which.add_argument("--vehicles", action="store_true", help=tr("sim.list.vehicles"))
+    which.add_argument("--faults", action="store_true", help=tr("sim.list.faults"))
     show = actions.add_parser(
         "show",
         parents=[common],
@@ -53,6 +60,24 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     go.add_argument("--seed", type=_seed(tr), metavar="N", help=tr("sim.option.seed"))
     go.add_argument("--duration", type=_duration(tr), metavar="S", help=tr("sim.option.duration"))
     go.add_argument("--bench", action="store_true", help=tr("sim.option.bench"))
+    go.add_argument("--tap", metavar="FILE.parquet", help=tr("sim.option.tap"))
+    record = actions.add_parser(
+        "record", parents=[common], help=tr("sim.record.help"), description=tr("sim.record.help"),
+        epilog="huizhen sim record --scenario ev800 --duration 60 -o drive.blf",
+    )  # fmt: skip
+    record.add_argument("--scenario", default=_DEFAULT, metavar="NAME|FILE", help=tr("sim.option.name"))
+    record.add_argument("--seed", type=_seed(tr), metavar="N", help=tr("sim.option.seed"))
+    record.add_argument("--duration", type=_duration(tr), metavar="S", default=60.0, help=tr("sim.option.duration"))
+    record.add_argument("-o", "--output", required=True, metavar="FILE", help=tr("sim.record.output"))
+    fleet = actions.add_parser(
+        "fleet", parents=[common], help=tr("sim.fleet.help"), description=tr("sim.fleet.help"),
+        epilog="huizhen sim fleet --count 100 -o reports/",
+    )  # fmt: skip
+    fleet.add_argument("--count", type=_number(tr), default=100, metavar="N", help=tr("sim.fleet.count"))
+    fleet.add_argument("--seed", type=_seed(tr), default=1, metavar="N", help=tr("sim.option.seed"))
+    fleet.add_argument("-o", "--output", required=True, metavar="FOLDER", help=tr("sim.fleet.output"))
+    fleet.add_argument("--jobs", type=_number(tr), metavar="N", help=tr("sim.fleet.jobs"))
+    fleet.add_argument("--truth", metavar="FILE.jsonl", help=tr("sim.fleet.truth"))
 
 
 def _seed(tr: Translator) -> Callable[[str], int]:
@@ -62,6 +87,15 @@ def _seed(tr: Translator) -> Callable[[str], int]:
         return int(text)
 
     return seed
+
+
+def _number(tr: Translator) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= _MOST_CARS:
+            raise argparse.ArgumentTypeError(tr("sim.fleet.bad_number", high=_MOST_CARS))
+        return int(text)
+
+    return number
 
 
 def _duration(tr: Translator) -> Callable[[str], float]:
@@ -79,11 +113,15 @@ def _duration(tr: Translator) -> Callable[[str], float]:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Lists, shows or runs; returns the exit code."""
-    actions = {"list": _list, "show": _show, "run": _run}
+    actions = {"list": _list, "show": _show, "run": _run, "record": _record, "fleet": _fleet}
     return actions[args.action](args, console)
 
 
 def _list(args: argparse.Namespace, console: Console) -> int:
+    if args.vehicles:
+        return _list_vehicles(args, console)
+    if args.faults:
+        return _list_faults(args, console)
     from virtualbus import scenarios
     from virtualbus.scenario import find_scenario
 
@@ -96,8 +134,69 @@ def _list(args: argparse.Namespace, console: Console) -> int:
         console.json({"schema": "huizhen.scenarios/1", "scenarios": rows})
     else:
         console.table(
-            [(item.name, getattr(item.title, console.tr.lang)) for item in found],
-            (console.tr("sim.list.scenario"), console.tr("sim.list.what")),
+            [(item.name, item.vehicle, getattr(item.title, console.tr.lang)) for item in found],
+            (console.tr("sim.list.scenario"), console.tr("sim.list.vehicle"), console.tr("sim.list.what")),
+        )
+    return Exit.DONE
+
+
+def _print_list(args: argparse.Namespace, console: Console, what: str, rows: list[dict[str, Any]]) -> bool:
+    """As JSON where asked for; False when a table is wanted."""
+    if getattr(args, "jsonl", False):
+        for row in rows:
+            console.json({"schema": f"huizhen.{what}/1", **row})
+        return True
+    if getattr(args, "json", False):
+        console.json({"schema": f"huizhen.{what}s/1", f"{what}s": rows})
+        return True
+    return False
+
+
+def _list_vehicles(args: argparse.Namespace, console: Console) -> int:
+    from virtualbus.vehicles import VEHICLES
+
+    rows = [
+        {
+            "name": vehicle.name,
+            "title": vehicle.title._asdict(),
+            "cells": vehicle.cells,
+            "ecus": list(vehicle.ecus),
+            "speaks": vehicle.speaks,
+            "bitrate": vehicle.bitrate,
+            "databases": [path.name for path in vehicle.databases],
+        }
+        for vehicle in VEHICLES.values()
+    ]
+    if not _print_list(args, console, "vehicle", rows):
+        lang = console.tr.lang
+        console.table(
+            [(vehicle.name, getattr(vehicle.title, lang)) for vehicle in VEHICLES.values()],
+            (console.tr("sim.list.vehicle"), console.tr("sim.list.what")),
+        )
+    return Exit.DONE
+
+
+def _list_faults(args: argparse.Namespace, console: Console) -> int:
+    from virtualbus.faults import FAULTS
+
+    rows = [
+        {
+            "kind": kind.name,
+            "title": kind.title._asdict(),
+            "from_s": kind.from_s,
+            "settings": {
+                name: {"kind": setting.kind, "low": setting.low, "high": setting.high, "mild": setting.mild,
+                       "severe": setting.severe}
+                for name, setting in kind.settings.items()
+            },
+        }
+        for kind in FAULTS.values()
+    ]  # fmt: skip
+    if not _print_list(args, console, "fault", rows):
+        lang = console.tr.lang
+        console.table(
+            [(kind.name, getattr(kind.title, lang), " ".join(kind.settings)) for kind in FAULTS.values()],
+            (console.tr("sim.show.fault"), console.tr("sim.list.what"), console.tr("sim.list.settings")),
         )
     return Exit.DONE
 
@@ -122,6 +221,11 @@ def _show(args: argparse.Namespace, console: Console) -> int:
                 "name": scenario.name,
                 "vehicle": scenario.vehicle,
                 "seed": scenario.seed,
+                "now": scenario.now,
+                "environment": {"ambient_c": scenario.environment.ambient_c, "wet": scenario.environment.wet},
+                "history": asdict(scenario.history),
+                "cycle": [asdict(phase) for phase in scenario.cycle],
+                "transport": [{"kind": fault.kind, "ecu": fault.ecu, **fault.figures} for fault in scenario.transport],
                 "title": scenario.title._asdict(),
                 "faults": [{"kind": fault.kind.name, **_settings(fault)} for fault in scenario.faults],
             }
@@ -165,7 +269,7 @@ def _run(args: argparse.Namespace, console: Console) -> int:
     runner: CarRunner | None = None
     try:
         car = Car(scenario, args.seed)
-        runner = CarRunner(car, fronts)
+        runner = CarRunner(car, fronts, tap_path=None if args.tap is None else Path(args.tap))
         runner.start()
         for front in fronts:
             console.json(dict(front.description))
@@ -183,4 +287,66 @@ def _run(args: argparse.Namespace, console: Console) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     console.note(console.tr("sim.stopped"))
+    return Exit.DONE
+
+
+def _record(args: argparse.Namespace, console: Console) -> int:
+    from huizhen.simrecord import record_car
+    from virtualbus.scenario import find_scenario
+
+    scenario = find_scenario(args.scenario)
+    frames, lost = record_car(scenario, args.seed, args.duration, args.output)
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(
+            {
+                "schema": "huizhen.sim-record/1",
+                "output": args.output,
+                "frames": frames,
+                "duration_s": args.duration,
+                "lost": [text._asdict() for text in lost],
+            }
+        )
+        return Exit.DONE
+    console.line(console.tr("sim.record.done", frames=frames, seconds=args.duration, path=args.output))
+    for text in lost:
+        console.wrapped(getattr(text, console.tr.lang))
+    return Exit.DONE
+
+
+def _fleet(args: argparse.Namespace, console: Console) -> int:
+    import os
+    from contextlib import ExitStack
+
+    from huizhen.errors import BadUsage
+    from huizhen.fleet import scan_fleet
+
+    tr = console.tr
+    folder = Path(args.output)
+    faulty = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise BadUsage(tr("sim.fleet.taken", path=folder))
+        with ExitStack() as stack:
+            known = stack.enter_context((folder / "fleet.jsonl").open("w", encoding="utf-8"))
+            truth = stack.enter_context(Path(args.truth).open("w", encoding="utf-8")) if args.truth else None
+            for car in scan_fleet(args.count, args.seed, jobs=args.jobs or os.cpu_count() or 1):
+                console.stage(tr("sim.fleet.stage", number=car.number, count=args.count))
+                name = f"{car.number:06d}-{car.known['vin']}.json"
+                report = {"schema": "huizhen.scan/1", **car.report}
+                (folder / name).write_text(json.dumps(report, ensure_ascii=False), "utf-8")
+                known.write(json.dumps({**car.known, "report": name}, ensure_ascii=False) + "\n")
+                if truth is not None:
+                    told = {"number": car.number, "vin": car.known["vin"], "faults": car.truth}
+                    truth.write(json.dumps(told, ensure_ascii=False) + "\n")
+                faulty += bool(report["dtcs"] or report["findings"])
+    except OSError as error:
+        raise BadUsage(tr("sim.fleet.cannot", path=error.filename or folder, reason=error.strerror)) from error
+    console.stage_done()
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(
+            {"schema": "huizhen.fleet/1", "cars": args.count, "with_faults_shown": faulty, "folder": str(folder)}
+        )
+    else:
+        console.line(tr("sim.fleet.done", count=args.count, faulty=faulty, path=folder))
     return Exit.DONE

@@ -19,6 +19,7 @@ from virtualbus.errors import FrontBroken, FrontRefused, ScenarioBroken, Scenari
 from virtualbus.fronts import CanFront, FrontAddress, open_front, open_fronts, parse_front
 from virtualbus.runner import CarRunner
 from virtualbus.scenario import find_scenario, load_scenario
+from virtualbus.vehicles import VEHICLES
 
 MULTICAST = "239.74.163.77"
 
@@ -27,7 +28,7 @@ def test_names_of_fronts():
     assert parse_front("slcan") == FrontAddress("slcan")
     assert parse_front("can:virtual:a:b") == FrontAddress("can", "virtual", "a:b")
     assert parse_front("can:vcan0") == FrontAddress("can", "socketcan", "vcan0")
-    for text in ("", "can", "can:", "can:virtual", "slcan:x", "elm", "can::x"):
+    for text in ("", "can", "can:", "can:virtual", "slcan:x", "elm", "can::x", "doip:x", "elm327:x"):
         with pytest.raises(FrontBroken):
             parse_front(text)
 
@@ -82,19 +83,15 @@ def test_two_fronts_are_one_bus():
 
 def test_built_in_scenarios():
     assert virtualbus.scenarios()[0] == "healthy"
-    assert set(virtualbus.scenarios()) == {
-        "healthy",
-        "weak-cell",
-        "sampling-line",
-        "isolation",
-        "lost-bms",
-        "software-mismatch",
-    }
+    assert {"weak-cell", "sampling-line", "isolation", "lost-bms", "software-mismatch"} < set(virtualbus.scenarios())
+    vehicles = set()
     for name in virtualbus.scenarios():
         scenario = find_scenario(name)
+        vehicles.add(scenario.vehicle)
         assert scenario.title.en
         assert scenario.title.zh
-        assert len(scenario.faults) == (name != "healthy")
+        assert bool(scenario.faults) == (name != "healthy" and name not in VEHICLES)
+    assert vehicles == set(VEHICLES), "every kind of car has a scenario"
 
 
 def test_a_file_sets_seed_and_faults(tmp_path):
@@ -117,6 +114,25 @@ def test_a_file_sets_seed_and_faults(tmp_path):
         ("seed = true\n", "line 1, key 'seed'"),
         ('title = { en = "x" }\n', "line 1, key 'title'"),
         ("faults = 3\n", "line 1, key 'faults'"),
+        ('now = "fly"\n', "line 1, key 'now'"),
+        ("[environment]\nambient_c = 99\n", "line 2, key 'ambient_c'"),
+        ("[environment]\nwet = 1\n", "line 2, key 'wet'"),
+        ("[environment]\nsnow = true\n", "line 2, key 'snow'"),
+        ("[history]\nhealth = 0.1\n", "line 2, key 'health'"),
+        ('[history]\nbms_version = "new"\n', "line 2, key 'bms_version'"),
+        ('[[cycle]]\ndo = "fly"\nminutes = 3\n', "line 2, key 'do'"),
+        ('[[cycle]]\ndo = "drive"\n', "line 1, key 'cycle'"),
+        ('[[cycle]]\ndo = "park"\nminutes = 5\n[[cycle]]\ndo = "drive"\nminutes = 1\n', "line 6, key 'minutes'"),
+        ('[[cycle]]\ndo = "drive"\nminutes = 9\nprofile = "sea"\n', "line 4, key 'profile'"),
+        ('[[faults]]\nkind = "misfire"\n', "line 2, key 'kind'"),
+        ('[[faults]]\nkind = "weak-cell"\nseverity = 2\n', "line 3, key 'severity'"),
+        ('[[faults]]\nkind = "isolation"\nfrom_s = -1\n', "line 3, key 'from_s'"),
+        ('[[faults]]\nkind = "lost-ecu"\necu = "ECM"\n', "line 3, key 'ecu'"),
+        ('[[transport]]\nkind = "rust"\n', "line 2, key 'kind'"),
+        ('[[transport]]\nkind = "delay"\nms = -3\n', "line 3, key 'ms'"),
+        ('[[transport]]\nkind = "delay"\nshare = 0.3\n', "line 3, key 'share'"),
+        ('[[transport]]\nkind = "delay"\necu = "ECM"\n', "line 3, key 'ecu'"),
+        ('vehicle = "lfp104"\n[[faults]]\nkind = "weak-cell"\ncell = 105\n', "line 4, key 'cell'"),
         ('[[faults]]\nkind = "rust"\n', "line 2, key 'kind'"),
         ('[[faults]]\nkind = "weak-cell"\ncell = 97\n', "line 3, key 'cell'"),
         ('[[faults]]\nkind = "weak-cell"\ncell = 1\n[[faults]]\nkind = "weak-cell"\ncell = 0\n', "line 6, key 'cell'"),
