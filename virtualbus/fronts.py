@@ -6,6 +6,7 @@ simulated car must never reach a real one.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import threading
@@ -30,8 +31,10 @@ _ECHO_S: Final = 2.0
 _ECHO_FRAMES: Final = 2000
 _RETRY_S: Final = 0.5
 _FORMS: Final = Phrase(
-    "write slcan, socketcand[:PORT], elm327[:PORT|pty[:CHIP]], doip[:PORT] or can:INTERFACE:CHANNEL",
-    "请写 slcan、socketcand[:PORT]、elm327[:PORT|pty[:CHIP]]、doip[:PORT] 或 can:INTERFACE:CHANNEL",
+    "write slcan, socketcand[:PORT], elm327[:PORT|pty[:CHIP]], doip[:PORT], gbt32960:HOST:PORT[:2025] "
+    "or can:INTERFACE:CHANNEL",
+    "请写 slcan、socketcand[:PORT]、elm327[:PORT|pty[:CHIP]]、doip[:PORT]、gbt32960:HOST:PORT[:2025] 或 "
+    "can:INTERFACE:CHANNEL",
 )
 _PORT_RANGE: Final = Phrase("a port is a number from 0 to 65535", "端口应为 0～65535 的数字")
 
@@ -41,10 +44,11 @@ class FrontAddress:
     """What a front was asked to be.
 
     Args:
-        kind: ``can``, ``slcan``, ``socketcand``, ``elm327`` or ``doip``.
-        interface, channel: as python-can spells them; for ``elm327`` the channel may be ``pty``.
+        kind: ``can``, ``slcan``, ``socketcand``, ``elm327``, ``doip`` or ``gbt32960``.
+        interface, channel: as python-can spells them; for ``elm327`` the channel may be ``pty``, for ``gbt32960`` it is
+            the platform's host.
         port: TCP port of a server; None is its usual one.
-        chip: which ELM327, see :data:`virtualbus.elm327.CHIPS`.
+        chip: which ELM327, see :data:`virtualbus.elm327.CHIPS`; for ``gbt32960`` the edition.
     """
 
     kind: str
@@ -56,6 +60,8 @@ class FrontAddress:
     def __str__(self) -> str:
         if self.kind == "can":
             return f"can:{self.interface}:{self.channel}"
+        if self.kind == "gbt32960":
+            return f"gbt32960:{self.channel}:{self.port}"
         where = self.channel or ("" if self.port is None else str(self.port))
         return ":".join(part for part in (self.kind, where, self.chip) if part)
 
@@ -64,6 +70,7 @@ class FrontAddress:
         """Whether no real vehicle can be behind it."""
         return (
             self.kind in ("slcan", "socketcand", "elm327", "doip")
+            or (self.kind == "gbt32960" and _is_loopback(self.channel))
             or self.interface in ("virtual", "udp_multicast")
             or (self.interface == "socketcan" and self.channel.startswith("vcan"))
         )
@@ -104,6 +111,11 @@ def parse_front(text: str) -> FrontAddress:
         return FrontAddress(kind)
     if kind in ("socketcand", "doip"):
         return FrontAddress(kind, port=_port(text, rest))
+    if kind == "gbt32960":
+        found = re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})(?::(2016|2025))?", rest)
+        if found is None:
+            raise FrontBroken(text, _FORMS)
+        return FrontAddress(kind, channel=found[1].strip("[]"), port=_port(text, found[2]), chip=found[3] or "2016")
     if kind == "elm327":
         from virtualbus.elm327 import CHIPS
 
@@ -120,6 +132,13 @@ def parse_front(text: str) -> FrontAddress:
         if interface and channel:
             return FrontAddress("can", interface, channel)
     raise FrontBroken(text, _FORMS)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _port(text: str, digits: str) -> int:
@@ -149,6 +168,10 @@ def open_front(address: FrontAddress, *, bench: bool = False) -> Front:
         from virtualbus.socketcand import DEFAULT_PORT, SocketcandFront
 
         return SocketcandFront(DEFAULT_PORT if address.port is None else address.port)
+    if address.kind == "gbt32960":
+        from virtualbus.gbt32960front import Gbt32960Front
+
+        return Gbt32960Front(address.channel, address.port or 0, address.chip)
     if address.kind == "doip":
         from virtualbus.doipfront import DEFAULT_PORT as DOIP_PORT
         from virtualbus.doipfront import DoipFront
