@@ -15,6 +15,7 @@ import numpy as np
 
 from virtualbus.bms import Bms
 from virtualbus.buses import Buses
+from virtualbus.dccharging import DcCharging
 from virtualbus.design import BmsSoftware, Design
 from virtualbus.driving import Trip
 from virtualbus.ecu import DEAD_V, Ecu
@@ -117,6 +118,9 @@ class Car:
         self._burst_until_s = -math.inf
         self._is_disturbed = False
         self._live()
+        self.dc_charging: DcCharging | None = None
+        if scenario.now == "charge-dc":
+            self.dc_charging = DcCharging(self.plant, self.bms, self.vin, len(self.vehicle.databases))
         self._wire = Wire(scenario.transport, np.random.default_rng((self.seed, 7)))
         self._made: Mapping[str, EcuTransport | J1939Node] | None = None
         self._busy: dict[str, EcuTransport | J1939Node] = {}
@@ -170,9 +174,12 @@ class Car:
         if now == "drive":
             plant.trip = Trip(6 * 3600, self._driven, "mixed", plant.t_s + _READY_S)
         self._wake(key_on=not now.startswith("charge"))
-        if now.startswith("charge"):
-            plant.port.insert(now.removeprefix("charge-"))
+        if now == "charge-ac":
+            plant.port.insert("ac")
         self._pass(_READY_S, _TRIP_STEP_S)
+        if now == "charge-dc":
+            plant.port.insert("dc")
+            plant.port.is_released = False
 
     def _live_phase(self, phase: Phase) -> None:
         plant = self.plant
@@ -355,8 +362,9 @@ class Car:
     def tick(self) -> list[Frame]:
         """Lets 10 ms pass; the broadcast frames that leave in them."""
         due = self._advance()
+        talk = self.dc_charging.tick() if self.dc_charging is not None else []
         if not due or self._wire.hides_broadcast:
-            return []
+            return talk
         columns = self.catalogue.encode(
             self.buses.values[None, :],
             tuple((0, message, group) for message, group in due),
@@ -369,7 +377,12 @@ class Car:
             message = self.catalogue.messages[index]
             data = raw[at * width : at * width + message.length]
             out.append(Frame(message.can_id, data, message.extended, message.fd, message.channel))
-        return out
+        return out + talk
+
+    @property
+    def bus_count(self) -> int:
+        """How many buses the car has now, the charging bus included."""
+        return len(self.vehicle.databases) + (self.dc_charging is not None)
 
     def blocks(self, ticks: int) -> Iterator[Frames]:
         """Frames of the next ticks as columns, some ticks at a time: as fast as the machine allows.

@@ -31,6 +31,7 @@ class ChargePort:
         inlet_c: degrees Celsius of the contacts.
         mains_a: amperes from the mains.
         station_a: what the station gives, amperes.
+        is_released: the talk with the station is at the charging stage; without frames nobody asks for it.
         station_heard_s: seconds since the station's last message.
     """
 
@@ -42,6 +43,7 @@ class ChargePort:
         self.inlet_c = ambient_c
         self.mains_a = 0.0
         self.station_a = 0.0
+        self.is_released = True
         self.station_heard_s = math.inf
         self._charging_s = 0.0
 
@@ -85,7 +87,7 @@ class ChargePort:
             silent = self._charging_s > self._inlet.station_silent_s
             self.station_heard_s = self.station_heard_s + dt_s if silent else 0.0
             # A station ends by itself when it hears nothing of the car, and gives no more than it is asked for.
-            wanted_a = 0.0 if silent else min(switches.dc_a, self._dc_limit_a)
+            wanted_a = min(switches.dc_a, self._dc_limit_a) if self.is_released and not silent else 0.0
             self.station_a += (wanted_a - self.station_a) * (1 - math.exp(-dt_s / 2.0))
         else:
             self.station_a = 0.0

@@ -183,7 +183,7 @@ def running(scenario: str | Path | Scenario = "healthy", *, seed: int | None = N
     chosen = scenario if isinstance(scenario, Scenario) else find_scenario(str(scenario))
     name = f"huizhen-{next(_NUMBERS)}"
     car = Car(chosen, seed)
-    channels = tuple(f"{name}.{bus}" if bus else name for bus in range(len(car.vehicle.databases)))
+    channels = tuple(f"{name}.{bus}" if bus else name for bus in range(car.bus_count))
     address = FrontAddress("can", "virtual", ",".join(channels))
     runner = CarRunner(car, [open_front(address)])
     runner.start()
