@@ -24,9 +24,11 @@ from virtualbus.errors import FrontBroken, Phrase
 from virtualbus.transport import FUNCTIONAL_ID, Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from virtualbus.car import Car
+    from virtualbus.ecu import Ecu
+    from virtualbus.farm import Farm, NamedEcu
     from virtualbus.fronts import Front
 
 __all__ = ["DEFAULT_PORT", "DoipFront"]
@@ -123,10 +125,11 @@ class DoipFront:
         self._announced = 0
         self._next_announcement = 0.0
 
-    def attach(self, car: Car) -> None:
+    def attach(self, car: Car | Farm) -> None:
         """The car's name and its ECUs; each gets a logical address behind the gateway's."""
         targets = {}
-        for number, ecu in enumerate(car.ecus.values(), start=1):
+        ecus: Iterable[Ecu | NamedEcu] = car.ecus.values()
+        for number, ecu in enumerate(ecus, start=1):
             if not ecu.request_id:
                 continue
             address = ENTITY + number

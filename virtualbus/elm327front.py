@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from virtualbus.car import Car
+    from virtualbus.farm import Farm
     from virtualbus.fronts import Front
     from virtualbus.transport import Frame
 
@@ -71,7 +72,7 @@ class Elm327Front:
     def _read_volts(self) -> float:
         return self._volts()
 
-    def attach(self, car: Car) -> None:
+    def attach(self, car: Car | Farm) -> None:
         """Pin 16 of the plug: the car's 12 V supply."""
         self._volts = lambda: car.plant.low.volts
         vehicle = car.vehicle

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 __all__ = [
+    "FarmBroken",
     "FrontBroken",
     "FrontRefused",
     "Phrase",
@@ -87,6 +88,22 @@ class ScenarioBroken(ScenarioError):
 
     code = "virtualbus.scenario-broken"
     template = "{path}, {place}: {reason}; see docs/virtual-cars.md"
+
+
+@dataclass(eq=False)
+class FarmBroken(VirtualBusError):
+    """A case file or a recording that no ECU farm can be made of.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it.
+    """
+
+    path: str
+    reason: Phrase
+
+    code = "virtualbus.farm-broken"
+    template = "no car can be made of {path}: {reason}"
 
 
 @dataclass(eq=False)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from virtualbus.car import Car
+    from virtualbus.farm import Farm
 
 __all__ = ["CanFront", "Front", "FrontAddress", "open_front", "open_fronts", "parse_front"]
 
@@ -83,7 +84,7 @@ class Front(Protocol):
     def description(self) -> Mapping[str, object]:
         """What to connect to: one JSON line of ``huizhen sim run``."""
 
-    def attach(self, car: Car) -> None:
+    def attach(self, car: Car | Farm) -> None:
         """Tells the front which car it belongs to, before it starts."""
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:
@@ -227,7 +228,7 @@ class CanFronts:
         channels = [part.description["channel"] for part in self._parts]
         return {**self._parts[0].description, "channels": channels}
 
-    def attach(self, car: Car) -> None:
+    def attach(self, car: Car | Farm) -> None:
         """A bus needs nothing of the car but its frames."""
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:
@@ -282,7 +283,7 @@ class CanFront:
         """Interface and channel as python-can spells them."""
         return {"front": "can", "interface": self._address.interface, "channel": self._address.channel}
 
-    def attach(self, car: Car) -> None:
+    def attach(self, car: Car | Farm) -> None:
         """A bus needs nothing of the car but its frames."""
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:

@@ -9,13 +9,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from virtualbus.car import Car
 from virtualbus.errors import FrontBroken, Phrase
 from virtualbus.gbt32960 import Tbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from virtualbus.car import Car
+    from virtualbus.farm import Farm
     from virtualbus.fronts import Front
     from virtualbus.transport import Frame
 
@@ -58,8 +59,16 @@ class Gbt32960Front:
         """The platform that is reported to."""
         return {"front": "gbt32960", "host": self._where[0], "port": self._where[1], "edition": self._edition}
 
-    def attach(self, car: Car) -> None:
-        """The car whose T-box this is."""
+    def attach(self, car: Car | Farm) -> None:
+        """The car whose T-box this is.
+
+        Raises:
+            FrontBroken: a recording has no T-box.
+        """
+        if not isinstance(car, Car):
+            raise FrontBroken(
+                str(self.description["front"]), Phrase("a recording has no T-box", "记录文件没有车载终端")
+            )
         self._tbox = Tbox(car, self._edition)
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:  # noqa: ARG002 - a T-box sends nothing to the bus

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from virtualbus.farm import Farm
     from virtualbus.fronts import Front
     from virtualbus.transport import Frame
 
@@ -55,10 +56,10 @@ class RunningCar:
 class CarRunner:
     """Moves one car and joins its fronts to one bus."""
 
-    def __init__(self, car: Car, fronts: Sequence[Front], *, tap_path: Path | None = None) -> None:
+    def __init__(self, car: Car | Farm, fronts: Sequence[Front], *, tap_path: Path | None = None) -> None:
         self.car = car
         self._tap = None
-        if tap_path is not None:
+        if tap_path is not None and isinstance(car, Car):
             from virtualbus.tap import Tap
 
             self._tap = Tap(tap_path, car)

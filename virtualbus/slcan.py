@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from virtualbus.car import Car
+    from virtualbus.farm import Farm
     from virtualbus.fronts import Front
 
 __all__ = ["Lawicel", "SlcanFront"]
@@ -188,7 +189,7 @@ class SlcanFront:
         """The path to open."""
         return {"front": "slcan", "channel": self.path}
 
-    def attach(self, car: Car) -> None:
+    def attach(self, car: Car | Farm) -> None:
         """The adapter sits on the car's bus: it hears nothing at another speed."""
         with self._lock:
             self._firmware.bus_speed = {250_000: "5", 500_000: "6"}[car.vehicle.bitrate]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from virtualbus.car import Car
+    from virtualbus.farm import Farm
     from virtualbus.fronts import Front
 
 __all__ = ["BUS", "DEFAULT_PORT", "Session", "SocketcandFront"]
@@ -198,7 +199,7 @@ class SocketcandFront:
         """Interface, channel, host and port as python-can spells them."""
         return {"front": "socketcand", "interface": "socketcand", "channel": BUS, "host": _HOST, "port": self.port}
 
-    def attach(self, car: Car) -> None:
+    def attach(self, car: Car | Farm) -> None:
         """An adapter needs nothing of the car but its frames."""
 
     def start(self, sink: Callable[[Front, Frame], None]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
+    from virtualbus.farm import Farm
     from virtualbus.faults import Fault
 
 __all__ = ["add_parser", "run"]
@@ -56,7 +57,9 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
         "run", parents=[common], help=tr("sim.run.help"), description=tr("sim.run.help"), epilog=tr("sim.example")
     )
     go.add_argument("--front", action="append", required=True, metavar="FRONT", help=tr("sim.option.front"))
-    go.add_argument("--scenario", default=_DEFAULT, metavar="NAME|FILE", help=tr("sim.option.name"))
+    source = go.add_mutually_exclusive_group()
+    source.add_argument("--scenario", default=_DEFAULT, metavar="NAME|FILE", help=tr("sim.option.name"))
+    source.add_argument("--from", dest="source", metavar="FILE", help=tr("sim.option.from"))
     go.add_argument("--seed", type=_seed(tr), metavar="N", help=tr("sim.option.seed"))
     go.add_argument("--duration", type=_duration(tr), metavar="S", help=tr("sim.option.duration"))
     go.add_argument("--bench", action="store_true", help=tr("sim.option.bench"))
@@ -257,6 +260,7 @@ def _run(args: argparse.Namespace, console: Console) -> int:
     from virtualbus.scenario import find_scenario
 
     addresses = [parse_front(text) for text in args.front]
+    farm = None if args.source is None else _farm(args.source)
     scenario = find_scenario(args.scenario)
     fronts = open_fronts(addresses, bench=args.bench)
     ending = threading.Event()
@@ -268,12 +272,12 @@ def _run(args: argparse.Namespace, console: Console) -> int:
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     runner: CarRunner | None = None
     try:
-        car = Car(scenario, args.seed)
+        car = farm if farm is not None else Car(scenario, args.seed)
         runner = CarRunner(car, fronts, tap_path=None if args.tap is None else Path(args.tap))
         runner.start()
         for front in fronts:
             console.json(dict(front.description))
-        console.note(console.tr("sim.moving", name=scenario.name, vin=car.vin))
+        console.note(console.tr("sim.moving", name=args.source or args.scenario, vin=car.vin))
         until = math.inf if args.duration is None else time.monotonic() + args.duration
         while runner.is_moving and time.monotonic() < until:
             if ending.wait(min(_LOOK_S, max(0.0, until - time.monotonic()))):
@@ -288,6 +292,36 @@ def _run(args: argparse.Namespace, console: Console) -> int:
             signal.signal(number, handler)
     console.note(console.tr("sim.stopped"))
     return Exit.DONE
+
+
+def _farm(path: str) -> Farm:
+    """ECUs that answer as a case file or a recording says.
+
+    Raises:
+        dbc.errors.DbcError: the recording cannot be read.
+        virtualbus.errors.FarmBroken: nothing is asked in it.
+    """
+    from virtualbus.farm import Farm, exchanges_from_cases, exchanges_from_frames
+
+    if path.endswith(".jsonl"):
+        return Farm(Path(path).name, exchanges_from_cases(Path(path)))
+    from dbc.recording.stream import stream_recording
+    from dbc.table import ERROR, EXTENDED, REMOTE
+
+    frames: list[tuple[int, int, bool, bytes]] = []
+    with stream_recording(path) as stream:
+        for table in stream.pieces():
+            flags = table.flags.tolist()
+            columns = zip(
+                table.t_ns.tolist(), table.can_id.tolist(), flags, table.length.tolist(), table.data, strict=True
+            )
+            frames += [
+                (t_ns, can_id, bool(flag & EXTENDED), data[:length].tobytes())
+                for t_ns, can_id, flag, length, data in columns
+                if not flag & (ERROR | REMOTE)
+            ]
+    exchanges, broadcast = exchanges_from_frames(sorted(frames, key=lambda frame: frame[0]))
+    return Farm(Path(path).name, exchanges, broadcast)
 
 
 def _record(args: argparse.Namespace, console: Console) -> int:
