@@ -84,6 +84,7 @@ class Bms(Ecu):
         self._slept_s: float | None = None
         self.rested_s = math.inf
         self._counted_s = 0.0
+        self._started_s = 0.0
         self._needs_soc = True
         self.is_balancing = False
         self.bleed_test: bool | None = None
@@ -103,7 +104,8 @@ class Bms(Ecu):
         self._insulation.restart()
         self._counted_s = t_s
         self.rested_s = math.inf if self._slept_s is None else t_s - self._slept_s
-        self._needs_soc = self.rested_s >= REST_FOR_OCV_S or self.design.forgets_charge
+        self._needs_soc = self.rested_s >= REST_FOR_OCV_S
+        self._started_s = t_s
         self._judge.restart()
         self._bleed_step, self.bleed_test = 0, None
         self.is_balancing = False
@@ -127,16 +129,18 @@ class Bms(Ecu):
         self.interlock_closed = plant.is_interlock_closed
         self.bleeding_cells = plant.pack.bleeding.reshape(plant.pack.modules, -1).sum(axis=1).astype(np.float64)
         self.coolant_c = plant.loops.battery_c
-        if self._needs_soc:
-            self._soc_from_voltage(plant)
+        forgotten = plant.t_s - self._started_s >= self.design.bms_restarts_s
+        if self._needs_soc or forgotten:
+            self._started_s = plant.t_s
+            self._soc_from_voltage(plant, forgotten=forgotten)
 
-    def _soc_from_voltage(self, plant: Plant) -> None:
-        """Takes the charge from the rested voltage; on a flat curve the count is believed more."""
+    def _soc_from_voltage(self, plant: Plant, *, forgotten: bool) -> None:
+        """Takes the charge from the voltage, rested or not; on a flat curve a count is believed more."""
         cell = self.software.cell
         median_v = float(np.sort(self.cells_v)[len(self.cells_v) // 2])
         found = cell.soc_from_ocv(median_v)
         first = math.isinf(self.rested_s)
-        if cell.hysteresis_v and not self.design.forgets_charge:
+        if cell.hysteresis_v and not forgotten:
             # The days before were counted, not simulated: the count carries an error of a percent or so.
             counted = float(plant.pack.soc.mean()) + self._soc_error if first else self.soc
             found = found if counted < 0.25 else counted

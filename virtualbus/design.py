@@ -234,7 +234,7 @@ class Design:
         spread: how each cell differs from its type.
         wire_ohm: the sense wires, shape ``(cells + 1,)``.
         bleed_dead: cells whose balancing switch stays open, ``bleed_stuck`` those whose switch stays closed.
-        forgets_charge: the BMS has lost its charge count at each waking and takes the voltage of the moment for it.
+        bms_restarts_s: seconds after which the BMS restarts and forgets its charge count, infinite = never.
     """
 
     vehicle: Vehicle
@@ -255,7 +255,7 @@ class Design:
     supply: Supply = field(default_factory=Supply)
     wires: Wires = field(default_factory=Wires)
     engine: Engine = field(default_factory=Engine)
-    forgets_charge: bool = False
+    bms_restarts_s: float = math.inf
 
     @property
     def off_the_bus_s(self) -> dict[str, float]:

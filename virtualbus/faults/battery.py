@@ -113,7 +113,7 @@ def ageing(design: Design, rng: np.random.Generator, s: Any) -> None:
     ("clean the joint, renew the bolt, tighten to the stated torque", "清洁连接面，更换螺栓并按规定力矩拧紧"),
     "soon",
     joint=place("joint"),
-    joint_ohm=number(0.0001, 0.02, 0.0008, 0.0060),
+    joint_ohm=number(0.0001, 0.02, 0.0010, 0.0042),
 )
 def module_joint(design: Design, rng: np.random.Generator, s: Any) -> None:
     """Puts a resistance below one cell, between its sense wires."""
@@ -245,17 +245,19 @@ def balancing_stuck(design: Design, rng: np.random.Generator, s: Any) -> None:
 
 @kind(
     "soc-jump",
-    ("the BMS forgets its charge count", "BMS 电量记忆丢失"),
+    ("the BMS restarts while driving and forgets its charge count", "BMS 行驶中重启，电量记忆丢失"),
     (
-        "the count is lost at each waking; a loaded voltage is taken for a rested one",
-        "每次上电丢失电量记忆，误将未静置电压当作开路电压",
+        "the BMS's supply dips: it restarts and takes the loaded voltage for a rested one",
+        "BMS 供电瞬断重启，误将带载电压当作开路电压",
     ),
-    ("replace the BMS's memory supply or the BMS", "检修 BMS 存储供电或更换 BMS"),
+    ("repair the BMS's supply and ground contacts", "检修 BMS 供电与接地触点"),
     "monitor",
-)  # fmt: skip
+    from_s=400.0,
+    every_s=number(30.0, 86_400.0, 900.0, 220.0),
+)
 def soc_jump(design: Design, rng: np.random.Generator, s: Any) -> None:
-    """The count does not survive the night."""
-    design.forgets_charge = True
+    """A restart every so many seconds."""
+    design.bms_restarts_s = s.every_s
 
 
 @kind(

@@ -223,7 +223,7 @@ def wheel_sensor(design: Design, rng: np.random.Generator, s: Any) -> None:
     ("repair or replace the tyre", "修补或更换轮胎"),
     "soon",
     wheel=place("wheel"),
-    kpa_h=number(0.0, 500.0, 0.3, 2.0),
+    kpa_h=number(0.0, 500.0, 0.2, 0.9),
 )
 def tyre_leak(design: Design, rng: np.random.Generator, s: Any) -> None:
     """Kilopascals per hour."""
