@@ -176,7 +176,7 @@ class Car:
         self._wake(key_on=not now.startswith("charge"))
         if now == "charge-ac":
             plant.port.insert("ac")
-        self._pass(_READY_S, _TRIP_STEP_S)
+        self._pass(_READY_S, self._step_s)
         if now == "charge-dc":
             plant.port.insert("dc")
             plant.port.is_released = False

@@ -39,7 +39,7 @@ _CHARGING: Final = frozenset(
 )
 _STATION: Final = frozenset(("dc-timeout", "coolant-blocked", "chiller"))
 _BATCH_DEFECTS: Final = ("software-mismatch", "weak-cell", "module-joint", "control-pilot", "balancing-dead")
-_DRIVE: Final = Phase("drive", 6.0)
+_DRIVE: Final = Phase("drive", 5.0)
 _PARK: Final = Phase("park", 45.0)
 
 
@@ -106,11 +106,11 @@ def _cycle(faults: tuple[Fault, ...]) -> tuple[Phase, ...]:
     return (_DRIVE, _PARK)
 
 
-def draw_fleet(count: int, seed: int) -> Iterator[FleetCar]:
-    """``count`` cars; the same seed draws the same fleet, and a longer one begins with the same cars."""
+def draw_fleet(count: int, seed: int, *, first: int = 1) -> Iterator[FleetCar]:
+    """Cars ``first`` to ``count``; the same seed draws the same fleet, and a longer one begins with the same cars."""
     root = np.random.SeedSequence(seed)
     batches = _draw_batches(np.random.default_rng(root.spawn(1)[0]))
-    for number in range(1, count + 1):
+    for number in range(first, count + 1):
         own = np.random.SeedSequence((seed, number))
         rng = np.random.default_rng(own)
         batch = batches[int(rng.integers(len(batches)))]

@@ -127,7 +127,7 @@ class Plant:
 
     # -- time ---------------------------------------------------------------------------------------------------
 
-    def rest(self, hours: float, step_s: float = 3600.0) -> None:
+    def rest(self, hours: float, step_s: float = 7200.0) -> None:
         """The car stands switched off: the cells' own leaks, the cooling, the 12 V side's sleep, the tyres."""
         self.is_asleep = True
         for _ in range(max(1, round(hours * 3600 / step_s))):
@@ -147,7 +147,7 @@ class Plant:
         if self.combustion is not None:
             self.combustion.coolant_c = self.ambient_c + (self.combustion.coolant_c - self.ambient_c) * rest
 
-    def use(self, share: float, current_a: float = 30.0, step_s: float = 60.0) -> None:
+    def use(self, share: float, current_a: float = 30.0, step_s: float = 120.0) -> None:
         """Earlier driving, coarsely: draws ``share`` of the rated capacity at a mean current."""
         seconds = share * self.design.cell.capacity_ah * 3600 / current_a
         for _ in range(round(seconds / step_s)):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import cantools
 import numpy as np
 import pytest
 
 from dbc.files import bundled
+from virtualbus.car import Car
+from virtualbus.errors import Phrase
+from virtualbus.faults import make_fault
 from virtualbus.network import crc8, load_catalogue
+from virtualbus.scenario import Scenario
+from virtualbus.transport import Frame
 from virtualbus.vehicles import VEHICLES
+from virtualbus.wire import TransportFault
 
 VEHICLE_NAMES = list(VEHICLES)
 
@@ -78,3 +86,24 @@ def test_frames_of_many_ticks_are_those_of_each_tick():
 def test_every_bundled_database_belongs_to_a_car():
     used = {path for vehicle in VEHICLES.values() for path in vehicle.databases}
     assert used == set(bundled())
+
+
+@pytest.mark.parametrize("name", VEHICLE_NAMES)
+def test_same_seed_same_bytes_for_every_kind_of_car_with_all_that_is_drawn(name):
+    """Faults, error bursts, transport trouble and the DC talk draw from the seed and from nothing else."""
+
+    def digest() -> str:
+        faults = (make_fault("bus-errors"), make_fault("weak-cell"), make_fault("isolation-intermittent"))
+        trouble = (TransportFault("loss", None, {"share": 0.2}), TransportFault("jitter", None, {"ms": 30.0}))
+        scenario = Scenario(name, Phrase(name, name), name, faults, now="charge-dc", transport=trouble)
+        car = Car(scenario, 12)
+        hashed = hashlib.sha256()
+        for tick in range(150):
+            if tick % 20 == 0:
+                request = Frame(0x7E4, bytes.fromhex("0322f19000000000"))
+                car.receive(request, tick * 10_000_000)
+            for frame in car.tick() + car.answers(tick * 10_000_000):
+                hashed.update(frame.can_id.to_bytes(4, "big") + bytes([frame.channel]) + frame.data)
+        return hashed.hexdigest()
+
+    assert digest() == digest()
