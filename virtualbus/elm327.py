@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from virtualbus.transport import Frame
@@ -18,7 +17,9 @@ from virtualbus.transport import Frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CHIPS", "Chip", "Elm327"]
+    from virtualbus.elm327chips import Chip
+
+__all__ = ["Elm327"]
 
 _MS: Final = 1_000_000
 _RESET_NS: Final = 350 * _MS
@@ -28,10 +29,6 @@ _AFTER_ANSWER_NS: Final = 55 * _MS
 _AFTER_FAST_NS: Final = 30 * _MS
 _PENDING_NS: Final = 5_000 * _MS
 _MAX_COMMAND: Final = 64
-_NEW_CODE: Final = frozenset(
-    ("AL", "AT2", "CFC0", "CFC1", "FCSH", "FCSD", "FCSM", "CEA", "CSM0", "CSM1", "PPS", "CRA", "AMC", "AMT")
-)
-"""Commands that came after version 1.2: what a clone on old code lacks."""
 _CAN: Final = {"6": (11, 500), "7": (29, 500), "8": (11, 250), "9": (29, 250), "A": (29, 250)}
 _NAMES: Final = {
     "0": "AUTO",
@@ -47,50 +44,6 @@ _NAMES: Final = {
     "A": "SAE J1939 (CAN 29/250)",
     "B": "USER1 (CAN 11/125)",
     "C": "USER2 (CAN 11/50)",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """What kind of adapter it is.
-
-    Args:
-        identity: what ATI says.
-        lacks: commands that it answers with ``?``.
-        ignores: commands that it accepts and does not carry out.
-        lines: how many lines of one answer it keeps, 0 = all.
-        volts: by which ATRV is off.
-        eats_first_reset: nothing answers the first ATZ.
-        characters_s: characters per second that reach the host while monitoring.
-    """
-
-    name: str
-    identity: str
-    lacks: frozenset[str] = frozenset()
-    ignores: frozenset[str] = frozenset()
-    lines: int = 0
-    volts: float = 0.0
-    eats_first_reset: bool = False
-    characters_s: float = 11_520.0
-    has_pending: bool = True
-
-
-CHIPS: Final = {
-    chip.name: chip
-    for chip in (
-        Chip("v2.2", "ELM327 v2.2"),
-        Chip("clone-1.5", "ELM327 v1.5", lacks=_NEW_CODE, volts=0.5, characters_s=3_840.0, has_pending=False),
-        Chip(
-            "clone-2.1",
-            "ELM327 v2.1",
-            ignores=_NEW_CODE | {"AT0", "AT1", "ST", "CF", "CM"},
-            lines=7,
-            eats_first_reset=True,
-            characters_s=3_840.0,
-            has_pending=False,
-        ),
-        Chip("clone-wifi", "ELM327 v1.5", lacks=_NEW_CODE - {"AL"}, lines=20, volts=-0.3, characters_s=7_000.0),
-    )
 }
 
 

@@ -11,7 +11,8 @@ import time
 import tty
 from typing import TYPE_CHECKING, Final
 
-from virtualbus.elm327 import CHIPS, Elm327
+from virtualbus.elm327 import Elm327
+from virtualbus.elm327chips import CHIPS
 from virtualbus.errors import FrontBroken, Phrase
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Elm327Front:
 
     Args:
         port: TCP port, 0 takes a free one; None puts the adapter on a pseudo-terminal.
-        chip: a name of :data:`~virtualbus.elm327.CHIPS`.
+        chip: a name of :data:`~virtualbus.elm327chips.CHIPS`.
 
     Raises:
         FrontBroken: the port is taken, or the system has no pseudo-terminals.

@@ -49,7 +49,7 @@ class FrontAddress:
         interface, channel: as python-can spells them; for ``elm327`` the channel may be ``pty``, for ``gbt32960`` it is
             the platform's host.
         port: TCP port of a server; None is its usual one.
-        chip: which ELM327, see :data:`virtualbus.elm327.CHIPS`; for ``gbt32960`` the edition.
+        chip: which ELM327, see :data:`virtualbus.elm327chips.CHIPS`; for ``gbt32960`` the edition.
     """
 
     kind: str
@@ -118,7 +118,7 @@ def parse_front(text: str) -> FrontAddress:
             raise FrontBroken(text, _FORMS)
         return FrontAddress(kind, channel=found[1].strip("[]"), port=_port(text, found[2]), chip=found[3] or "2016")
     if kind == "elm327":
-        from virtualbus.elm327 import CHIPS
+        from virtualbus.elm327chips import CHIPS
 
         where, _, chip = rest.partition(":")
         if chip and chip not in CHIPS:

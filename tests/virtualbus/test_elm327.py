@@ -11,7 +11,8 @@ import obd
 import pytest
 
 from virtualbus.car import Car
-from virtualbus.elm327 import CHIPS, Elm327
+from virtualbus.elm327 import Elm327
+from virtualbus.elm327chips import CHIPS
 from virtualbus.elm327front import Elm327Front
 from virtualbus.fronts import FrontAddress, open_front, parse_front
 from virtualbus.runner import CarRunner
