@@ -69,7 +69,19 @@ PROFILES: Final = {
     "town": _Profile((20.0, 30.0, 40.0, 50.0, 50.0), 15, 60, 0.8),
     "country": _Profile((50.0, 70.0, 80.0, 90.0, 100.0), 40, 150, 0.15),
     "motorway": _Profile((100.0, 110.0, 120.0, 130.0), 90, 300, 0.0),
+    "wltp": _Profile((), 0, 0, 0.0),
 }
+
+_WLTP_LIKE: Final = (
+    (589, (20, 35, 0, 45, 56, 30, 0, 40, 48, 25, 0, 35)),
+    (433, (30, 50, 60, 45, 0, 55, 76, 60, 35)),
+    (455, (45, 70, 85, 60, 75, 97, 80, 0, 65, 80)),
+    (323, (75, 100, 120, 131, 125, 110, 120)),
+)
+"""Four parts with the durations and top speeds of the WLTC class 3, at speeds of our own: (seconds, km/h in turn).
+
+Standard: UN GTR 15 (durations 589, 433, 455, 323 s; 56.5, 76.6, 97.4, 131.3 km/h); the trace between is not its.
+"""
 
 
 class Trip:
@@ -85,6 +97,9 @@ class Trip:
         self.seconds = seconds
         self.start_s = start_s
         self.wanted_kmh: Floats = np.zeros(seconds + 1)
+        if profile == "wltp":
+            self._repeat_wltp(seconds - 90)
+            return
         kind = PROFILES[profile]
         at = 8
         while at < seconds - 120:
@@ -93,6 +108,17 @@ class Trip:
             end = min(at + length, seconds - 90)
             self.wanted_kmh[at:end] = target
             at = end + (int(rng.integers(10, 25)) if rng.random() < kind.stops else 0)
+
+    def _repeat_wltp(self, until: int) -> None:
+        """The cycle of 30 minutes, again and again, the same for every car."""
+        at = 11
+        while at < until:
+            for length, speeds in _WLTP_LIKE:
+                each = length // (len(speeds) + 1)
+                for number, speed in enumerate(speeds):
+                    start = at + number * each
+                    self.wanted_kmh[start : min(until, start + each)] = speed
+                at += length
 
     def speed_kmh(self, t_s: float) -> float:
         """Wanted speed, km/h; 0 before and after the trip."""

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from virtualbus.car import Car
 from virtualbus.chemistry import LFP135, NMC532, NMC811
+from virtualbus.errors import Phrase
 from virtualbus.pack import BLEED_OHM, CellSpread, Pack
+from virtualbus.scenario import Phase, Scenario
 from virtualbus.wiring import CellSampler, Insulation, InsulationMeter, Leak
 
 CELLS, PER_MODULE = 96, 6
@@ -252,3 +255,23 @@ def test_coolant_takes_heat_where_its_plate_is_open():
     assert np.ptp(others) < 0.01
     assert pack.temperature_c[5] > others[0] + 5
     assert pack.to_coolant_w == pytest.approx(float((1.6 * 6 * (others - 20.0)).sum()), rel=1e-6)
+
+
+def test_the_wltp_like_cycle_has_the_durations_tops_and_energy_of_its_model():
+    """UN GTR 15: 1800 s, four parts, 23.3 km; a sedan uses 12 to 19 kWh per 100 km in it."""
+    scenario = Scenario("w", Phrase("w", "w"), "ev400", cycle=(Phase("drive", 32.0, "wltp"),))
+
+    class Watched(Car):
+        def _unseen_step(self, dt_s):
+            super()._unseen_step(dt_s)
+            trace.append((self.plant.t_s, self.plant.speed_kmh, self.plant.pack.drawn_j, self.plant.odometer_km))
+
+    trace: list[tuple[float, float, float, float]] = []
+    Watched(scenario, 1)
+    t_s, speed, drawn_j, km = np.array([row for row in trace if row[0] <= 1830]).T
+    for start, end, top in ((0, 600, 56.5), (600, 1033, 76.6), (1033, 1488, 97.4), (1488, 1811, 131.3)):
+        part = speed[(t_s > start) & (t_s <= end)]
+        assert part.max() == pytest.approx(top, abs=3.5)
+    distance = km[-1] - km[0]
+    assert 19 < distance < 27
+    assert 11 < (drawn_j[-1] - drawn_j[0]) / 3.6e6 / distance * 100 < 19
