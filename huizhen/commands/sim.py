@@ -235,7 +235,16 @@ def _show(args: argparse.Namespace, console: Console) -> int:
         )
         return Exit.DONE
     console.line(console.style(getattr(scenario.title, console.tr.lang), "title"))
-    if not scenario.faults:
+    from virtualbus.vehicles import VEHICLES
+
+    lang = console.tr.lang
+    cycle = " → ".join(
+        f"{phase.do} {phase.minutes:g} min" + (f" ({phase.profile})" if phase.do == "drive" else "")
+        for phase in scenario.cycle
+    )
+    vehicle = getattr(VEHICLES[scenario.vehicle].title, lang)
+    console.wrapped(console.tr("sim.show.story", vehicle=vehicle, cycle=cycle, now=scenario.now))
+    if not scenario.faults and not scenario.transport:
         console.line(console.tr("sim.sound"))
         return Exit.DONE
     drawn, before = console.tr("sim.show.drawn"), console.tr("sim.show.before")
@@ -243,6 +252,11 @@ def _show(args: argparse.Namespace, console: Console) -> int:
         (fault.kind.name, name, str(value) if value is not None else before if name == "from_s" else drawn)
         for fault in scenario.faults
         for name, value in _settings(fault).items()
+    ]
+    rows += [
+        (console.tr("sim.show.trouble", kind=trouble.kind), name, str(value))
+        for trouble in scenario.transport
+        for name, value in {"ecu": trouble.ecu or "*", **trouble.figures}.items()
     ]
     head = (console.tr("sim.show.fault"), console.tr("sim.show.setting"), console.tr("sim.show.value"))
     console.table(rows, head)
