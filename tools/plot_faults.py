@@ -112,6 +112,19 @@ CIRCUMSTANCES = {
     "low-battery": ((Phase("drive", 24), Phase("park", 2880)), None),
     "drain": ((Phase("drive", 24), Phase("park", 6000)), None),
 }  # fmt: skip
+WAKING = frozenset(
+    (
+        "contactor-welded",
+        "contactor-negative-welded",
+        "contactor-stuck",
+        "precharge-resistor",
+        "interlock-open",
+        "sampling-line",
+        "low-battery",
+        "drain",
+    )
+)
+"""What shows in the minute after waking, for whoever plugs in."""
 GIVEN = {"lost-ecu": {"ecu": "ESC"}, "balancing-dead": {"cell": 40}, "balancing-stuck": {"cell": 40}}
 
 
@@ -154,6 +167,10 @@ def main() -> None:
             gaps = np.flatnonzero(np.diff(t) > 2.0)
             shown = np.insert(y, gaps + 1, np.nan)
             axis.plot(np.insert(t, gaps + 1, np.nan), shown, color=color, linewidth=width)
+        if name in WAKING:
+            end = float(t[-1])
+            axis.set_xlim(end - 0.76, end + 0.01)
+            axis.set_xlabel("after waking", fontsize=6, labelpad=1)
         axis.set_title(name, fontsize=8, loc="left", fontweight="bold")
         axis.set_ylabel(label, fontsize=6)
         axis.tick_params(length=2, pad=1)
