@@ -100,7 +100,7 @@ class Front(Protocol):
 def parse_front(text: str) -> FrontAddress:
     """``slcan``, ``socketcand[:PORT]``, ``elm327[:PORT|pty[:CHIP]]``, ``doip[:PORT]`` or ``can:IFACE:CHANNEL``.
 
-    ``can:vcan0`` is short for ``can:socketcan:vcan0``.
+    ``can:vcan0`` is short for ``can:socketcan:vcan0``; so are the other names of CAN interfaces in the kernel.
 
     Raises:
         FrontBroken: none of them.
@@ -128,7 +128,7 @@ def parse_front(text: str) -> FrontAddress:
         return FrontAddress(kind, port=_port(text, where), chip=chip)
     if kind == "can" and rest:
         interface, colon, channel = rest.partition(":")
-        if not colon and interface.startswith("vcan"):
+        if not colon and re.fullmatch(r"[a-z]*can\d+", interface):
             interface, channel = "socketcan", interface
         if interface and channel:
             return FrontAddress("can", interface, channel)

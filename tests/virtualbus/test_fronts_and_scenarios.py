@@ -28,6 +28,7 @@ def test_names_of_fronts():
     assert parse_front("slcan") == FrontAddress("slcan")
     assert parse_front("can:virtual:a:b") == FrontAddress("can", "virtual", "a:b")
     assert parse_front("can:vcan0") == FrontAddress("can", "socketcan", "vcan0")
+    assert parse_front("can:can0") == FrontAddress("can", "socketcan", "can0")
     for text in ("", "can", "can:", "can:virtual", "slcan:x", "elm", "can::x", "doip:x", "elm327:x"):
         with pytest.raises(FrontBroken):
             parse_front(text)
