@@ -185,7 +185,7 @@ async def test_a_used_invite_is_refused_in_the_visitor_s_language(service, car, 
             late = await browser.new_page()
             await late.goto(invite.url)
             await late.get_by_role("button", name="加入会诊").click()
-            assert "已被使用" in await late.locator("[role=alert]").text_content(timeout=5000)
+            await late.wait_for_selector("[role=alert]:has-text('已被使用')", timeout=8000)
             await late.get_by_role("button", name="Switch to English").click()
             await late.get_by_role("button", name="Join the room").click()
             await late.wait_for_selector("[role=alert]:has-text('used before')")
