@@ -10,7 +10,10 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import queue
+import socket
+import sys
 import threading
 import time
 import weakref
@@ -483,5 +486,9 @@ async def open_can(
         if claim is not None:
             claim.release()
         raise NoAdapter(interface, channel, _reason(exc)) from exc
+    if interface == "udp_multicast" and sys.platform == "linux":
+        # Else Linux hands over what any program of this machine has joined on the port: another car's frames.
+        with socket.socket(fileno=os.dup(bus.fileno())) as own:
+            own.setsockopt(*((41, 29) if own.family == socket.AF_INET6 else (0, 49)), 0)  # IP(V6)_MULTICAST_ALL
     is_simulated = _is_simulation(interface, channel) if simulated is None else simulated
     return CanLink(bus, info=LinkInfo(interface, channel, bitrate, is_simulated), guard=guard, claim=claim)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import re
+import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -270,6 +273,10 @@ class CanFront:
             self._bus = can.Bus(interface=address.interface, channel=address.channel, **options)
         except (can.CanError, OSError, ValueError, TypeError, ImportError) as exc:
             raise FrontBroken(str(address), Phrase(str(exc), str(exc))) from exc
+        if address.interface == "udp_multicast" and sys.platform == "linux":
+            # Else Linux hands over what any program of this machine has joined on the port: another car's tester.
+            with socket.socket(fileno=os.dup(self._bus.fileno())) as own:
+                own.setsockopt(*((41, 29) if own.family == socket.AF_INET6 else (0, 49)), 0)  # IP(V6)_MULTICAST_ALL
         self._echoes: deque[tuple[float, Frame]] | None = (
             deque(maxlen=_ECHO_FRAMES) if address.interface == "udp_multicast" else None
         )
