@@ -13,6 +13,8 @@ from diag.facts import hex_from_id
 __all__ = [
     "FUNCTIONAL_11",
     "FUNCTIONAL_29",
+    "LOGICAL_GROUPS",
+    "LOGICAL_TESTERS",
     "OBD_FUNCTIONAL",
     "OBD_FUNCTIONAL_29",
     "TESTER_ADDRESS",
@@ -28,6 +30,12 @@ FUNCTIONAL_29: Final = 0x18DB33F1
 TESTER_ADDRESS: Final = 0xF1
 """Address of external test equipment in 29-bit identifiers."""
 
+LOGICAL_TESTERS: Final = range(0x0E00, 0x1000)
+"""Logical addresses of external test equipment on DoIP. Standard: ISO 13400-2:2019 Table 13."""
+
+LOGICAL_GROUPS: Final = range(0xE000, 0xF000)
+"""Functional logical addresses on DoIP."""
+
 _FUNCTIONAL: Final = frozenset({FUNCTIONAL_11, FUNCTIONAL_29})
 
 _RESPONSES_11: Final = range(0x7E8, 0x7F0)
@@ -39,12 +47,27 @@ _MASK_29: Final = 0x1FFF_0000
 class Target:
     """One ECU (physical) or all of them (functional).
 
-    Build it with :meth:`physical` or :meth:`functional`; ``response_id`` is None for a functional target.
+    Build it with :meth:`physical`, :meth:`functional` or :meth:`at_logical`; ``response_id`` is None for a functional
+    target. With ``logical`` both are the logical address of DoIP, else they are CAN identifiers.
     """
 
     request_id: int
     response_id: int | None
     extended: bool = False
+    logical: bool = False
+
+    @classmethod
+    def at_logical(cls, address: int) -> Target:
+        """A logical address of DoIP: one ECU, or the group of them from 0xE000 to 0xEFFF.
+
+        Standard: ISO 13400-2:2019 Table 13 (logical addresses).
+
+        Raises:
+            ValueError: an address outside 16 bits, or one that is a tester's.
+        """
+        if not 0 < address <= 0xFFFF or address in LOGICAL_TESTERS:
+            raise ValueError(hex_from_id(address))
+        return cls(address, None if address in LOGICAL_GROUPS else address, logical=True)
 
     @classmethod
     def physical(cls, request_id: int, response_id: int | None = None) -> Target:
@@ -85,21 +108,31 @@ class Target:
     @property
     def is_functional(self) -> bool:
         """Several ECUs listen to the request, wherever the answer is expected."""
-        return self.response_id is None or self.request_id in _FUNCTIONAL
+        return self.response_id is None or (not self.logical and self.request_id in _FUNCTIONAL)
 
     @property
     def is_consistent(self) -> bool:
         """Whether a functional identifier has no response id, and any other one has."""
+        if self.logical:
+            return self.request_id == self.response_id or self.is_functional
         return (self.response_id is None) == (self.request_id in _FUNCTIONAL)
 
     @property
     def address(self) -> str:
         """How people name it: the response id of one ECU, the request id of a functional target."""
-        return hex_from_id(self.request_id if self.response_id is None else self.response_id)
+        return self._named(self.request_id if self.response_id is None else self.response_id)
+
+    @property
+    def request_address(self) -> str:
+        """Where it listens, as people write it."""
+        return self._named(self.request_id)
+
+    def _named(self, number: int) -> str:
+        return f"0x{number:04X}" if self.logical else hex_from_id(number)
 
     def is_answered_by(self, can_id: int, *, extended: bool) -> bool:
         """Whether a frame with this identifier can carry an answer to a request to this target."""
-        if extended != self.extended:
+        if extended != self.extended or self.logical:
             return False
         if self.response_id is not None:
             return can_id == self.response_id

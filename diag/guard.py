@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from dbc.errors import BadPci
 from dbc.pci import FirstFrame, FlowControl, FlowStatus, SingleFrame, parse_pci
-from diag.addressing import FUNCTIONAL_11, FUNCTIONAL_29
+from diag.addressing import FUNCTIONAL_11, FUNCTIONAL_29, LOGICAL_GROUPS
 from diag.errors import RefusedByPolicy
 from diag.facts import Text, hex_from_bytes, hex_from_id
 
@@ -143,6 +143,7 @@ _FORBIDDEN_ROUTINES: Final = range(0xE200, 0xE300)
 
 _DIAGNOSTIC_11: Final = range(0x700, 0x800)
 _TESTER_29: Final = 0x18DA_00F1
+_LOGICAL_ECUS: Final = frozenset((*range(0x0001, 0x0E00), *range(0x1000, 0x8000)))
 _FILLS: Final = frozenset({0x00, 0x55, 0xAA, 0xCC, 0xFF})
 """What may follow the message in a frame: one of the usual padding bytes, and only one kind."""
 
@@ -347,6 +348,22 @@ class TransmitGuard:
         self._note("frame", hex_from_id(can_id), data, exchange.risk, _PART, is_allowed=True)
         return exchange.risk
 
+    def check_message(self, exchange: Exchange) -> None:
+        """Judges a whole payload about to leave through a link that cuts it into frames itself; counts it as sent.
+
+        Raises:
+            RefusedByPolicy: its exchange is over, or its request has left already.
+        """
+        if exchange not in self._open or exchange.sent:
+            self._refuse("frame", exchange.target.address, exchange.payload, Risk.REFUSED, _STRAY)
+        exchange.sent = len(exchange.payload)
+        self.sent += 1
+        self._note("frame", exchange.target.address, exchange.payload, exchange.risk, _PART, is_allowed=True)
+
+    def note_link(self, address: str, data: bytes, what: Text) -> None:
+        """The link itself said something to the adapter or gateway that no ECU hears: kept in the log."""
+        self._note("link", address, data, Risk.READ, what, is_allowed=True)
+
     def note_failure(self, can_id: int, data: bytes, risk: Risk) -> None:
         """A frame that :meth:`check_frame` had counted did not leave after all: the driver failed."""
         self.sent -= 1
@@ -403,13 +420,16 @@ def _routine(payload: bytes) -> Rule | None:
 
 def _place_complaint(target: Target, rule: Rule) -> Text | None:
     """Why nothing of this kind may go to this identifier; None when it may."""
-    if target.extended:
+    if target.logical:
+        is_known = target.request_id in _LOGICAL_ECUS or target.request_id in LOGICAL_GROUPS
+    elif target.extended:
         is_known = target.request_id & ~0xFF00 == _TESTER_29 or target.request_id == FUNCTIONAL_29
     else:
         is_known = target.request_id in _DIAGNOSTIC_11
-    if not is_known or not target.is_consistent or target.request_id == target.response_id:
+    is_echo = target.request_id == target.response_id and not target.logical
+    if not is_known or not target.is_consistent or is_echo:
         return Text("an identifier that is not for diagnostics", "非诊断用标识符")
-    if not target.extended and 0x7E8 <= target.request_id <= 0x7EF:
+    if not target.extended and not target.logical and 0x7E8 <= target.request_id <= 0x7EF:
         return Text("an identifier on which ECUs answer", "ECU 应答用标识符")
     if target.is_functional and not rule.is_functional:
         return Text(f"{rule.name.en}, to all ECUs at once", f"{rule.name.zh}，面向所有 ECU")

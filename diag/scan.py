@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
 from diag.answers import ask
 from diag.broadcast import is_diagnostic_id
+from diag.direct import DirectLink
 from diag.dtc import find_unknown_did, parse_obd_dtcs, parse_uds_dtcs
 from diag.errors import DiagError, LinkLost, NegativeResponse, NoAnswer
 from diag.facts import FreezeFrame, Text, VehicleReport
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from dbc.signalset.model import SignalSet
-    from diag.answers import Answer
+    from diag.answers import Answer, RequestLink
     from diag.facts import Vehicle
     from diag.frames import Frame, FrameLink
     from diag.obd import FrozenMoment
@@ -79,8 +81,8 @@ class _Scanner:
 
     def __init__(
         self,
-        link: FrameLink,
-        requests: IsoTpLink,
+        link: FrameLink | None,
+        requests: IsoTpLink | DirectLink,
         visit: Visit,
         databases: Sequence[Database],
         timeout_s: float | None,
@@ -97,6 +99,8 @@ class _Scanner:
 
     async def collect(self) -> None:
         """Keeps the frames that pass, until cancelled; a lost link is noted."""
+        if self._link is None:
+            return
         try:
             with self._link.frames(accept=self._is_of_use) as subscription:
                 while frames := await subscription.batch():
@@ -120,11 +124,15 @@ class _Scanner:
             await self._find(_PATIENCE_S)
 
     async def _find(self, timeout_s: float | None) -> None:
-        for functional in (OBD_FUNCTIONAL, OBD_FUNCTIONAL_29):
+        direct = self._requests if isinstance(self._requests, DirectLink) else None
+        for functional in direct.functional if direct else (OBD_FUNCTIONAL, OBD_FUNCTIONAL_29):
             for request in (b"\x01\x00", b"\x3e\x00"):
                 for answer in await self._requests.request(functional, request, timeout_s=timeout_s):
                     self._ecu(answer.source)
         asked = {visit.target.request_id for visit in self._visit.ecus.values()}
+        if direct is not None:
+            await self._probe([target for target in direct.usual if target.request_id not in asked], timeout_s)
+            return
         targets = {request_id: Target.physical(request_id) for request_id in _PHYSICAL_11}
         if any(visit.target.extended for visit in self._visit.ecus.values()):
             targets |= {request_id: Target.physical(request_id) for request_id in _PHYSICAL_29}
@@ -133,6 +141,8 @@ class _Scanner:
 
     async def find_more(self, databases: Sequence[Database]) -> None:
         """Asks and reads the ECUs that the database of the broadcast frames names, beyond those found so far."""
+        if self._link is None:
+            return
         targets = _targets_of(database for database in databases if database not in self._named)
         wanted = [
             target
@@ -333,7 +343,7 @@ def _targets_of(databases: Iterable[Database]) -> dict[int, Target]:
     }
 
 
-async def _answer_or_none(link: IsoTpLink, target: Target, payload: bytes, timeout_s: float | None) -> Answer | None:
+async def _answer_or_none(link: RequestLink, target: Target, payload: bytes, timeout_s: float | None) -> Answer | None:
     try:
         return await ask(link, target, payload, timeout_s=timeout_s)
     except NoAnswer:
@@ -368,7 +378,7 @@ def _ignore(_: object) -> None:
 
 
 async def scan(
-    link: FrameLink,
+    link: FrameLink | DirectLink,
     *,
     databases: Sequence[Database] = (),
     signal_set: SignalSet | None = None,
@@ -383,7 +393,7 @@ async def scan(
     """Reads a whole car and says what is wrong with it.
 
     Args:
-        link: an open bus; its guard decides what may be sent.
+        link: an open bus, or a link that carries requests only; its guard decides what may be sent.
         databases: of the broadcast frames, first match wins; empty = a bundled one where it fits.
         signal_set: what to ask where the broadcast frames do not show the battery.
         find_signal_set: asked for one, once the car is known, when ``signal_set`` is None; None = do not ask.
@@ -403,21 +413,24 @@ async def scan(
     visit = Visit(time.time_ns(), time.monotonic())
     progress(_STAGE_LISTENING)
     try:
-        async with IsoTpLink(link) as requests:
-            scanner = _Scanner(link, requests, visit, databases, timeout_s, progress, identifiers)
+        async with AsyncExitStack() as stack:
+            frames = None if isinstance(link, DirectLink) else link
+            requests = link if isinstance(link, DirectLink) else await stack.enter_async_context(IsoTpLink(link))
+            scanner = _Scanner(frames, requests, visit, databases, timeout_s, progress, identifiers)
             collector = asyncio.create_task(scanner.collect())
             try:
                 await scanner.find_ecus()
                 await scanner.read_ecus()
                 progress(_STAGE_LISTENING)
-                for until_s in dict.fromkeys((min(_TELLING_S, listen_s), listen_s)):
+                broadcast = decode_visit(visit, databases)
+                for until_s in dict.fromkeys((min(_TELLING_S, listen_s), listen_s)) if frames is not None else ():
                     left_s = visit.started_monotonic + until_s - time.monotonic()
                     await asyncio.wait({collector}, timeout=max(0.0, left_s))
                     if visit.lost is not None:
                         raise visit.lost
                     broadcast = decode_visit(visit, databases)
                     await scanner.find_more(broadcast.databases)
-                if battery_from_visit(visit, broadcast) is None:
+                if frames is not None and battery_from_visit(visit, broadcast) is None:
                     vehicle = vehicle_from_visit(visit)
                     wanted = signal_set or find_signal_set(vehicle)
                     if wanted is not None:

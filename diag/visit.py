@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from diag.addressing import Target
+    from diag.direct import DirectLink
     from diag.errors import LinkLost
     from diag.facts import BatteryState
     from diag.frames import Frame, FrameLink
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from diag.polling import Polled
 
 __all__ = [
+    "REQUEST_LINKS",
     "SIMULATOR_SUPPLIER",
     "EcuVisit",
     "Visit",
@@ -51,6 +53,15 @@ _HEARTBEATS: Final = 2
 _HIDDEN: Final = Text(
     "No broadcast frames arrive at this plug: a gateway hides them. The battery's cells cannot be seen from here.",
     "诊断口上收不到广播报文：被网关隔离，无法在此看到电池单体数据。",
+)
+
+REQUEST_LINKS: Final = ("doip", "elm327")
+"""Kinds of link that carry no frames."""
+
+_REQUESTS_ONLY: Final = Text(
+    "This link carries requests and answers only: what the ECUs broadcast on CAN, the battery's cells among it, cannot"
+    " be seen through it.",
+    "该连接只传送请求和应答：无法看到控制器在 CAN 上的广播报文，包括电池单体数据。",
 )
 
 _SILENT_DIAGNOSTICS: Final = Text(
@@ -131,7 +142,7 @@ def _ecu_fact(visit: EcuVisit, nodes: Mapping[int, str]) -> Ecu:
     protocols = [name for name, spoken in (("obd2", visit.obd is not None), ("uds", visit.speaks_uds)) if spoken]
     return Ecu(
         address=visit.address,
-        request_address=hex_from_id(visit.target.request_id),
+        request_address=visit.target.request_address,
         name=" ".join(obd_name.replace("\0", " ").split()) or system or node,
         role=role_from_names(obd_name, system, node),
         protocol="+".join(protocols) or "uds",
@@ -239,7 +250,7 @@ def battery_from_visit(visit: Visit, broadcast: Broadcast) -> BatteryState | Non
 
 
 def report_from_visit(
-    visit: Visit, link: FrameLink, databases: Sequence[Database], *, simulated: bool
+    visit: Visit, link: FrameLink | DirectLink, databases: Sequence[Database], *, simulated: bool
 ) -> VehicleReport:
     """Judges what was found; works on a visit that was cut short as well."""
     broadcast = decode_visit(visit, databases)
@@ -270,11 +281,11 @@ def report_from_visit(
             vins=tuple((address, vin) for address, vins in _vins(visit).items() for vin in vins),
         ),
         unanswered=(*visit.unanswered, *silent, *unheard),
-        notes=tuple(_notes(visit, broadcast)),
+        notes=tuple(_notes(visit, broadcast, link.info.interface)),
     )
 
 
-def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
+def _notes(visit: Visit, broadcast: Broadcast, interface: str) -> Iterable[Text]:
     if visit.lost is not None:
         yield Text("The adapter went away during the scan.", "扫描过程中适配器断开。")
     polled = visit.polled
@@ -286,7 +297,7 @@ def _notes(visit: Visit, broadcast: Broadcast) -> Iterable[Text]:
         )
     if visit.ecus and len({frame.can_id for frame in visit.frames}) <= _HEARTBEATS:
         if not (polled and polled.answered):
-            yield _HIDDEN
+            yield _REQUESTS_ONLY if interface in REQUEST_LINKS else _HIDDEN
     elif broadcast.databases and not broadcast.series:
         names = ", ".join(database.name for database in broadcast.databases)
         yield Text(

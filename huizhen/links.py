@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dbc.database import Database
+    from diag.direct import DirectLink
     from diag.frames import FrameLink
     from diag.guard import TransmitGuard
     from huizhen.console import Console
@@ -58,14 +59,16 @@ def seconds(text: str) -> float:
     return value
 
 
-def add_link_options(parser: argparse.ArgumentParser, tr: Translator) -> None:
-    """Adds the link options that every command shares."""
+def add_link_options(parser: argparse.ArgumentParser, tr: Translator, *, needs_frames: bool = True) -> None:
+    """Adds the link options that every command shares; ``--adapter`` where requests and answers are enough."""
     group = parser.add_argument_group(tr("link.title"))
     group.add_argument("-i", "--interface", help=tr("link.interface"))
     group.add_argument("-c", "--channel", action=_Once, help=tr("link.channel"))
     group.add_argument("-b", "--bitrate", type=int, help=tr("link.bitrate"))
     group.add_argument("--fd", action="store_true", help=tr("link.fd"))
     group.add_argument("--data-bitrate", type=int, help=tr("link.data_bitrate"))
+    if not needs_frames:
+        group.add_argument("--adapter", action=_Once, metavar="doip:HOST", help=tr("link.adapter"))
     group.add_argument("--demo", action="store_true", help=tr("link.demo"))
     group.add_argument("--scenario", metavar="NAME|FILE", help=tr("link.scenario"))
     group.add_argument("--dbc", action="append", default=[], metavar="FILE", help=tr("link.dbc"))
@@ -80,6 +83,7 @@ def link_words(args: argparse.Namespace) -> str:
         ("-c", args.channel),
         ("-b", args.bitrate),
         ("--data-bitrate", args.data_bitrate),
+        ("--adapter", getattr(args, "adapter", None)),
         ("--scenario", args.scenario),
     ):
         words += [option, shlex.quote(str(value))] if value is not None else []
@@ -97,7 +101,7 @@ class OpenVehicle:
         timeout_s: how long to wait for each answer, None = the protocol's own times.
     """
 
-    link: FrameLink
+    link: FrameLink | DirectLink
     guard: TransmitGuard
     databases: tuple[Database, ...]
     simulated: bool
@@ -130,6 +134,20 @@ def _can_settings(args: argparse.Namespace, console: Console) -> tuple[str, str,
         raise BadUsage(console.tr("link.bad_bitrate", value=bitrate_text)) from error
 
 
+async def _open_adapter(text: str, guard: TransmitGuard, console: Console) -> DirectLink:
+    """The link that ``--adapter`` names."""
+    kind, _, where = text.partition(":")
+    if kind == "doip":
+        from diag.doip import open_doip, parse_doip_address
+
+        try:
+            host, port = parse_doip_address(where)
+        except ValueError:
+            raise BadUsage(console.tr("link.bad_adapter", value=text)) from None
+        return await open_doip(host, port, guard=guard)
+    raise BadUsage(console.tr("link.bad_adapter", value=text))
+
+
 @asynccontextmanager
 async def open_vehicle(args: argparse.Namespace, console: Console) -> AsyncIterator[OpenVehicle]:
     """Opens what the options name; closes it at the end.
@@ -147,9 +165,17 @@ async def open_vehicle(args: argparse.Namespace, console: Console) -> AsyncItera
     databases = tuple(dbc.load(path) for path in args.dbc)
     if args.scenario and not args.demo:
         raise BadUsage(console.tr("link.scenario_without_demo"))
-    if args.demo and (args.interface or args.channel):
+    adapter = getattr(args, "adapter", None)
+    if args.demo and (args.interface or args.channel or adapter):
         raise BadUsage(console.tr("link.demo_and_interface"))
+    if adapter and (args.interface or args.channel or args.fd):
+        raise BadUsage(console.tr("link.adapter_and_interface"))
     guard = TransmitGuard()
+    adapter = adapter or (None if args.demo or args.interface else os.environ.get("HUIZHEN_ADAPTER"))
+    if adapter is not None:
+        async with await _open_adapter(adapter, guard, console) as direct:
+            yield OpenVehicle(direct, guard, databases, direct.info.simulated, args.timeout)
+        return
     async with AsyncExitStack() as stack:
         if args.demo:
             import virtualbus

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from diag.facts import Severity
+from diag.visit import REQUEST_LINKS
 from huizhen.console import program_name
 
 if TYPE_CHECKING:
@@ -288,4 +289,5 @@ def _show_next(report: VehicleReport, cases: dict[str, Any] | None, console: Con
     _title(tr("scan.next"), console)
     if cases is not None and cases["verdict"] in ("direct", "test") and cases["matches"]:
         console.line("  " + tr("scan.show_fix", command=f"{program} case show {cases['matches'][0]['source_id']}"))
-    console.line("  " + tr("scan.call_expert", command=f"{program} consult open {link_words}"))
+    if report.link.interface not in REQUEST_LINKS:  # experts see live data, and there is none
+        console.line("  " + tr("scan.call_expert", command=f"{program} consult open {link_words}"))

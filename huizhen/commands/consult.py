@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from consult.messages import Event
     from consult.service import IssuedInvite, ServiceConfig
     from diag.facts import SampleBlock
+    from diag.frames import FrameLink
     from diag.live import LiveStream
     from huizhen.cli import Commands
     from huizhen.console import Console
@@ -224,6 +225,7 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
 
     from consult.agent import joined_room
     from consult.service import require_writable, running_service
+    from diag.direct import DirectLink
     from huizhen.errors import BadUsage
     from huizhen.links import open_vehicle
     from huizhen.roomview import show_findings
@@ -237,8 +239,10 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
     async with AsyncExitStack() as stack:
         console.stage(console.tr("scan.stage.opening"))
         vehicle = await stack.enter_async_context(open_vehicle(args, console))
+        if isinstance(vehicle.link, DirectLink):
+            raise BadUsage(console.tr("link.consult_needs_bus"))
         try:
-            report, stream = await _examine(vehicle, args, console)
+            report, stream = await _examine(vehicle, vehicle.link, args, console)
         finally:
             console.stage_done()
         server, invite, fingerprint = args.server, args.invite, None
@@ -273,7 +277,7 @@ def _say_closed(room: str, args: argparse.Namespace, console: Console) -> None:
 
 
 async def _examine(
-    vehicle: OpenVehicle, args: argparse.Namespace, console: Console
+    vehicle: OpenVehicle, link: FrameLink, args: argparse.Namespace, console: Console
 ) -> tuple[dict[str, Any], LiveStream]:
     """What the scan says, with ranked cases, and the car's live signals."""
     from casebase.errors import CaseError
@@ -282,7 +286,7 @@ async def _examine(
     from huizhen.commands.scan import rank_cases
 
     report = await scan(
-        vehicle.link,
+        link,
         databases=vehicle.databases,
         simulated=vehicle.simulated,
         listen_s=args.listen,
@@ -295,18 +299,18 @@ async def _examine(
         cases = rank_cases(report, args.symptom, args.library).to_json()
     except CaseError as error:
         console.note(console.tr("consult.without_cases", reason=console.tr.error(error)))
-    databases = vehicle.databases or await _fitting_databases(vehicle, report.vehicle.make, console)
-    return {**report.to_json(), "cases": cases}, LiveStream(vehicle.link, databases)
+    databases = vehicle.databases or await _fitting_databases(link, report.vehicle.make, console)
+    return {**report.to_json(), "cases": cases}, LiveStream(link, databases)
 
 
-async def _fitting_databases(vehicle: OpenVehicle, make: str | None, console: Console) -> tuple[Any, ...]:
+async def _fitting_databases(link: FrameLink, make: str | None, console: Console) -> tuple[Any, ...]:
     """The database that fits what is on the bus, or is likely; none when none is or a gateway hides the frames."""
     import asyncio
 
     from diag.broadcast import choose_database
 
     heard: list[Any] = []
-    with vehicle.link.frames() as subscription:
+    with link.frames() as subscription:
         try:
             async with asyncio.timeout(_LISTEN_S):
                 while frames := await subscription.batch():

@@ -30,7 +30,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
         description=tr("scan.description"),
         epilog=tr("scan.epilog"),
     )
-    add_link_options(parser, tr)
+    add_link_options(parser, tr, needs_frames=False)
     parser.add_argument("--symptom", default="", metavar="TEXT", help=tr("scan.symptom"))
     parser.add_argument("--listen", type=seconds, default=2.0, metavar="S", help=tr("scan.listen"))
     parser.add_argument("--signals", metavar="SET", help=tr("scan.signals"))

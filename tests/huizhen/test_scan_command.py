@@ -196,3 +196,49 @@ def test_ctrl_c_shows_what_there_is() -> None:
     assert process.returncode == Exit.INTERRUPTED
     assert len(err.splitlines()) == 1
     assert json.loads(out)["complete"] is False
+
+
+def test_scan_through_a_doip_gateway(capfd: pytest.CaptureFixture[str]) -> None:
+    with simulator("doip:0", "isolation") as line:
+        report = scan_json(capfd, "--adapter", f"doip:127.0.0.1:{line['port']}")
+        assert main(["scan", "--adapter", f"doip:127.0.0.1:{line['port']}", "--lang", "zh"]) == Exit.DONE
+    assert report["link"] == {
+        "interface": "doip", "channel": f"127.0.0.1:{line['port']}", "bitrate": None, "simulated": True,
+    }  # fmt: skip
+    assert [ecu["address"] for ecu in report["ecus"]] == sorted(line["ecus"].values())
+    assert [dtc["display"] for dtc in report["dtcs"]] == ["P0AA6-1A"]
+    assert report["battery"] is None
+    assert report["findings"][0]["severity"] == "stop"
+    shown = capfd.readouterr().out
+    assert "该连接只传送请求和应答" in shown
+    assert "consult open" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--adapter", "doip"], Exit.USAGE, "doip:HOST"),
+        (["--adapter", "doip:a:b"], Exit.USAGE, "doip:HOST"),
+        (["--adapter", "kline:x"], Exit.USAGE, "doip:HOST"),
+        (["--adapter", "doip:127.0.0.1", "-i", "slcan"], Exit.USAGE, "in place of -i"),
+        (["--adapter", "doip:127.0.0.1", "--demo"], Exit.USAGE, "--demo brings its own car"),
+        (["--adapter", "doip:127.0.0.1:1"], Exit.NO_ADAPTER, "doip on 127.0.0.1:1"),
+    ],
+)
+def test_an_adapter_that_cannot_be_is_said(
+    words: list[str], code: Exit, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scan", "--lang", "en", *words]) == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_room_through_a_gateway_is_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with simulator("doip:0", "isolation") as line:
+        monkeypatch.setenv("HUIZHEN_ADAPTER", f"doip:127.0.0.1:{line['port']}")
+        assert main(["consult", "open", "--lang", "en"]) == Exit.USAGE
+    assert "a room needs the bus" in capfd.readouterr().err
