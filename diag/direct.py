@@ -15,21 +15,25 @@ from typing import TYPE_CHECKING, Final, Self
 
 from diag.answers import Answer, is_answer_to, is_silence_wanted
 from diag.errors import DiagError, LinkLost, NoAnswer
+from diag.facts import Text
 from diag.guard import Risk
 from diag.lanes import Lanes
 from diag.nrc import BUSY, PENDING
 from diag.request import Timing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from diag.addressing import Target
     from diag.facts import LinkInfo
+    from diag.frames import Frame
     from diag.guard import TransmitGuard
 
 __all__ = ["DirectLink", "Talk"]
 
 _TIMING: Final = Timing()
+_CUT: Final = Text("frames of the answer are missing", "应答缺帧")
 
 
 class Talk:
@@ -82,7 +86,13 @@ class Talk:
     def end(self) -> None:
         """Nothing will come, and that is no error: a group that nobody is in."""
         self._window = 0.0
+        self._deadlines.clear()
         self._changed.set()
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Nobody has answered but one at least asks for patience."""
+        return bool(self._pending_since) and not self._answers
 
     @property
     def is_answered(self) -> bool:
@@ -125,8 +135,12 @@ class DirectLink:
         guard: decides what may be sent.
         functional: whom to ask to find everybody.
         usual: single addresses to try besides.
+        at_once: how many ECUs are worth asking side by side.
+        is_can: addresses are CAN identifiers, so that a database may name more of them.
     """
 
+    at_once: int = 64
+    is_can: bool = False
     functional: tuple[Target, ...] = ()
     usual: tuple[Target, ...] = ()
 
@@ -140,6 +154,10 @@ class DirectLink:
     async def _transmit(self, target: Target, payload: bytes) -> None:
         """Gets the payload out."""
         raise NotImplementedError
+
+    async def listen(self, _seconds: float) -> Sequence[Frame]:
+        """What passes on the bus by itself, for so long; nothing where the link shows none of it."""
+        return ()
 
     async def close(self) -> None:
         """Gives the adapter back; may be called twice."""
@@ -200,11 +218,19 @@ class DirectLink:
     def _talk_with(self, source: Target) -> Talk | None:
         return self._talks.get(source.response_id) or self._talks.get(None)
 
-    def _hear(self, source: Target, payload: bytes) -> None:
-        """One whole payload from an ECU."""
+    def _hear(self, source: Target, payload: bytes, missing: int = 0) -> None:
+        """A payload from an ECU, as far as it came."""
         talk = self._talk_with(source)
         if talk is not None:
-            answer = Answer(source, talk.payload, bytes(payload), t_ns=time.time_ns())
+            answer = Answer(
+                source,
+                talk.payload,
+                bytes(payload),
+                complete=not missing,
+                missing=missing,
+                t_ns=time.time_ns(),
+                reason=_CUT if missing else None,
+            )
             talk.hear(answer, asyncio.get_running_loop().time())
 
     def _lose(self, error: LinkLost) -> None:

@@ -24,7 +24,16 @@ from diag.nrc import NEGATIVE_SID, PENDING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["SERVICES", "CanLine", "RawAnswer", "collect_isotp", "collect_j1939", "decode_payload", "parse_dtc_lines"]
+__all__ = [
+    "SERVICES",
+    "CanLine",
+    "RawAnswer",
+    "collect_isotp",
+    "collect_j1939",
+    "decode_payload",
+    "parse_can_line",
+    "parse_dtc_lines",
+]
 
 SERVICES: Final = ("obd", "uds", "j1939")
 
@@ -75,7 +84,8 @@ def _bytes_from_hex(text: str) -> tuple[bytes, bool]:
     return bytes.fromhex(digits[: len(digits) & ~1]), bool(len(digits) & 1)
 
 
-def _parse_line(text: str) -> CanLine | None:
+def parse_can_line(text: str) -> CanLine | None:
+    """One pasted line; None where it holds no frame."""
     line = text.strip().strip(">").strip()
     if _PAYLOAD.match(line):
         return CanLine(None, _bytes_from_hex(line)[0])
@@ -299,7 +309,7 @@ def parse_dtc_lines(lines: Iterable[str], service: str) -> DtcAnswer:
     for number, text in enumerate(lines, 1):
         if not text.strip() or text.lstrip().startswith("#"):
             continue
-        line = _parse_line(text)
+        line = parse_can_line(text)
         if line is None or number > _MAX_LINES:
             shown = text.strip()[:40]
             raise BadInput(

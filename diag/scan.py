@@ -102,13 +102,13 @@ class _Scanner:
         if self._link is None:
             return
         try:
-            with self._link.frames(accept=self._is_of_use) as subscription:
+            with self._link.frames(accept=self.is_of_use) as subscription:
                 while frames := await subscription.batch():
                     self._visit.frames += frames[: max(0, _MOST_FRAMES - len(self._visit.frames))]
         except LinkLost as error:
             self._visit.lost = error
 
-    def _is_of_use(self, frame: Frame) -> bool:
+    def is_of_use(self, frame: Frame) -> bool:
         """Whether a frame may be a broadcast: not one of the standard's diagnostic identifiers, nor of those asked."""
         diagnostic = is_diagnostic_id(frame.can_id, extended=frame.extended) or frame.can_id in self._spoken
         return not (frame.error or frame.remote or diagnostic)
@@ -141,7 +141,7 @@ class _Scanner:
 
     async def find_more(self, databases: Sequence[Database]) -> None:
         """Asks and reads the ECUs that the database of the broadcast frames names, beyond those found so far."""
-        if self._link is None:
+        if isinstance(self._requests, DirectLink) and not self._requests.is_can:
             return
         targets = _targets_of(database for database in databases if database not in self._named)
         wanted = [
@@ -190,9 +190,12 @@ class _Scanner:
         ecus = self._visit.sorted_ecus() if ecus is None else ecus
         done = 0
 
+        gate = asyncio.Semaphore(self._requests.at_once if isinstance(self._requests, DirectLink) else len(ecus) or 1)
+
         async def read(ecu: EcuVisit) -> None:
             nonlocal done
-            await self._read_ecu(ecu)
+            async with gate:
+                await self._read_ecu(ecu)
             done += 1
             self._progress(
                 Text(
@@ -423,6 +426,10 @@ async def scan(
                 await scanner.read_ecus()
                 progress(_STAGE_LISTENING)
                 broadcast = decode_visit(visit, databases)
+                if frames is None and isinstance(link, DirectLink):
+                    visit.frames += [frame for frame in await link.listen(listen_s) if scanner.is_of_use(frame)]
+                    broadcast = decode_visit(visit, databases)
+                    await scanner.find_more(broadcast.databases)
                 for until_s in dict.fromkeys((min(_TELLING_S, listen_s), listen_s)) if frames is not None else ():
                     left_s = visit.started_monotonic + until_s - time.monotonic()
                     await asyncio.wait({collector}, timeout=max(0.0, left_s))
@@ -430,7 +437,8 @@ async def scan(
                         raise visit.lost
                     broadcast = decode_visit(visit, databases)
                     await scanner.find_more(broadcast.databases)
-                if frames is not None and battery_from_visit(visit, broadcast) is None:
+                is_can = frames is not None or (isinstance(link, DirectLink) and link.is_can)
+                if is_can and battery_from_visit(visit, broadcast) is None:
                     vehicle = vehicle_from_visit(visit)
                     wanted = signal_set or find_signal_set(vehicle)
                     if wanted is not None:

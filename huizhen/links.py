@@ -68,7 +68,7 @@ def add_link_options(parser: argparse.ArgumentParser, tr: Translator, *, needs_f
     group.add_argument("--fd", action="store_true", help=tr("link.fd"))
     group.add_argument("--data-bitrate", type=int, help=tr("link.data_bitrate"))
     if not needs_frames:
-        group.add_argument("--adapter", action=_Once, metavar="doip:HOST", help=tr("link.adapter"))
+        group.add_argument("--adapter", action=_Once, metavar="KIND:WHERE", help=tr("link.adapter"))
     group.add_argument("--demo", action="store_true", help=tr("link.demo"))
     group.add_argument("--scenario", metavar="NAME|FILE", help=tr("link.scenario"))
     group.add_argument("--dbc", action="append", default=[], metavar="FILE", help=tr("link.dbc"))
@@ -145,6 +145,14 @@ async def _open_adapter(text: str, guard: TransmitGuard, console: Console) -> Di
         except ValueError:
             raise BadUsage(console.tr("link.bad_adapter", value=text)) from None
         return await open_doip(host, port, guard=guard)
+    if kind == "elm327":
+        from diag.elm327 import open_elm327, parse_elm327_port
+
+        try:
+            name, baud = parse_elm327_port(where)
+        except ValueError:
+            raise BadUsage(console.tr("link.bad_adapter", value=text)) from None
+        return await open_elm327(name, baud, guard=guard)
     raise BadUsage(console.tr("link.bad_adapter", value=text))
 
 
