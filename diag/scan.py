@@ -269,7 +269,9 @@ class _Scanner:
 
     async def _read_identification(self, ecu: EcuVisit) -> None:
         session = UdsSession(self._requests, ecu.target, timeout_s=self._timeout_s)
-        identification = await session.read_identification(self._identifiers)
+        is_slow = isinstance(self._requests, DirectLink) and self._requests.at_once == 1
+        wanted = self._identifiers[: len(_TELLING)] if is_slow else self._identifiers
+        identification = await session.read_identification(wanted)
         ecu.identification = identification.texts
         ecu.speaks_uds = ecu.speaks_uds or bool(identification.readings)
         if identification.vin:
