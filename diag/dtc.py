@@ -77,7 +77,12 @@ _OBD_KINDS: Final[Mapping[int, DtcKind]] = {
 
 
 def parse_obd_dtcs(
-    payload: bytes, *, ecu: str | None = None, can: bool = True, role: EcuRole | None = None
+    payload: bytes,
+    *,
+    ecu: str | None = None,
+    can: bool = True,
+    role: EcuRole | None = None,
+    declared_length: int | None = None,
 ) -> DtcAnswer:
     """An answer to OBD service 03, 07 or 0A.
 
@@ -86,6 +91,8 @@ def parse_obd_dtcs(
         ecu: response address for the records.
         can: with the count byte that ISO 15765-4 has; False for K-line and J1850, where three codes fill a line.
         role: the ECU's job, for maker's texts.
+        declared_length: bytes that the ECU announced. Some leave the count byte out on CAN too: a whole answer that
+            no count byte explains is read without one.
 
     Raises:
         RemoteProtocolError: the payload is no answer to one of these services.
@@ -99,6 +106,9 @@ def parse_obd_dtcs(
         raise _refuse(ecu, "not an answer to OBD service 03, 07 or 0A", "不是 OBD 服务 03、07、0A 的应答", payload)
     if can and len(payload) < 2:
         return DtcAnswer(complete=False)
+    if can and len(payload) == declared_length and len(payload) % 2:
+        end = 2 + 2 * payload[1]
+        can = end <= len(payload) and _is_padding(payload[end:])
     count = payload[1] if can else None
     body = payload[2 if can else 1 :]
     present = len(body) // 2 if count is None else min(len(body) // 2, count)

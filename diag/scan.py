@@ -254,7 +254,7 @@ class _Scanner:
         ecu.obd = ObdEcu(ecu.target, parse_supported(0, offered))
         for service in (0x03, 0x07, 0x0A):
             for codes in await self._obd.read_codes(service, ecu.target):
-                parsed = parse_obd_dtcs(codes.payload, ecu=ecu.address)
+                parsed = parse_obd_dtcs(codes.payload, ecu=ecu.address, declared_length=codes.declared_length)
                 ecu.dtcs += parsed.dtcs
                 self._note_missing(ecu, parsed.missing)
                 if service == 0x03 and parsed.negative is None:

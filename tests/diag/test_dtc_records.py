@@ -112,6 +112,28 @@ def test_obd_cut_keeps_codes_and_counts_missing():
     assert (answer.complete, answer.missing, answer.count) == (False, 7, 11)
 
 
+@pytest.mark.parametrize(
+    ("payload", "codes", "complete"),
+    [
+        ("430AA60301C1000B3C", ["P0AA6", "P0301", "U0100", "P0B3C"], True),
+        ("430AA6", ["P0AA6"], True),
+        ("43010AA6000000", ["P0AA6"], True),
+        ("43020AA60301", ["P0AA6", "P0301"], True),
+        ("430B0AA60BBD", ["P0AA6", "P0BBD"], False),
+    ],
+)
+def test_a_whole_answer_that_no_count_byte_explains_has_none(payload: str, codes: list[str], complete: bool) -> None:
+    raw = bytes.fromhex(payload)
+    answer = parse_obd_dtcs(raw, declared_length=len(raw))
+    assert [dtc.code for dtc in answer.dtcs] == codes
+    assert answer.complete is complete
+
+
+def test_a_cut_answer_keeps_its_count_byte() -> None:
+    answer = parse_obd_dtcs(bytes.fromhex("430B0AA60BBD0D"), declared_length=24)
+    assert (len(answer.dtcs), answer.missing) == (2, 9)
+
+
 def test_obd_bytes_beyond_the_count_are_shown_not_decoded():
     answer = parse_obd_dtcs(bytes.fromhex("43010AA60196"))
     assert shown(answer) == ["P0AA6"]

@@ -222,6 +222,9 @@ def test_scan_through_a_doip_gateway(capfd: pytest.CaptureFixture[str]) -> None:
         (["--adapter", "kline:x"], Exit.USAGE, "doip:HOST"),
         (["--adapter", "doip:127.0.0.1", "-i", "slcan"], Exit.USAGE, "in place of -i"),
         (["--adapter", "doip:127.0.0.1", "--demo"], Exit.USAGE, "--demo brings its own car"),
+        (["--adapter", "elm327:"], Exit.USAGE, "elm327:PORT"),
+        (["--adapter", "elm327:/nowhere/ttyUSB9"], Exit.NO_ADAPTER, "No such file"),
+        (["--adapter", "elm327:127.0.0.1:1"], Exit.NO_ADAPTER, "no ELM327 answers"),
         (["--adapter", "doip:127.0.0.1:1"], Exit.NO_ADAPTER, "doip on 127.0.0.1:1"),
     ],
 )
@@ -233,6 +236,16 @@ def test_an_adapter_that_cannot_be_is_said(
     assert out == ""
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_scan_through_an_elm327(capfd: pytest.CaptureFixture[str]) -> None:
+    with simulator("elm327:0", "isolation") as line:
+        port = str(line["channel"]).removeprefix("socket://") if "channel" in line else f"127.0.0.1:{line['port']}"
+        report = scan_json(capfd, "--adapter", f"elm327:{port}")
+    assert report["link"]["interface"] == "elm327"
+    assert len(report["ecus"]) == 12
+    assert [dtc["display"] for dtc in report["dtcs"]] == ["P0AA6-1A"]
+    assert report["battery"]["cells"] == 96
 
 
 def test_a_room_through_a_gateway_is_refused(
