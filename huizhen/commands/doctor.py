@@ -1,0 +1,193 @@
+"""``huizhen doctor``: what is plugged in, what cannot be used and why, what is heard on the bus."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any, Final
+
+from huizhen.exits import Exit
+from huizhen.links import seconds
+
+if TYPE_CHECKING:
+    import argparse
+
+    from diag.adapters import Candidate, Heard
+    from huizhen.cli import Commands
+    from huizhen.console import Console
+    from huizhen.language import Translator
+
+__all__ = ["add_parser", "run"]
+
+_BITRATES: Final = (500_000, 250_000, 1_000_000, 125_000)
+_HEARTBEATS: Final = 2
+"""Identifiers that a gateway may let through although it hides the rest."""
+
+
+def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
+    """Names the options of ``doctor``."""
+    parser = commands.add_parser(
+        "doctor",
+        parents=[common],
+        help=tr("doctor.help"),
+        description=tr("doctor.description"),
+        epilog=tr("doctor.epilog"),
+    )
+    parser.add_argument("ports", nargs="*", metavar="PORT", help=tr("doctor.ports"))
+    parser.add_argument("--no-listen", action="store_true", help=tr("doctor.no_listen"))
+    parser.add_argument("--listen", type=seconds, default=0.5, metavar="S", help=tr("doctor.listen"))
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Looks, listens, prints; returns the exit code."""
+    from diag.adapters import find_adapters
+
+    console.stage(console.tr("doctor.looking"))
+    found = find_adapters(args.ports)
+    console.stage_done()
+    is_json = getattr(args, "json", False) or getattr(args, "jsonl", False)
+    usable = [one for one in found if one.is_usable]
+    if not is_json:
+        _show(found, console)
+    heard: dict[str, Heard | OSError] = {}
+    for one in usable:
+        if args.no_listen or one.kind not in ("slcan", "socketcan"):
+            continue
+        heard[one.channel] = _listen(one, args.listen, console)
+        if not is_json:
+            _show_bus(one, heard[one.channel], console)
+    if is_json:
+        console.json(_to_json(found, heard))
+    elif usable:
+        _show_next(usable, heard, console)
+    return Exit.DONE if usable else Exit.NO_ADAPTER
+
+
+def _listen(adapter: Candidate, each_s: float, console: Console) -> Heard | OSError:
+    from diag.adapters import listen_to
+
+    console.stage(console.tr("doctor.listening", channel=adapter.channel))
+    try:
+        return listen_to(adapter, _BITRATES, each_s)
+    except OSError as error:
+        return error
+    finally:
+        console.stage_done()
+
+
+def _show(found: tuple[Candidate, ...], console: Console) -> None:
+    tr = console.tr
+    usable = [one for one in found if one.is_usable]
+    rejected = [one for one in found if not one.is_usable]
+    console.line(console.style(tr("doctor.adapters"), "title"))
+    if usable:
+        console.table([(one.channel, one.name, " ".join(one.options)) for one in usable])
+    else:
+        console.wrapped(tr("doctor.none"), indent="  ")
+        for way in (
+            tr("doctor.none_slcan"),
+            tr("doctor.none_elm327"),
+            tr("doctor.none_doip"),
+            tr("doctor.none_demo"),
+        ):
+            console.wrapped(way, indent="    ", first="  - ")
+    if rejected:
+        console.line()
+        console.line(console.style(tr("doctor.rejected"), "title"))
+        for one in rejected:
+            why = one.why.in_language(tr.lang) if one.why else ""
+            console.wrapped(tr("doctor.because", channel=one.channel, name=one.name, why=why), indent="  ")
+            if one.fix:
+                console.line("    " + one.fix.in_language(tr.lang))
+    console.line()
+    console.line(console.style(tr("doctor.drivers"), "title"))
+    obd = tr("doctor.driver_there") if _has("obd") else tr("doctor.driver_obd")
+    console.table(
+        [("ELM327", obd), ("DoIP", tr("doctor.driver_there")), ("slcan, SocketCAN", tr("doctor.driver_there"))]
+    )
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _verdict(heard: Heard | OSError) -> str:
+    """One word for what is on the bus."""
+    if isinstance(heard, OSError):
+        return "unreadable"
+    if heard.frames and heard.identifiers <= _HEARTBEATS:
+        return "gateway"
+    if heard.frames:
+        return "traffic"
+    return "wrong-bitrate" if heard.errors else "silent"
+
+
+def _show_bus(adapter: Candidate, heard: Heard | OSError, console: Console) -> None:
+    tr = console.tr
+    console.line()
+    console.line(console.style(tr("doctor.bus", channel=adapter.channel), "title"))
+    if isinstance(heard, OSError):
+        console.wrapped(tr("doctor.unreadable", reason=heard.strerror or str(heard)), indent="  ")
+        return
+    if heard.frames:
+        bitrate = f"{heard.bitrate // 1000} kbit/s" if heard.bitrate else tr("doctor.unknown_bitrate")
+        console.line(
+            "  " + tr("doctor.heard", bitrate=bitrate, rate=f"{heard.frames:.0f}", identifiers=heard.identifiers)
+        )
+    tried = tr.listed(str(rate // 1000) for rate in heard.tried)
+    said = {
+        "traffic": tr("doctor.verdict_traffic"),
+        "gateway": tr("doctor.verdict_gateway"),
+        "silent": tr("doctor.verdict_silent", tried=tried),
+        "wrong-bitrate": tr("doctor.verdict_wrong_bitrate", errors=heard.errors, tried=tried),
+    }
+    console.wrapped(said[_verdict(heard)], indent="  ")
+
+
+def _show_next(usable: list[Candidate], heard: dict[str, Heard | OSError], console: Console) -> None:
+    from huizhen.console import program_name
+
+    best = max(usable, key=lambda one: _has_frames(heard.get(one.channel)))
+    words = list(best.options)
+    told = heard.get(best.channel)
+    if best.kind == "slcan":
+        bitrate = told.bitrate if _has_frames(told) and not isinstance(told, OSError) and told else None
+        words += ["-b", str(bitrate or _BITRATES[0])]
+    console.line()
+    console.line(console.tr("doctor.next", command=f"{program_name()} scan {' '.join(words)}"))
+
+
+def _has_frames(heard: Heard | OSError | None) -> bool:
+    return heard is not None and not isinstance(heard, OSError) and heard.frames > 0
+
+
+def _to_json(found: tuple[Candidate, ...], heard: dict[str, Heard | OSError]) -> dict[str, Any]:
+    def told(one: Candidate) -> dict[str, Any]:
+        return {
+            "kind": one.kind,
+            "channel": one.channel,
+            "name": one.name,
+            "options": list(one.options),
+            "bitrate": one.bitrate,
+            "why": one.why.to_json() if one.why else None,
+            "fix": one.fix.to_json() if one.fix else None,
+        }
+
+    def bus(one: Heard | OSError) -> dict[str, Any]:
+        if isinstance(one, OSError):
+            return {"verdict": "unreadable", "reason": one.strerror or str(one)}
+        return {
+            "verdict": _verdict(one),
+            "bitrate": one.bitrate,
+            "frames_per_s": round(one.frames, 1),
+            "identifiers": one.identifiers,
+            "error_frames": one.errors,
+            "tried": one.tried,
+        }
+
+    return {
+        "schema": "huizhen.doctor/1",
+        "adapters": [told(one) for one in found if one.is_usable],
+        "rejected": [told(one) for one in found if not one.is_usable],
+        "buses": {channel: bus(one) for channel, one in heard.items()},
+        "drivers": {"elm327": _has("obd"), "doip": True, "slcan": True},
+    }
