@@ -171,7 +171,9 @@ def _query_from_scan(scan: Mapping[str, Any], symptom: str) -> Query:
     lost = [item for item in _items(scan, "unanswered") if isinstance(item, Mapping)]
     lost_roles = {role for item in lost if (role := _role(item.get("role")))}
     lost_addresses = {str(item.get("address")) for item in lost}
-    complete = {role for address, role in role_of.items() if role and address not in lost_addresses} - lost_roles
+    # A unit of J1939 has codes of its own kind: that it sets none of J2012's says nothing.
+    mute = lost_addresses | {str(ecu.get("address")) for ecu in ecus if ecu.get("protocol") == "j1939"}
+    complete = {role for address, role in role_of.items() if role and address not in mute} - lost_roles
     battery = scan.get("battery")
     seen: list[DtcSeen | None] = []
     for item in _items(scan, "dtcs"):

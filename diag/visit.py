@@ -17,6 +17,7 @@ from diag.broadcast import Broadcast, Choice, choose_database, decode_broadcast
 from diag.dtc import merge_dtcs
 from diag.facts import Dtc, Ecu, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
 from diag.findings import findings_from_facts
+from diag.j1939 import address_text, node_names, nodes_from_frames
 from diag.roles import role_from_names
 from diag.vin import parse_vin
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from diag.errors import LinkLost
     from diag.facts import BatteryState
     from diag.frames import Frame, FrameLink
+    from diag.j1939 import J1939Node
     from diag.obd import ObdEcu, Readiness, VehicleInformation
     from diag.polling import Polled
 
@@ -62,6 +64,11 @@ _REQUESTS_ONLY: Final = Text(
     "This link carries requests and answers only: what the ECUs broadcast on CAN, the battery's cells among it, cannot"
     " be seen through it.",
     "该连接只传送请求和应答：无法看到控制器在 CAN 上的广播报文，包括电池单体数据。",
+)
+
+_J1939_BUS: Final = Text(
+    "A J1939 bus: the codes are those that the units broadcast (DM1, active); stored ones were not asked.",
+    "J1939 总线：所列为各控制器自行广播的当前故障码（DM1）；未请求历史故障码。",
 )
 
 _SILENT_DIAGNOSTICS: Final = Text(
@@ -152,6 +159,30 @@ def _ecu_fact(visit: EcuVisit, nodes: Mapping[int, str]) -> Ecu:
         },
         codes_read=visit.codes_read,
     )
+
+
+def _ecus_from_nodes(nodes: Sequence[J1939Node], names: Mapping[int, str]) -> Iterable[Ecu]:
+    for node in nodes:
+        name = names.get(node.address, "")
+        claimed = {} if node.name is None else {"j1939Name": node.name.raw.hex().upper()}
+        yield Ecu(
+            address=address_text(node.address),
+            request_address=address_text(node.address),
+            name=name,
+            role=role_from_names(name),
+            protocol="j1939",
+            identification=claimed,
+            codes_read=node.is_heard,
+        )
+
+
+def _cut_lists(nodes: Sequence[J1939Node]) -> Iterable[Unanswered]:
+    for node in nodes:
+        if node.missing:
+            why = Text(
+                f"its list of codes was cut: {node.missing} missing", f"故障码列表不完整：缺少 {node.missing} 个"
+            )
+            yield Unanswered(address_text(node.address), why)
 
 
 def _identification_from_obd(information: VehicleInformation | None) -> dict[str, str]:
@@ -255,7 +286,10 @@ def report_from_visit(
     """Judges what was found; works on a visit that was cut short as well."""
     broadcast = decode_visit(visit, databases)
     ecus = tuple(_ecu_fact(ecu, _nodes_by_response(broadcast.databases)) for ecu in visit.sorted_ecus())
-    dtcs = merge_dtcs(dtc for ecu in visit.sorted_ecus() for dtc in ecu.dtcs)
+    nodes = nodes_from_frames(visit.frames)
+    ecus = (*ecus, *_ecus_from_nodes(nodes, node_names(broadcast.databases)))
+    told = (*(dtc for ecu in visit.sorted_ecus() for dtc in ecu.dtcs), *(dtc for node in nodes for dtc in node.dtcs))
+    dtcs = merge_dtcs(told)
     battery = battery_from_visit(visit, broadcast)
     silent, unheard = _silent_ecus(visit, broadcast) if visit.finished else ([], [])
     is_simulated = simulated or any(
@@ -280,12 +314,12 @@ def report_from_visit(
             ecus=ecus,
             vins=tuple((address, vin) for address, vins in _vins(visit).items() for vin in vins),
         ),
-        unanswered=(*visit.unanswered, *silent, *unheard),
-        notes=tuple(_notes(visit, broadcast, link.info.interface)),
+        unanswered=(*visit.unanswered, *_cut_lists(nodes), *silent, *unheard),
+        notes=tuple(_notes(visit, broadcast, link.info.interface, is_j1939=bool(nodes))),
     )
 
 
-def _notes(visit: Visit, broadcast: Broadcast, interface: str) -> Iterable[Text]:
+def _notes(visit: Visit, broadcast: Broadcast, interface: str, *, is_j1939: bool) -> Iterable[Text]:
     if visit.lost is not None:
         yield Text("The adapter went away during the scan.", "扫描过程中适配器断开。")
     polled = visit.polled
@@ -311,7 +345,9 @@ def _notes(visit: Visit, broadcast: Broadcast, interface: str) -> Iterable[Text]
         )
     if broadcast.guess is not None:
         yield broadcast.guess
-    if not visit.ecus and visit.finished:
+    if is_j1939 and not visit.ecus:
+        yield _J1939_BUS
+    elif not visit.ecus and visit.finished:
         yield _SILENT_DIAGNOSTICS
     for name, count in broadcast.damaged.items():
         yield Text(
