@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "Commands", "build_parser", "main"]
 
-COMMANDS: Final = ("doctor", "scan", "telematics", "log", "db", "dtc", "case", "consult", "signals", "sim")
+COMMANDS: Final = ("doctor", "scan", "charge", "telematics", "log", "db", "dtc", "case", "consult", "signals", "sim")
 
 _HELP_WIDTH: Final = 78
 
