@@ -48,7 +48,8 @@ class ChargeSession:
         reached: the last of them.
         stopped_by: ``vehicle``, ``charger``, or None when nobody said that it stops.
         reasons: what the two sides gave, with the message.
-        is_normal: it ended as wanted: a target was reached or a condition met, and no fault named.
+        is_normal: it ended as wanted: a target was reached or a condition met, and no fault named. None where its end
+            was not heard.
         verdicts: what follows from it, the weightiest first.
         facts: VIN, SOC at both ends, energy and so on: name -> value.
     """
@@ -59,7 +60,7 @@ class ChargeSession:
     reached: str
     stopped_by: str | None
     reasons: tuple[tuple[str, Text], ...]
-    is_normal: bool
+    is_normal: bool | None
     verdicts: tuple[Text, ...]
     facts: tuple[Said, ...]
     messages: tuple[ChargeMessage, ...]
@@ -123,7 +124,7 @@ def _session(messages: list[ChargeMessage]) -> ChargeSession:
         reached=reached,
         stopped_by=stopped_by,
         reasons=reasons,
-        is_normal=bool(stops) and not faults and not complaints,
+        is_normal=not faults and not complaints if stops or complaints else None,
         verdicts=tuple(_verdicts(messages, reached, stopped_by, reasons, complaints)),
         facts=_facts(messages),
         messages=tuple(messages),

@@ -107,7 +107,7 @@ def _show(session: ChargeSession, console: Console) -> None:
     tr = console.tr
     begun = session.begun_ns
     length = (session.ended_ns - begun) / 1e9
-    how = tr("charge.normal") if session.is_normal else tr("charge.abnormal")
+    how = {True: tr("charge.normal"), False: tr("charge.abnormal"), None: tr("charge.going_on")}[session.is_normal]
     console.line(console.style(tr("charge.title", length=f"{length:.1f}", how=how), "title"))
     for verdict in session.verdicts:
         console.wrapped(verdict.in_language(tr.lang), indent="    ", first="  · ")

@@ -53,6 +53,17 @@ def test_a_recording_tells_who_fell_silent(recording: Path, capfd: pytest.Captur
     ]  # fmt: skip
 
 
+def test_a_recorded_simulation_has_the_charging_bus(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    scenario, out = tmp_path / "dc.toml", tmp_path / "dc.blf"
+    scenario.write_text('vehicle = "ev800"\nnow = "charge-dc"\n')
+    assert main(["sim", "record", "--scenario", str(scenario), "--duration", "15", "-o", str(out)]) == Exit.DONE
+    capfd.readouterr()
+    assert main(["charge", "--from", str(out), "--json"]) == Exit.DONE
+    (session,) = json.loads(capfd.readouterr().out)["sessions"]
+    assert session["reached"] == "charging"
+    assert session["messages"]["BCL"] > 10
+
+
 def test_a_bus_is_listened_to(capfd: pytest.CaptureFixture[str]) -> None:
     with virtualbus.running(SCENARIO, seed=1) as car:
         channel = car.channels[-1]

@@ -79,6 +79,7 @@ def test_a_sound_session(sound: Talk) -> None:
     found = session(sound)
     assert [name for name, _ in found.phases] == ["handshake", "recognition", "configuration", "charging"]
     assert found.reached == "charging"
+    assert found.is_normal is None
     facts = {item.name: item.value for item in found.facts}
     assert facts["vin"] == "LHZEV4D07RA775411"
     assert facts["battery_type"] == "NMC"
