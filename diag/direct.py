@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Self
 
 from diag.answers import Answer, is_answer_to, is_silence_wanted
@@ -124,7 +125,7 @@ class Talk:
                 continue
 
 
-class DirectLink:
+class DirectLink(ABC):
     """A :class:`diag.answers.RequestLink` that is no CAN bus: nothing but requests and answers passes.
 
     Subclasses give :meth:`_transmit` and :meth:`close`, call :meth:`_hear` with what arrives, and :meth:`_lose` at the
@@ -151,17 +152,17 @@ class DirectLink:
         self._owed: dict[Target, tuple[int, float]] = {}
         self._lost: LinkLost | None = None
 
+    @abstractmethod
     async def _transmit(self, target: Target, payload: bytes) -> None:
         """Gets the payload out."""
-        raise NotImplementedError
 
     async def listen(self, _seconds: float) -> Sequence[Frame]:
         """What passes on the bus by itself, for so long; nothing where the link shows none of it."""
         return ()
 
+    @abstractmethod
     async def close(self) -> None:
         """Gives the adapter back; may be called twice."""
-        raise NotImplementedError
 
     async def request(self, target: Target, payload: bytes, *, timeout_s: float | None = None) -> tuple[Answer, ...]:
         """Asks, and waits for whoever answers; see :meth:`diag.answers.RequestLink.request`."""

@@ -120,6 +120,7 @@ class Elm327Link(DirectLink):
             raise ValueError(process)
         self._process, self._in, self._out, self._claim = process, process.stdin, process.stdout, claim
         self._lock = asyncio.Lock()
+        self._number = 0
         self._now: dict[str, str] = {}
         self._seen: set[Target] = set()
 
@@ -184,10 +185,13 @@ class Elm327Link(DirectLink):
         return value
 
     async def _ask(self, request: dict[str, Any], patience_s: float = _COMMAND_S) -> list[str]:
+        self._number += 1
         try:
-            self._in.write(json.dumps(request).encode() + b"\n")
+            self._in.write(json.dumps(request | {"id": self._number}).encode() + b"\n")
             await self._in.drain()
             told = await self._answer(patience_s)
+            while "error" not in told and told["id"] != self._number:  # of a request that was given up while it ran
+                told = await self._answer(patience_s)
         except OSError:
             told = {"error": "gone"}
         if "error" in told:
@@ -340,6 +344,7 @@ async def open_elm327(
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for this process, which then ends the other in order
             limit=_LINE_LIMIT,
         )
     except OSError as exc:

@@ -5,8 +5,8 @@ python-OBD's package is under the GPL, version 2 only, so this file alone is too
 starts it and talks to it in lines of JSON. python-OBD opens the port, finds the speed, resets the chip and sets the
 protocol; answers leave as the chip printed them, because they are decoded elsewhere.
 
-Standard input, a line each: ``{"send": "22F190"}``, ``{"listen": 2.0}``. Standard output: first ``{"protocol": "6",
-"chip": …}`` or ``{"error": …}``; then ``{"lines": […]}`` per line that came in.
+Standard input, a line each: ``{"id": 1, "send": "22F190"}``, ``{"id": 2, "listen": 2.0}``. Standard output: first
+``{"protocol": "6", "chip": …}`` or ``{"error": …}``; then ``{"id": 1, "lines": […]}`` per line that came in.
 """
 
 from __future__ import annotations
@@ -53,31 +53,29 @@ def _find_protocol(elm: Any, wanted: str) -> str | None:
     return None
 
 
+def _until_prompt(port: Any, end: float) -> bytes:
+    """What arrives until the chip is ready again, or the time is over."""
+    got = bytearray()
+    while time.monotonic() < end and not got.endswith(b">"):
+        got += port.read(port.in_waiting or 1)
+    return bytes(got)
+
+
 def _listen(elm: Any, seconds: float) -> list[str]:
     """What passes on the bus, printed by the chip until it is stopped; begun again when its buffer ran over."""
     port = elm._ELM327__port  # noqa: SLF001 - monitoring ends with a byte, not with a prompt
+    patience, port.timeout = port.timeout, 0.05
     end = time.monotonic() + seconds
     heard = bytearray()
     while time.monotonic() < end:
         port.reset_input_buffer()
         port.write(b"ATMA\r")
-        part = bytearray()
-        while time.monotonic() < end and not part.endswith(b">"):
-            waiting = port.in_waiting
-            if waiting:
-                part += port.read(waiting)
-            else:
-                time.sleep(0.005)
+        part = _until_prompt(port, end)
         if not part.endswith(b">"):
             port.write(b" ")
-            limit = time.monotonic() + 1.0
-            while time.monotonic() < limit and not part.endswith(b">"):
-                waiting = port.in_waiting
-                if waiting:
-                    part += port.read(waiting)
-                else:
-                    time.sleep(0.005)
+            part += _until_prompt(port, time.monotonic() + 1.0)
         heard += part + b"\r"
+    port.timeout = patience
     text = heard.replace(b"\0", b"").replace(b">", b"\r").decode("ascii", "replace")
     return [line.strip() for line in text.replace("\n", "\r").split("\r") if line.strip()]
 
@@ -104,7 +102,7 @@ def main() -> int:
         if elm.status() == OBDStatus.NOT_CONNECTED:
             _say({"error": "gone"})
             return 3
-        _say({"lines": lines})
+        _say({"id": request["id"], "lines": lines})
     _send(elm, "ATPC")
     elm.close()
     return 0

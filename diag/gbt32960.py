@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from itertools import accumulate
+from operator import xor
 from typing import TYPE_CHECKING, Final
 
 from diag.facts import Text
@@ -154,16 +156,14 @@ def decode_stream(data: bytes) -> Iterator[TelematicsMessage | Junk]:
     A message whose check byte is wrong is junk, said as such; reading goes on one byte further, because its length may
     be what is damaged.
     """
+    checks = (0, *accumulate(data, xor))
     at = begun = 0
     why = Text("no message begins here", "此处没有报文")
     while at < len(data):
         edition = _STARTS.get(data[at : at + 2])
         end = at + _HEADER + int.from_bytes(data[at + 22 : at + 24], "big") + 1
         if edition is not None and len(data) >= at + _HEADER and end <= len(data):
-            check = 0
-            for byte in data[at + 2 : end - 1]:
-                check ^= byte
-            if check == data[end - 1]:
+            if checks[at + 2] ^ checks[end - 1] == data[end - 1]:
                 if begun < at:
                     yield Junk(begun, data[begun:at], why)
                 yield _decode(edition, data[at:end], at)

@@ -25,7 +25,11 @@ __all__ = ["J1939Node", "Name", "address_text", "node_names", "nodes_from_frames
 
 _GROUPS: Final = frozenset({0xFECA, 0xFECB, 0xFECF, 0xFED4, 0xFDB5, 0xFD80})
 _TRANSPORT: Final = frozenset({0xEC, 0xEB})
-_CLAIM: Final = 0xEE
+_CLAIM: Final = 0xEEFF
+_PRIORITY: Final = 6
+_TRANSPORT_PRIORITY: Final = 7
+"""The standard's defaults. Standard: SAE J1939-21, J1939-73; a unit may be set to others and is then not seen here."""
+
 _NO_ADDRESS: Final = (0xFE, 0xFF)
 """Not the address of anybody: "cannot claim one" and "everybody"."""
 
@@ -93,11 +97,12 @@ def nodes_from_frames(frames: Iterable[Frame]) -> tuple[J1939Node, ...]:
         if not frame.extended or frame.error or frame.remote or frame.can_id >> 24 & 3 or frame.fd:
             continue
         group, source = frame.can_id >> 8 & 0xFFFF, frame.can_id & 0xFF
-        if source in _NO_ADDRESS:
-            continue
-        if group >> 8 == _CLAIM and (name := parse_name(frame.data)) is not None:
+        is_transport = group >> 8 in _TRANSPORT
+        if source in _NO_ADDRESS or frame.can_id >> 26 != (_TRANSPORT_PRIORITY if is_transport else _PRIORITY):
+            continue  # other cars have 29-bit identifiers too, in which these bits mean something else
+        if group == _CLAIM and (name := parse_name(frame.data)) is not None:
             names[source] = name
-        elif (group in _GROUPS and len(frame.data) == 8) or group >> 8 in _TRANSPORT:
+        elif is_transport or (group in _GROUPS and len(frame.data) == 8):
             lines.append(CanLine(frame.can_id, frame.data))
     dtcs: dict[int, list[Dtc]] = {}
     heard: set[int] = set()
@@ -114,6 +119,8 @@ def nodes_from_frames(frames: Iterable[Frame]) -> tuple[J1939Node, ...]:
             heard.add(source)
         else:
             missing[source] = max(missing.get(source, 0), answer.missing)
+    if not dtcs:
+        return ()  # no list of codes: what looked like claims of addresses proves no J1939 bus
     return tuple(
         J1939Node(
             address=source,

@@ -44,6 +44,7 @@ async def scan_vehicle(
 ) -> VehicleReport:
     """Opens the car that the options name and scans it; ``keep`` gets what there is when it ends early."""
     from diag.scan import scan
+    from huizhen.errors import BadUsage
     from huizhen.links import open_vehicle
 
     signal_set = None
@@ -53,6 +54,8 @@ async def scan_vehicle(
         signal_set = load_signal_set(args.signals)
     console.stage(console.tr("scan.stage.opening"))
     async with open_vehicle(args, console) as vehicle:
+        if signal_set is not None and vehicle.link.info.interface == "doip":
+            raise BadUsage(console.tr("link.signals_need_can"))
         try:
             return await scan(
                 vehicle.link,

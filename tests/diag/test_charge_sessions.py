@@ -17,6 +17,7 @@ from virtualbus.scenario import Scenario
 
 if TYPE_CHECKING:
     from diag.chargesession import ChargeSession
+    from virtualbus.faults import Fault
 
 MS = 1_000_000
 Talk = list[tuple[int, int, bytes]]
@@ -27,8 +28,8 @@ def one(can_id: int, data: str) -> ChargeMessage:
     return found
 
 
-def talk(seconds: float, *faults: object) -> Talk:
-    car = Car(Scenario("dc", Phrase("dc", "dc"), "ev400", faults, now="charge-dc"), 1)  # type: ignore[arg-type]
+def talk(seconds: float, *faults: Fault) -> Talk:
+    car = Car(Scenario("dc", Phrase("dc", "dc"), "ev400", faults, now="charge-dc"), 1)
     return [
         (tick * 10 * MS, frame.can_id, frame.data)
         for tick in range(round(seconds * 100))

@@ -20,7 +20,9 @@ from virtualbus.runner import CarRunner
 from virtualbus.scenario import find_scenario
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+
+    from diag.facts import Ecu
 
 BMS = Target.at_logical(0x1003)
 EVERYBODY = Target.at_logical(0xE400)
@@ -99,8 +101,8 @@ async def test_the_same_report_as_over_can_but_for_the_link(gateway: int) -> Non
     assert report.vehicle == other.vehicle
     assert report.complete
 
-    def told(ecus: object) -> list[tuple[object, ...]]:
-        return sorted((ecu.name, ecu.role, ecu.protocol, ecu.identification) for ecu in ecus)  # type: ignore[attr-defined]
+    def told(ecus: Iterable[Ecu]) -> list[tuple[object, ...]]:
+        return sorted((ecu.name, ecu.role, ecu.protocol, ecu.identification) for ecu in ecus)
 
     assert [item[:1] + item[2:] for item in told(report.ecus)] == [item[:1] + item[2:] for item in told(other.ecus)]
     assert [(dtc.display, dtc.status) for dtc in report.dtcs] == [(dtc.display, dtc.status) for dtc in other.dtcs]

@@ -31,11 +31,12 @@ pytest.importorskip("obd", reason="python-OBD is optional")
 
 BMS = Target.physical(0x7E4)
 SCRIPT = """
-import json, sys
+import json, sys, time
 lines = json.loads(sys.argv[1])
 print(json.dumps({"protocol": sys.argv[2], "chip": ["ELM327 v9"], "supply": ["12.4V"]}), flush=True)
 for line in sys.stdin:
-    asked = json.loads(line).get("send", "")
+    request = json.loads(line)
+    asked = request.get("send", "")
     with open(sys.argv[3], "a") as log:
         log.write(asked + "\\n")
     said = lines.get(asked, ["OK"] if asked.startswith("AT") else ["NO DATA"])
@@ -43,7 +44,9 @@ for line in sys.stdin:
         said = said.pop(0)
     if said == ["exit"]:
         sys.exit(1)
-    print(json.dumps({"lines": said}), flush=True)
+    if said and said[0] == "slow":
+        time.sleep(0.3)
+    print(json.dumps({"id": request["id"], "lines": said}), flush=True)
 """
 
 
@@ -174,6 +177,16 @@ async def test_29_bit_identifiers(tmp_path: Path) -> None:
     sent = (tmp_path / "log").read_text().split()
     assert sent[-6:] == ["ATSHDA10F1", "ATCRA18DAF110", "ATFCSH18DA10F1", "ATFCSM1", "ATST19", "22F190"]
     assert "ATCP18" in sent
+
+
+async def test_the_answer_to_a_request_that_was_given_up_is_not_the_next_one_s(tmp_path: Path) -> None:
+    lines = {"22F190": ["slow", "7EC 04 62 F1 90 41"], "22F18C": ["7EC 04 62 F1 8C 42"]}
+    async with scripted(lines, tmp_path / "log") as link:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await link.request(BMS, b"\x22\xf1\x90")
+        (answer,) = await link.request(BMS, b"\x22\xf1\x8c")
+        assert answer.payload == b"\x62\xf1\x8cB"
 
 
 async def test_an_unplugged_adapter_is_a_lost_link(tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ def test_no_code_is_heard_and_silence_is_not() -> None:
     assert [(node.address, node.is_heard, node.dtcs) for node in nodes] == [(0x27, True, ()), (0x49, False, ())]
 
 
+def test_another_makers_29_bit_identifiers_are_not_taken_for_j1939() -> None:
+    strangers = [frame(0x10FECA40, "44FF5B0C0305FFFF"), frame(0x10EE1040, "0102030405060708"), frame(0x18EEFF40, NONE)]
+    assert nodes_from_frames(strangers) == ()
+
+
 def test_a_name_is_taken_apart() -> None:
     """Standard: SAE J1939-81; fields set one by one, least significant first."""
     value = 0x12345 | 0x3AB << 21 | 5 << 32 | 9 << 35 | 0x31 << 40 | 0x11 << 49 | 3 << 56 | 2 << 60 | 1 << 63

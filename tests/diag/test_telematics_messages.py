@@ -159,6 +159,12 @@ def test_a_stream_goes_on_behind_damage() -> None:
     assert whys == ["no message begins here", "the check byte is wrong", "a message is cut"]
 
 
+def test_a_megabyte_of_beginnings_is_no_trap() -> None:
+    """Every byte begins a message of nine thousand bytes; summed up one by one that would take an hour."""
+    data = b"#" * 999_999 + b"\0"
+    assert b"".join(part.raw for part in decode_stream(data)) == data
+
+
 @given(st.lists(st.one_of(st.binary(max_size=60), st.just(VECTOR), st.just(b"##"), st.just(b"$$")), max_size=8))
 def test_no_byte_is_lost_and_only_declared_errors_come_out(parts: list[bytes]) -> None:
     data = b"".join(parts)
