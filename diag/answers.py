@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from diag.errors import LocalProtocolError, NegativeResponse, NoAnswer, RemoteProtocolError
 from diag.facts import Text
@@ -12,7 +12,7 @@ from diag.nrc import NEGATIVE_SID, Negative, parse_negative
 if TYPE_CHECKING:
     from diag.addressing import Target
 
-__all__ = ["Answer", "RequestLink", "ask", "is_answer_to", "is_silence_wanted"]
+__all__ = ["Answer", "AnswerTimes", "RequestLink", "TimedLink", "ask", "is_answer_to", "is_silence_wanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,30 @@ class Answer:
             reason = self.reason or Text("the answer was cut", "应答不完整")
             raise RemoteProtocolError(self.ecu, reason, self.payload)
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTimes:
+    """How long one ECU may take, as it says itself, the way there and back included; seconds.
+
+    Args:
+        answer_s: until an answer begins (P2).
+        pending_s: after each "response pending" (P2*).
+        pending_total_s: for all of them together.
+    """
+
+    answer_s: float
+    pending_s: float
+    pending_total_s: float
+
+
+@runtime_checkable
+class TimedLink(Protocol):
+    """A link that can be told how long an ECU takes."""
+
+    def set_times(self, target: Target, times: AnswerTimes | None) -> None:
+        """From now on this ECU gets these times; None = the link's own again."""
+        ...
 
 
 class RequestLink(Protocol):

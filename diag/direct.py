@@ -14,13 +14,13 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Self
 
-from diag.answers import Answer, is_answer_to, is_silence_wanted
+from diag.answers import Answer, AnswerTimes, is_answer_to, is_silence_wanted
 from diag.errors import DiagError, LinkLost, NoAnswer
 from diag.facts import Text
 from diag.guard import Risk
 from diag.lanes import Lanes
 from diag.nrc import BUSY, PENDING
-from diag.request import Timing
+from diag.request import Timing, set_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,7 +150,12 @@ class DirectLink(ABC):
         self._lanes = Lanes()
         self._talks: dict[int | None, Talk] = {}
         self._owed: dict[Target, tuple[int, float]] = {}
+        self._times: dict[Target, Timing] = {}
         self._lost: LinkLost | None = None
+
+    def set_times(self, target: Target, times: AnswerTimes | None) -> None:
+        """See :meth:`diag.answers.TimedLink.set_times`."""
+        set_times(self._times, self.timing, target, times)
 
     @abstractmethod
     async def _transmit(self, target: Target, payload: bytes) -> None:
@@ -188,16 +193,17 @@ class DirectLink(ABC):
     async def _converse(
         self, target: Target, payload: bytes, timeout_s: float | None
     ) -> tuple[tuple[Answer, ...], Risk]:
+        timing = self._times.get(target, self.timing)
         if timeout_s is None:
             is_window = target.is_functional or is_silence_wanted(payload)
-            timeout_s = self.timing.window_s if is_window else self.timing.answer_s
+            timeout_s = timing.window_s if is_window else timing.answer_s
         async with self._lanes.turn(target.response_id):
             if self._lost is not None:
                 raise self._lost
             exchange = self.guard.open(payload, target)
             service, ends = self._owed.pop(target, (-1, 0.0))
             is_owed = service == payload[0] and time.monotonic() < ends
-            talk = Talk(target, payload, self.timing, timeout_s, is_owed=is_owed)
+            talk = Talk(target, payload, timing, timeout_s, is_owed=is_owed)
             self._talks[target.response_id] = talk
             try:
                 self.guard.check_message(exchange)

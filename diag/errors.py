@@ -9,7 +9,8 @@
     ├── NoAnswer                  the vehicle, or one ECU, stays silent (4)
     ├── ProtocolError             (5)
     │   ├── LocalProtocolError    we broke the rules
-    │   └── RemoteProtocolError   the ECU did
+    │   ├── RemoteProtocolError   the ECU did
+    │   └── TransferStopped       data to or from an ECU's memory did not come to their end
     ├── NegativeResponse          the ECU said no, and why (5)
     ├── RefusedByPolicy           the guard let nothing out (7)
     └── BadInput                  text given to a decoder is not what it says (2)
@@ -38,6 +39,7 @@ __all__ = [
     "ProtocolError",
     "RefusedByPolicy",
     "RemoteProtocolError",
+    "TransferStopped",
 ]
 
 
@@ -116,6 +118,20 @@ class RemoteProtocolError(ProtocolError):
     raw: bytes
     code: ClassVar[str] = "diag.remote-protocol"
     template: ClassVar[str] = "ECU {ecu} answered against the protocol: {reason}; the raw bytes are kept"
+
+
+@dataclass(eq=False)
+class TransferStopped(ProtocolError):
+    """A download or upload began and did not end; ``nrc`` is the refusal, None where the answer made no sense."""
+
+    ecu: str
+    done: int
+    total: int
+    nrc: int | None
+    code: ClassVar[str] = "diag.transfer-stopped"
+    template: ClassVar[str] = (
+        "the transfer with ECU {ecu} stopped after {done} of {total} bytes; begin it again before the ECU is used"
+    )
 
 
 @dataclass(eq=False)

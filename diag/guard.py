@@ -136,8 +136,9 @@ allowed by :data:`ROUTINES` alone.
 """
 
 ROUTINES: Final[Mapping[int, Rule]] = {}
-"""Routine identifier to rule. Empty: no routine has been shown harmless on any car yet. Those that move contactors or
-end high voltage, and E200 to E2FF (safety system), never belong here."""
+"""Routine identifier to rule. Empty: no routine has been shown harmless on any car yet; a workshop's policy names those
+of its maker to :class:`TransmitGuard`. Those that move contactors or end high voltage, and E200 to E2FF (safety
+system), never belong here."""
 
 _FORBIDDEN_ROUTINES: Final = range(0xE200, 0xE300)
 
@@ -230,6 +231,11 @@ class TransmitGuard:
         clock: UTC nanoseconds, for the log.
         confirmation_s: how long a confirmation waits for its request.
         monotonic: nanoseconds of a clock that never goes back, for the confirmations.
+        routines: what a workshop's policy allows beyond :data:`ROUTINES`: routine identifier to class (C or D) and
+            name. Those of the safety system are refused whatever it says.
+
+    Raises:
+        ValueError: the policy names a routine of the safety system, or one of a class that is not C or D.
     """
 
     def __init__(
@@ -241,7 +247,13 @@ class TransmitGuard:
         clock: Callable[[], int] = time.time_ns,
         confirmation_s: float = 60.0,
         monotonic: Callable[[], int] = time.monotonic_ns,
+        routines: Mapping[int, tuple[Risk, Text]] | None = None,
     ) -> None:
+        for rid, (risk, _) in (routines or {}).items():
+            if rid in _FORBIDDEN_ROUTINES or risk not in {Risk.ACTUATE, Risk.ALTER} or not 0 <= rid <= 0xFFFF:
+                raise ValueError(f"routine {rid:04X}, class {risk}")
+        named = {rid: Rule(risk, name, range(4, 258)) for rid, (risk, name) in (routines or {}).items()}
+        self._routines: Mapping[int, Rule] = {**named, **ROUTINES}
         self.granted = granted - {Risk.REFUSED}
         self.state = state if state is not None else VehicleState()
         self.sent = 0
@@ -264,7 +276,7 @@ class TransmitGuard:
         Raises:
             RefusedByPolicy: not granted, malformed, unknown, or to an identifier that is not for diagnostics.
         """
-        risk, what, complaint = _judge(payload, target)
+        risk, what, complaint = _judge(payload, target, self._routines)
         if complaint is None and risk not in self.granted:
             complaint = what
         if complaint is None and risk is not Risk.READ and (unmet := self.state.unmet()) is not None:
@@ -391,14 +403,14 @@ class TransmitGuard:
         self._log.append(LogEntry(self._clock(), is_allowed, stage, address, bytes(data), risk, what))
 
 
-def _judge(payload: bytes, target: Target) -> tuple[Risk, Text, Text | None]:
+def _judge(payload: bytes, target: Target, routines: Mapping[int, Rule]) -> tuple[Risk, Text, Text | None]:
     """Class, name, and why it is refused whatever was granted (None when it is not)."""
     unknown = Text("an unknown request", "未知请求")
     if not payload or payload[0] not in RULES:
         return Risk.REFUSED, unknown, unknown
     rule = RULES[payload[0]]
     if payload[0] == 0x31:
-        rule = _routine(payload) or rule
+        rule = _routine(payload, routines) or rule
     elif rule.subs:
         if len(payload) < 2 or payload[1] & 0x7F not in rule.subs:
             return Risk.REFUSED, rule.name, Text(f"{rule.name.en}, unknown kind", f"{rule.name.zh}，未知子功能")
@@ -411,11 +423,11 @@ def _judge(payload: bytes, target: Target) -> tuple[Risk, Text, Text | None]:
     return (rule.risk if place is None else Risk.REFUSED), rule.name, place
 
 
-def _routine(payload: bytes) -> Rule | None:
+def _routine(payload: bytes, routines: Mapping[int, Rule]) -> Rule | None:
     if len(payload) < 4 or payload[1] & 0x7F not in {1, 2, 3}:
         return None
     rid = payload[2] << 8 | payload[3]
-    return None if rid in _FORBIDDEN_ROUTINES else ROUTINES.get(rid)
+    return None if rid in _FORBIDDEN_ROUTINES else routines.get(rid)
 
 
 def _place_complaint(target: Target, rule: Rule) -> Text | None:

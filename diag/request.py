@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
-from diag.answers import Answer, RequestLink, ask, is_answer_to, is_silence_wanted
+from diag.answers import Answer, AnswerTimes, RequestLink, ask, is_answer_to, is_silence_wanted
 from diag.canbus import Frame
 from diag.errors import LinkLost, NoAnswer, RefusedByPolicy, RemoteProtocolError
 from diag.facts import Text
@@ -42,6 +42,7 @@ __all__ = [
     "Timing",
     "ask",
     "is_answer_to",
+    "set_times",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -71,6 +72,18 @@ class Timing:
     busy_pause_s: float = 0.2
     busy_repeats: int = 5
     second_s: float = 0.005
+
+
+def set_times(kept: dict[Target, Timing], usual: Timing, target: Target, times: AnswerTimes | None) -> None:
+    """Keeps an ECU's own times among those of a link; never shorter than the link's own time for an answer."""
+    kept.pop(target, None)
+    if times is not None:
+        kept[target] = replace(
+            usual,
+            answer_s=max(usual.answer_s, times.answer_s),
+            pending_s=times.pending_s,
+            pending_total_s=max(usual.pending_total_s, times.pending_total_s),
+        )
 
 
 _SETTINGS: Final = IsoTpSettings()
@@ -321,8 +334,13 @@ class IsoTpLink:
         self._lanes = Lanes()
         self._owed: dict[Target, tuple[int, int]] = {}
         self._alone: Counter[Target] = Counter()
+        self._times: dict[Target, Timing] = {}
         self._reader: asyncio.Task[None] | None = None
         self._lost: LinkLost | None = None
+
+    def set_times(self, target: Target, times: AnswerTimes | None) -> None:
+        """See :meth:`diag.answers.TimedLink.set_times`."""
+        set_times(self._times, self.timing, target, times)
 
     async def request(self, target: Target, payload: bytes, *, timeout_s: float | None = None) -> tuple[Answer, ...]:
         """Asks, and waits for whoever answers; see :meth:`RequestLink.request`.
@@ -365,7 +383,7 @@ class IsoTpLink:
                 target,
                 bytes(payload),
                 self.settings,
-                self.timing,
+                self._times.get(target, self.timing),
                 is_owed=self._take_debt(target) == payload[0],
                 second_s=self.timing.second_s if self._alone[target] < _TRUSTED_AFTER else 0.0,
             )
@@ -397,7 +415,7 @@ class IsoTpLink:
         if timeout_s is not None:
             return timeout_s
         is_window = target.is_functional or is_silence_wanted(payload)
-        return self.timing.window_s if is_window else self.timing.answer_s
+        return self.timing.window_s if is_window else self._times.get(target, self.timing).answer_s
 
     async def _run(self, conversation: _Conversation, timeout_s: float) -> tuple[Answer, ...]:
         target = conversation.target

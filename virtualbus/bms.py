@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from virtualbus.bmstests import BMS_TESTS, BmsTests
+from virtualbus.chemistry import CELL_TYPES
+from virtualbus.design import BmsSoftware
 from virtualbus.ecu import Ecu, Value, hybrid_data, u8, u16
 from virtualbus.wiring import CellSampler, InsulationMeter, PackSensors
 
@@ -348,6 +350,18 @@ class Bms(Ecu):
     def snapshot_dids(self) -> tuple[int, ...]:
         """Standard parameters first, the maker's own after them."""
         return (0xF49A, 0xF45B, 0xF40D, 0xF4A6, 0xF446, 0xF442, 0x0110, 0x0111, 0x0112)
+
+    def takes(self, cell: str) -> bool:
+        """A program is built for cells of one type."""
+        return cell in CELL_TYPES
+
+    def install(self, version: str, cell: str) -> None:
+        """Another program with the data of its own cells."""
+        major, _, minor = version.partition(".")
+        self.software = BmsSoftware(int(major), int(minor), CELL_TYPES[cell])
+        super().install(version, cell)
+        self.identification[0xF188] += f"-D{self.software.cell.dataset}".encode()
+        self.identification[0xF194] = b"S" + self.identification[0xF188]
 
     def own_data(self) -> Mapping[int, Callable[[], bytes]]:
         """0110 extreme cells (mV, number, mV, number), 0111 insulation (kΩ), 0112 warmest and coldest (0.5 °C, -40)."""

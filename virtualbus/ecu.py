@@ -293,6 +293,18 @@ class Ecu:
         self.memory.cleared_t_s = self.t_s
         self.memory.cleared_km = self._last_km
 
+    def takes(self, cell: str) -> bool:
+        """Whether a program built for these cells can run here."""
+        return not cell
+
+    def install(self, version: str, cell: str) -> None:  # noqa: ARG002 - the BMS needs it
+        """Starts another program, which says its version."""
+        part = self.identification[0xF188].split(b"-SW-")[0]
+        self.identification[0xF188] = part + b"-SW-" + version.replace(".", "").encode()
+        self.identification[0xF189] = version.encode()
+        self.identification[0xF194] = b"S" + self.identification[0xF188]
+        self.identification[0xF195] = version.encode() + b".0"
+
     def lamp_byte(self) -> int:
         """Byte A of PID 01: the lamp and the number of confirmed codes."""
         return min(127, self.legislated_confirmed) | (0x80 if self.lamp_on else 0)

@@ -8,6 +8,7 @@ Standard: ISO 14229-1:2020 Annex D (status bits), unverified for the aging figur
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,9 @@ class Status:
     NOT_COMPLETED_THIS_CYCLE: Final = 0x40
     WARNING: Final = 0x80
 
+
+_FAILURES: Final = itertools.count(1)
+"""Only its order counts."""
 
 CLEARED: Final = Status.NOT_COMPLETED_SINCE_CLEAR | Status.NOT_COMPLETED_THIS_CYCLE
 AGING_CYCLES: Final = 40
@@ -79,6 +83,11 @@ class MonitorTest:
             return _NOW | _CLASS_A
         return _AT_NEXT_HALT | _CLASS_B1 if self.legislated else _MAINTENANCE | _NO_CLASS
 
+    @property
+    def readiness_group(self) -> int:
+        """Which readiness group it belongs to: 1 for the powertrain, 2 for the network (numbers of our own making)."""
+        return 1 if self.dtc[0] == "P" else 2
+
 
 @dataclass(slots=True)
 class TroubleCode:
@@ -86,6 +95,7 @@ class TroubleCode:
 
     Attributes:
         counter: fault detection counter, -128 (passed) .. 127 (failed).
+        order: its place among all failures of this ECU, counted from 1; 0 = it never failed.
         snapshots: record number (1 = first, 2 = latest occurrence) -> identifiers with their content.
     """
 
@@ -97,6 +107,7 @@ class TroubleCode:
     aging: int = 0
     permanent: bool = False
     snapshots: dict[int, tuple[Did, ...]] = field(default_factory=dict)
+    order: int = 0
     _failed_cycles: int = 0
     _passed_cycles: int = 0
 
@@ -119,6 +130,7 @@ class TroubleCode:
         self.status |= Status.TEST_FAILED | Status.FAILED_THIS_CYCLE | Status.PENDING | Status.FAILED_SINCE_CLEAR
         self.status &= ~CLEARED
         self.occurrences = min(255, self.occurrences + 1)
+        self.order = next(_FAILURES)
         self.aging = self._passed_cycles = 0
         kept = snapshot()
         self.snapshots.setdefault(1, kept)
@@ -155,7 +167,7 @@ class TroubleCode:
         """Forgets everything but the permanent mark. Standard: ISO 14229-1:2020 §12.2 (clause unverified)."""
         self.status = CLEARED
         self.counter = 0.0
-        self.occurrences = self.aging = self._failed_cycles = self._passed_cycles = 0
+        self.occurrences = self.aging = self._failed_cycles = self._passed_cycles = self.order = 0
         self.snapshots.clear()
 
 

@@ -1,4 +1,4 @@
-"""The UDS server of one ECU: 10, 14, 19, 22, 3E, 85 — and the OBD services behind the same address.
+"""The UDS server of one ECU: sessions, security, codes, data — and the OBD services behind the same address.
 
 Bytes and time in, bytes out: no bus here. Sessions fall back after S3; an answer that takes longer than P2 is
 announced with "response pending".
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from virtualbus.obd_services import OBD_SERVICES, answer_obd
+from virtualbus.uds_dtc import MORE_KINDS
+from virtualbus.uds_programming import Changing, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +57,7 @@ _SILENT_WHEN_FUNCTIONAL: Final = frozenset(
     }
 )
 _SUPPRESS: Final = 0x80
+_RESET_DONE: Final = 0x51
 _FORMAT_ISO_14229: Final = 0x01
 _FORMAT_J2012_04: Final = 0x04
 _EMISSIONS, _VOBD = 0x33, 0xFE
@@ -62,12 +65,6 @@ _ALL_SEVERITIES: Final = 0xFF
 _ALL: Final = 0xFF
 _MAX_DIDS: Final = 8
 _GROUPS: Final = {0xFFFFFF: None, 0xFFFF33: "legislated", 0x100000: 0, 0x400000: 1, 0x800000: 2, 0xC00000: 3}
-
-
-class _Negative(Exception):
-    def __init__(self, nrc: int) -> None:
-        super().__init__(nrc)
-        self.nrc = nrc
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +96,8 @@ class UdsServer:
             0x3E: self._tester_present,
             0x85: self._control_dtc,
         }
+        self._changing = Changing(ecu)
+        self._services |= self._changing.services
 
     @property
     def is_default(self) -> bool:
@@ -145,32 +144,41 @@ class UdsServer:
         service = self._services.get(sid)
         if service is None:
             return bytes([0x7F, sid, SERVICE_NOT_SUPPORTED]), False
-        has_sub = sid in (0x10, 0x19, 0x27, 0x3E, 0x85)
+        has_sub = sid in (0x10, 0x11, 0x19, 0x27, 0x28, 0x31, 0x3E, 0x85)
         suppressed = has_sub and len(request) > 1 and bool(request[1] & _SUPPRESS)
         if has_sub:
             if len(request) < 2:
                 return bytes([0x7F, sid, WRONG_LENGTH]), False
             request = bytes([sid, request[1] & 0x7F]) + request[2:]
         try:
-            return service(request), suppressed
-        except _Negative as refusal:
+            answer = service(request)
+        except Refusal as refusal:
             return bytes([0x7F, sid, refusal.nrc]), False
+        if answer[0] == _RESET_DONE:
+            self._enter(DEFAULT)
+        return answer, suppressed
 
     def _enter(self, session: int) -> None:
         self.session = session
         if session == DEFAULT:
             self._ecu.memory.recording = True
+            self._changing.is_unlocked = False
+        self._changing.is_default = session == DEFAULT
+        self._changing.is_programming = session == PROGRAMMING
 
     # -- services -----------------------------------------------------------------------------------------------
 
     def _session_control(self, request: bytes) -> bytes:
         if len(request) != 2:
-            raise _Negative(WRONG_LENGTH)
+            raise Refusal(WRONG_LENGTH)
         wanted = request[1]
         if wanted == PROGRAMMING:
-            raise _Negative(SUB_FUNCTION_NOT_IN_SESSION if self.session == DEFAULT else CONDITIONS)
-        if wanted not in (DEFAULT, EXTENDED):
-            raise _Negative(SUB_FUNCTION_NOT_SUPPORTED)
+            if self.session == DEFAULT:
+                raise Refusal(SUB_FUNCTION_NOT_IN_SESSION)
+            if not (self._changing.is_unlocked and self._ecu.may_clear()):
+                raise Refusal(CONDITIONS)
+        elif wanted not in (DEFAULT, EXTENDED):
+            raise Refusal(SUB_FUNCTION_NOT_SUPPORTED)
         self._enter(wanted)
         p2, p2_star = P2_NS // 1_000_000, P2_STAR_NS // 10_000_000
         return bytes([0x50, wanted]) + p2.to_bytes(2, "big") + p2_star.to_bytes(2, "big")
@@ -185,56 +193,59 @@ class UdsServer:
         Standard: ISO 14229-1:2020 §10.4 (clause unverified).
         """
         if self.session == DEFAULT:
-            raise _Negative(SERVICE_NOT_IN_SESSION)
+            raise Refusal(SERVICE_NOT_IN_SESSION)
         if request[1] not in (0x01, 0x02):
-            raise _Negative(SUB_FUNCTION_NOT_SUPPORTED)
+            raise Refusal(SUB_FUNCTION_NOT_SUPPORTED)
         if self._locked_until is None:
             self._locked_until = self._last_ns + self._lock_ns
         if self._last_ns < self._locked_until:
-            raise _Negative(DELAY_NOT_EXPIRED)
+            raise Refusal(DELAY_NOT_EXPIRED)
         if request[1] == 0x01:
             if len(request) != 2:
-                raise _Negative(WRONG_LENGTH)
+                raise Refusal(WRONG_LENGTH)
+            if self._changing.is_unlocked:
+                return b"\x67\x01" + bytes(4)
             self._seed = zlib.crc32(self._ecu.identification[0xF18C] + self._last_ns.to_bytes(8, "big")).to_bytes(
                 4, "big"
             )
             return b"\x67\x01" + self._seed
         if not self._seed:
-            raise _Negative(SEQUENCE)
+            raise Refusal(SEQUENCE)
         if len(request) != 6:
-            raise _Negative(WRONG_LENGTH)
+            raise Refusal(WRONG_LENGTH)
         secret = zlib.crc32(self._seed + self._ecu.identification[0xF18C]).to_bytes(4, "big")
         self._seed = b""
         if request[2:] == secret:
             self._tries = 0
+            self._changing.is_unlocked = True
             return b"\x67\x02"
         self._tries += 1
         if self._tries < MOST_TRIES:
-            raise _Negative(INVALID_KEY)
+            raise Refusal(INVALID_KEY)
         self._tries = 0
         self._locked_until = self._last_ns + self._lock_ns
-        raise _Negative(EXCEEDED_TRIES)
+        raise Refusal(EXCEEDED_TRIES)
 
     def _tester_present(self, request: bytes) -> bytes:
         if len(request) != 2:
-            raise _Negative(WRONG_LENGTH)
+            raise Refusal(WRONG_LENGTH)
         if request[1] != 0:
-            raise _Negative(SUB_FUNCTION_NOT_SUPPORTED)
+            raise Refusal(SUB_FUNCTION_NOT_SUPPORTED)
         return b"\x7e\x00"
 
     def _control_dtc(self, request: bytes) -> bytes:
         if self.session == DEFAULT:
-            raise _Negative(SERVICE_NOT_IN_SESSION)
+            raise Refusal(SERVICE_NOT_IN_SESSION)
         if request[1] not in (1, 2):
-            raise _Negative(SUB_FUNCTION_NOT_SUPPORTED)
+            raise Refusal(SUB_FUNCTION_NOT_SUPPORTED)
         if len(request) != 2:
-            raise _Negative(WRONG_LENGTH)
+            raise Refusal(WRONG_LENGTH)
         self._ecu.memory.recording = request[1] == 1
         return bytes([0xC5, request[1]])
 
     def _clear(self, request: bytes) -> bytes:
         if len(request) != 4:
-            raise _Negative(WRONG_LENGTH)
+            raise Refusal(WRONG_LENGTH)
         group = int.from_bytes(request[1:], "big")
         memory = self._ecu.memory
         codes = list(memory.codes.values())
@@ -247,9 +258,9 @@ class UdsServer:
         else:
             codes = [code for code in codes if code.number == group]
             if not codes:
-                raise _Negative(OUT_OF_RANGE)
+                raise Refusal(OUT_OF_RANGE)
         if not self._ecu.may_clear():
-            raise _Negative(CONDITIONS)
+            raise Refusal(CONDITIONS)
         if len(codes) == len(memory.codes):
             self._ecu.clear()
         else:
@@ -259,7 +270,7 @@ class UdsServer:
     def _read_data(self, request: bytes) -> bytes:
         body = request[1:]
         if not body or len(body) % 2 or len(body) > 2 * _MAX_DIDS:
-            raise _Negative(WRONG_LENGTH)
+            raise Refusal(WRONG_LENGTH)
         out = bytearray([0x62])
         for at in range(0, len(body), 2):
             did = int.from_bytes(body[at : at + 2], "big")
@@ -267,7 +278,7 @@ class UdsServer:
             if content is not None:
                 out += body[at : at + 2] + content
         if len(out) == 1:
-            raise _Negative(OUT_OF_RANGE)
+            raise Refusal(OUT_OF_RANGE)
         return bytes(out)
 
     def _read_dtc(self, request: bytes) -> bytes:
@@ -282,12 +293,20 @@ class UdsServer:
             0x42: (5, self._regulated_by_mask),
             0x55: (3, self._regulated_permanent),
         }
+        more = MORE_KINDS.get(request[1])
+        if more is not None:
+            if len(request) != more[0]:
+                raise Refusal(WRONG_LENGTH)
+            answer = more[1](self._ecu, request)
+            if answer is None:
+                raise Refusal(OUT_OF_RANGE)
+            return answer
         kind = kinds.get(request[1])
         if kind is None:
-            raise _Negative(SUB_FUNCTION_NOT_SUPPORTED)
+            raise Refusal(SUB_FUNCTION_NOT_SUPPORTED)
         length, read = kind
         if len(request) != length:
-            raise _Negative(WRONG_LENGTH)
+            raise Refusal(WRONG_LENGTH)
         return read(request)
 
     def _records(self, codes: list[TroubleCode]) -> bytes:
@@ -311,7 +330,7 @@ class UdsServer:
     def _regulated(self, group: int) -> list[TroubleCode]:
         """Codes of a functional group: 33 emissions, FE VOBD. Standard: SAE J1979-2, ISO 14229-1:2020 Annex D.5."""
         if group not in (_EMISSIONS, _VOBD):
-            raise _Negative(OUT_OF_RANGE)
+            raise Refusal(OUT_OF_RANGE)
         return [code for code in self._ecu.memory.codes.values() if code.test.legislated]
 
     def _regulated_by_mask(self, request: bytes) -> bytes:
@@ -348,7 +367,7 @@ class UdsServer:
         for code in self._ecu.memory.codes.values():
             if code.number == number:
                 return code
-        raise _Negative(OUT_OF_RANGE)
+        raise Refusal(OUT_OF_RANGE)
 
     def _head(self, code: TroubleCode, sub: int) -> bytes:
         return bytes([0x59, sub]) + self._records([code])
@@ -356,7 +375,7 @@ class UdsServer:
     def _snapshots(self, request: bytes) -> bytes:
         code, wanted = self._code(request), request[5]
         if wanted not in (1, 2, _ALL):
-            raise _Negative(OUT_OF_RANGE)
+            raise Refusal(OUT_OF_RANGE)
         out = self._head(code, 0x04)
         for record, dids in sorted(code.snapshots.items()):
             if wanted in (record, _ALL):
@@ -367,7 +386,7 @@ class UdsServer:
         code, wanted = self._code(request), request[5]
         records = {1: code.occurrences, 2: code.aging}
         if wanted not in (*records, _ALL):
-            raise _Negative(OUT_OF_RANGE)
+            raise Refusal(OUT_OF_RANGE)
         out = self._head(code, 0x06)
         if code.occurrences:
             out += b"".join(bytes([number, value]) for number, value in records.items() if wanted in (number, _ALL))

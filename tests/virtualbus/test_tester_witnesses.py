@@ -144,10 +144,11 @@ def test_no_snapshot_of_an_unknown_code(bms):
 @pytest.mark.parametrize(
     ("request_hex", "nrc"),
     [
-        ("1101", 0x11),
-        ("2e f190 00", 0x11),
+        ("1101", 0x7F),
+        ("2e f190 00", 0x7F),
         ("2701", 0x7F),
-        ("1905 01", 0x12),
+        ("1905 07", 0x31),
+        ("1917 01 01", 0x12),
         ("1900", 0x12),
         ("3e01", 0x12),
         ("22f1", 0x13),
