@@ -38,7 +38,7 @@ __all__ = [
     "posterior",
 ]
 
-NEUTRAL_FINDINGS: Final = frozenset({"dtc.confirmed", "data.vin-mismatch"})
+NEUTRAL_FINDINGS: Final = frozenset({"dtc.confirmed", "data.vin-mismatch", "data.codes-cleared"})
 """Findings that only repeat a code, or speak of the car's papers."""
 
 MOST_CAUSES: Final = 3

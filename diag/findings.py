@@ -23,11 +23,13 @@ from diag.evidence import (
     urgency_of,
 )
 from diag.facts import EcuRole, Evidence, Severity, Text
+from diag.obdmonitors import monitor_text, test_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from diag.facts import BatteryState, Dtc, Ecu, Finding, Unanswered
+    from diag.obdmonitors import MonitorResult, SinceClear
 
 __all__ = ["ROLE_NAMES", "findings_from_facts"]
 
@@ -188,6 +190,8 @@ def findings_from_facts(
     unanswered: Sequence[Unanswered] = (),
     ecus: Sequence[Ecu] = (),
     vins: Sequence[tuple[str, str]] = (),
+    since_clear: Mapping[str, SinceClear] | None = None,
+    tests: Sequence[MonitorResult] = (),
 ) -> tuple[Finding, ...]:
     """Judges one visit's evidence.
 
@@ -197,6 +201,8 @@ def findings_from_facts(
         unanswered: who was expected and stayed silent.
         ecus: who answered.
         vins: (ECU address, VIN) as each ECU reports it.
+        since_clear: ECU address -> how long ago its codes were cleared.
+        tests: results of on-board monitors with their limits.
 
     Returns:
         Findings, most urgent first, in the rule file's order within one urgency.
@@ -209,9 +215,58 @@ def findings_from_facts(
         *judge_cells(case),
         *_software(case),
         *_vins(vins),
+        *_cleared(case, since_clear or {}),
+        *_tests(case, tests),
         *_remaining(case),
     ]
     return tuple(sorted(found, key=lambda finding: finding.severity.rank))
+
+
+def _cleared(case: Case, since_clear: Mapping[str, SinceClear]) -> list[Finding]:
+    """Codes were cleared shortly before: "no codes" then says little."""
+    limits = case.limits
+    evidence = []
+    for ecu, since in since_clear.items():
+        km, warm_ups = since.distance_km, since.warm_ups
+        if km is not None:
+            is_recent = km <= limits.cleared_distance_km
+        else:
+            is_recent = warm_ups is not None and warm_ups <= limits.cleared_warm_ups
+        if not is_recent:
+            continue
+        said = [(f"{km} km", f"{km} km")] if km is not None else []
+        said += [(f"{warm_ups} warm-ups", f"{warm_ups} 次暖机")] if warm_ups is not None else []
+        said += [(f"{since.minutes} min", f"{since.minutes} 分钟")] if since.minutes is not None else []
+        evidence.append(
+            Evidence(
+                "counter",
+                f"{ecu} since clear",
+                Text(
+                    f"{ecu}: {', '.join(en for en, _ in said)} since its codes were cleared",
+                    f"{ecu}：清码后 {'、'.join(zh for _, zh in said)}",
+                ),
+                km if km is not None else warm_ups,
+                "km" if km is not None else "",
+            )
+        )
+    return [finding_of("data.codes-cleared", evidence)] if evidence else []
+
+
+def _tests(case: Case, tests: Sequence[MonitorResult]) -> list[Finding]:
+    """On-board tests outside of their limits, which come before a code is stored."""
+    found = []
+    for test in tests:
+        if test.is_passed is not False:
+            continue
+        watched, measure = monitor_text(test.monitor), test_text(test.test)
+        figures = f"{test.value:g} {test.unit} ({test.minimum:g} … {test.maximum:g})" if test.value is not None else ""
+        shown = figures or test.raw.hex(" ").upper()
+        text = Text(f"{watched.en}, {measure.en}: {shown}", f"{watched.zh}，{measure.zh}：{shown}")
+        ref = f"{test.ecu} {test.monitor:02X}/{test.test:02X}"
+        name = case.name(test.ecu)
+        evidence = Evidence("monitor", ref, text, test.value, test.unit)
+        found.append(finding_of("monitor.test-failed", [evidence], name=name, what=watched))
+    return found
 
 
 def _vins(vins: Sequence[tuple[str, str]]) -> list[Finding]:

@@ -43,6 +43,8 @@ class BatteryLimits:
     temperature_stop_c: float
     probe_possible_c: tuple[float, float]
     probe_outlier_k: float
+    cleared_distance_km: float
+    cleared_warm_ups: float
 
 
 @cache

@@ -18,6 +18,7 @@ from diag.addressing import OBD_FUNCTIONAL, Target
 from diag.dtcanswer import code_from_bytes
 from diag.errors import NoAnswer
 from diag.facts import Reading, Text
+from diag.obdmonitors import SinceClear, parse_in_use, parse_monitor_results
 from diag.pids import PID_LENGTHS, decode_pid
 from diag.request import Answer, RequestLink, ask
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from diag.facts import Json
     from diag.nrc import Negative
+    from diag.obdmonitors import InUsePerformance, MonitorResult
 
 __all__ = [
     "MONITORS",
@@ -45,6 +47,7 @@ __all__ = [
 
 CURRENT_DATA: Final = 0x01
 FREEZE_FRAME: Final = 0x02
+MONITOR_RESULTS: Final = 0x06
 CONFIRMED: Final = 0x03
 PENDING: Final = 0x07
 VEHICLE_INFORMATION: Final = 0x09
@@ -53,6 +56,7 @@ PERMANENT: Final = 0x0A
 _MAPS: Final = range(0x00, 0x100, 0x20)
 _MONITOR_PIDS: Final = (0x01, 0x41)
 _FREEZE_CODE_PID: Final = 0x02
+_SINCE_CLEAR: Final = frozenset({0x30, 0x31, 0x4E})
 _AT_ONCE: Final = 6
 _PAIRS_AT_ONCE: Final = 3
 _ONE_OR_TWO_BYTES: Final = frozenset(range(0x06, 0x0A))
@@ -249,6 +253,11 @@ class VehicleInformation:
     refused: Mapping[int, Negative] = field(default_factory=dict)
     raw: Mapping[int, bytes] = field(default_factory=dict)
 
+    @property
+    def in_use(self) -> InUsePerformance | None:
+        """How often the monitors ran, where it says."""
+        return next((parse_in_use(number, self.raw[number]) for number in _RATIOS if number in self.raw), None)
+
 
 _PADDING: Final = b"\x00\xff "
 """The only bytes that are stripped from texts: whatever else comes belongs to the text or makes it hexadecimal."""
@@ -257,7 +266,8 @@ _VIN: Final = 0x02
 _CALIBRATION: Final = 0x04
 _CVN: Final = 0x06
 _NAME: Final = 0x0A
-_INFO_TYPES: Final = (_VIN, _CALIBRATION, _CVN, _NAME)
+_RATIOS: Final = (0x08, 0x0B)
+_INFO_TYPES: Final = (_VIN, _CALIBRATION, _CVN, _NAME, *_RATIOS)
 
 
 def _text(raw: bytes) -> str | None:
@@ -363,6 +373,10 @@ class ObdSession:
         )
         return tuple(sorted(ecus, key=lambda ecu: ecu.target.response_id or 0))
 
+    async def read_map(self, target: Target, first: bytes) -> ObdEcu:
+        """Which PIDs an ECU offers, from the data of its answer to ``01 00`` on."""
+        return await self._complete_map(target, CURRENT_DATA, first)
+
     async def _complete_map(self, target: Target, service: int, first: bytes, *, frame: bytes = b"") -> ObdEcu:
         """Follows the bitmaps from the first one on, as long as each says that another exists."""
         numbers = set(parse_supported(0, first))
@@ -418,6 +432,26 @@ class ObdSession:
         """Monitor status since codes were cleared; None when the ECU does not offer it."""
         data = await self._item(ecu.target, CURRENT_DATA, _MONITOR_PIDS[0]) if _MONITOR_PIDS[0] in ecu.pids else None
         return None if data is None else parse_readiness(data)
+
+    async def read_since_clear(self, ecu: ObdEcu) -> SinceClear:
+        """How long ago codes were cleared: PID 30, 31 and 4E, as far as they are offered."""
+        found = {number: await self._item(ecu.target, CURRENT_DATA, number) for number in _SINCE_CLEAR & ecu.pids}
+        values = {number: int.from_bytes(data, "big") for number, data in found.items() if data}
+        return SinceClear(values.get(0x30), values.get(0x31), values.get(0x4E))
+
+    async def read_monitor_results(self, target: Target) -> tuple[MonitorResult, ...]:
+        """Service 06: every test of every monitor that the ECU offers, those that have not run included."""
+        first = await self._item(target, MONITOR_RESULTS, 0)
+        if first is None:
+            return ()
+        offered = await self._complete_map(target, MONITOR_RESULTS, first)
+        found: list[MonitorResult] = []
+        for number in sorted(offered.pids):
+            answer = await self._answer(target, bytes([MONITOR_RESULTS, number]))
+            if answer is not None and answer.negative is None and answer.complete:
+                results, _ = parse_monitor_results(target.address, answer.payload)
+                found += [result for result in results if result.monitor == number]
+        return tuple(found)
 
     async def read_freeze_frame(self, ecu: ObdEcu, *, frame: int = 0) -> FrozenMoment | None:
         """The freeze frame with this number; None when no code stored one."""

@@ -22,7 +22,8 @@ from diag.dtc import find_unknown_did, parse_obd_dtcs, parse_uds_dtcs
 from diag.errors import DiagError, LinkLost, NegativeResponse, NoAnswer
 from diag.facts import FreezeFrame, Text, VehicleReport
 from diag.nrc import nrc_text
-from diag.obd import ObdEcu, ObdSession, parse_items, parse_supported
+from diag.obd import ObdSession, parse_items
+from diag.obdonuds import ObdOnUdsSession
 from diag.polling import poll_battery
 from diag.request import IsoTpLink
 from diag.uds import DID_LENGTHS, IDENTIFIERS, UdsSession, parse_data, parse_freeze_frames
@@ -227,6 +228,7 @@ class _Scanner:
         for what, part in (
             (_WHAT_CODES, self._read_uds_codes),
             (Text("OBD-II", "OBD-II"), self._read_obd),
+            (Text("OBD on UDS", "OBDonUDS"), self._read_obd_on_uds),
             (Text("freeze frames", "冻结帧"), self._read_details),
             (Text("identification", "标识信息"), self._read_identification),
         ):
@@ -251,7 +253,7 @@ class _Scanner:
         offered = None if answer is None else parse_items(answer.payload, service=0x01).get(0)
         if offered is None:
             return
-        ecu.obd = ObdEcu(ecu.target, parse_supported(0, offered))
+        ecu.obd = await self._obd.read_map(ecu.target, offered)
         for service in (0x03, 0x07, 0x0A):
             for codes in await self._obd.read_codes(service, ecu.target):
                 parsed = parse_obd_dtcs(codes.payload, ecu=ecu.address, declared_length=codes.declared_length)
@@ -263,14 +265,44 @@ class _Scanner:
         ecu.information = await self._obd.read_vehicle_information(ecu.target)
         if ecu.information.vin:
             ecu.vins[f"{ecu.address} 09 02"] = ecu.information.vin
+        ecu.in_use = ecu.information.in_use
+        ecu.since_clear = await self._obd.read_since_clear(ecu.obd)
         frozen = await self._obd.read_freeze_frame(ecu.obd)
         if frozen is not None:
             ecu.frames.append(_freeze_frame_from_obd(frozen))
+        if not self._is_slow:
+            ecu.tests = await self._obd.read_monitor_results(ecu.target)
+
+    @property
+    def _is_slow(self) -> bool:
+        """One request after the other, each taking long: only what tells most is asked."""
+        return isinstance(self._requests, DirectLink) and self._requests.at_once == 1
+
+    async def _read_obd_on_uds(self, ecu: EcuVisit) -> None:
+        """What the law wants, through UDS, where the ECU does not answer services 01 to 0A."""
+        if ecu.obd is not None or not ecu.speaks_uds:
+            return
+        session = ObdOnUdsSession(self._requests, timeout_s=self._timeout_s)
+        found = await session.detect(ecu.target)
+        if found is None:
+            return
+        ecu.obd_on_uds = found
+        ecu.regulated = await session.read_codes(found)
+        ecu.dtcs += ecu.regulated.dtcs
+        self._note_missing(ecu, ecu.regulated.missing)
+        ecu.codes_read = ecu.codes_read or found.group is not None
+        ecu.readiness = await session.read_readiness(found)
+        ecu.since_clear = await session.read_since_clear(found)
+        ecu.information = await session.read_information(found)
+        if ecu.information.vin:
+            ecu.vins[f"{ecu.address} F802"] = ecu.information.vin
+        ecu.in_use = await session.read_in_use(found)
+        if not self._is_slow:
+            ecu.tests = await session.read_monitor_results(found)
 
     async def _read_identification(self, ecu: EcuVisit) -> None:
         session = UdsSession(self._requests, ecu.target, timeout_s=self._timeout_s)
-        is_slow = isinstance(self._requests, DirectLink) and self._requests.at_once == 1
-        wanted = self._identifiers[: len(_TELLING)] if is_slow else self._identifiers
+        wanted = self._identifiers[: len(_TELLING)] if self._is_slow else self._identifiers
         identification = await session.read_identification(wanted)
         ecu.identification = identification.texts
         ecu.speaks_uds = ecu.speaks_uds or bool(identification.readings)

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from diag.addressing import Target
     from diag.direct import DirectLink
     from diag.errors import LinkLost
-    from diag.facts import BatteryState
+    from diag.facts import BatteryState, Json
     from diag.frames import Frame, FrameLink
     from diag.j1939 import J1939Node
     from diag.obd import ObdEcu, Readiness, VehicleInformation
+    from diag.obdmonitors import InUsePerformance, MonitorResult, SinceClear
+    from diag.obdonuds import ObdOnUdsEcu, RegulatedCodes
     from diag.polling import Polled
 
 __all__ = [
@@ -89,6 +91,11 @@ class EcuVisit:
     dtcs: list[Dtc] = field(default_factory=list)
     frames: list[FreezeFrame] = field(default_factory=list)
     readiness: Readiness | None = None
+    obd_on_uds: ObdOnUdsEcu | None = None
+    regulated: RegulatedCodes | None = None
+    since_clear: SinceClear | None = None
+    tests: tuple[MonitorResult, ...] = ()
+    in_use: InUsePerformance | None = None
     speaks_uds: bool = False
     codes_read: bool = False
 
@@ -146,7 +153,12 @@ def _ecu_fact(visit: EcuVisit, nodes: Mapping[int, str]) -> Ecu:
     node = nodes.get(visit.target.response_id or 0, "")
     system = visit.identification.get("systemNameOrEngineType", "")
     obd_name = (visit.information.name if visit.information else None) or ""
-    protocols = [name for name, spoken in (("obd2", visit.obd is not None), ("uds", visit.speaks_uds)) if spoken]
+    spoken = (
+        ("obd2", visit.obd is not None),
+        ("obd-on-uds", visit.obd_on_uds is not None),
+        ("uds", visit.speaks_uds),
+    )
+    protocols = [name for name, is_spoken in spoken if is_spoken]
     return Ecu(
         address=visit.address,
         request_address=visit.target.request_address,
@@ -305,7 +317,7 @@ def report_from_visit(
         ecus=ecus,
         dtcs=dtcs,
         freeze_frames=tuple(frame for ecu in visit.sorted_ecus() for frame in ecu.frames),
-        readiness={ecu.address: ecu.readiness.to_json() for ecu in visit.sorted_ecus() if ecu.readiness},
+        readiness={ecu.address: found for ecu in visit.sorted_ecus() if (found := _readiness_json(ecu))},
         battery=battery,
         findings=findings_from_facts(
             dtcs=dtcs,
@@ -313,10 +325,26 @@ def report_from_visit(
             unanswered=silent,
             ecus=ecus,
             vins=tuple((address, vin) for address, vins in _vins(visit).items() for vin in vins),
+            since_clear={ecu.address: ecu.since_clear for ecu in visit.sorted_ecus() if ecu.since_clear},
+            tests=tuple(test for ecu in visit.sorted_ecus() for test in ecu.tests),
         ),
         unanswered=(*visit.unanswered, *_cut_lists(nodes), *silent, *unheard),
         notes=tuple(_notes(visit, broadcast, link.info.interface, is_j1939=bool(nodes))),
     )
+
+
+def _readiness_json(ecu: EcuVisit) -> Json:
+    """One ECU's entry of ``readiness``: monitors, codes not tested yet, time since codes were cleared, test results."""
+    found: Json = ecu.readiness.to_json() if ecu.readiness else {}
+    if ecu.regulated is not None and ecu.regulated.is_ready is not None:
+        found |= {"ready_by_code": ecu.regulated.is_ready, "untested_codes": list(ecu.regulated.untested)}
+    if ecu.since_clear is not None and ecu.since_clear.is_known:
+        found["since_clear"] = ecu.since_clear.to_json()
+    if ecu.tests:
+        found["tests"] = [test.to_json() for test in ecu.tests]
+    if ecu.in_use is not None:
+        found["in_use_performance"] = ecu.in_use.to_json()
+    return found
 
 
 def _notes(visit: Visit, broadcast: Broadcast, interface: str, *, is_j1939: bool) -> Iterable[Text]:

@@ -35,6 +35,9 @@ Watch = tuple[str, str, float, float, float, bool]
 OBD_TYPE_CN_6: Final = 41
 FUEL_ELECTRIC: Final = 8
 _WAKE_S: Final = 3.0
+WARM_UPS_BEFORE: Final = 60
+SHARE_SINCE_CLEAR: Final = 0.4
+"""The life before: codes were cleared at some service, long ago."""
 SUPPLY_LOW_V: Final = 9.5
 DEAD_V: Final = 6.5
 
@@ -112,7 +115,7 @@ class Ecu:
         self._mil_s = 0.0
         self._uncounted_s = 0.0
         self._last_km: float | None = None
-        self.warm_ups = 0
+        self.warm_ups = WARM_UPS_BEFORE
 
     # -- the cycle ----------------------------------------------------------------------------------------------
 
@@ -213,8 +216,12 @@ class Ecu:
         """Content of a data identifier, None when this ECU has none now."""
         if did in self.identification:
             return self.identification[did]
+        if did >= 0xF400 and did % 0x20 == 0 and not self.is_legislated_by_uds:
+            return None
         if 0xF400 <= did <= 0xF4FF:
             return self.parameter(did & 0xFF)
+        if 0xF600 <= did <= 0xF6FF:
+            return self.monitor_results(did & 0xFF)
         if 0xF800 <= did <= 0xF8FF:
             return self._information(did & 0xFF)
         reader = self.own_data().get(did)
@@ -223,8 +230,29 @@ class Ecu:
     def _information(self, kind: int) -> bytes | None:
         """An OBD InfoType as data identifier F8xx. Standard: SAE J1979-2 (clause unverified)."""
         if kind % 0x20 == 0:
-            return self.support_map(kind, tuple(self.vehicle_info))
-        return self.vehicle_info.get(kind)
+            return self.support_map(kind, self.info_types())
+        counted = self.ratios().get(kind)
+        return b"".join(map(u16, counted)) if counted else self.vehicle_info.get(kind)
+
+    def info_types(self) -> tuple[int, ...]:
+        """OBD InfoTypes that it has."""
+        return (*self.vehicle_info, *self.ratios())
+
+    def ratios(self) -> Mapping[int, tuple[int, ...]]:
+        """In-use performance counters by InfoType. Standard: SAE J1979 Annex G."""
+        return {}
+
+    def monitors(self) -> Mapping[int, bytes]:
+        """Test results by monitor identifier: test, scaling, value, lowest, highest, eight bytes each.
+
+        Standard: SAE J1979 Annex D to F.
+        """
+        return {}
+
+    def monitor_results(self, number: int) -> bytes | None:
+        """The results of one monitor; the support maps stand at 00, 20, 40 and so on."""
+        found = self.monitors()
+        return self.support_map(number, tuple(found)) if found and number % 0x20 == 0 else found.get(number)
 
     def own_data(self) -> Mapping[int, Callable[[], bytes]]:
         """The maker's identifiers of this ECU."""
@@ -276,6 +304,11 @@ class Ecu:
         return 0x7E0 <= self.request_id <= 0x7E7 and self.design.vehicle.speaks == "obd"
 
     @property
+    def is_legislated_by_uds(self) -> bool:
+        """Whether it gives what the law wants through UDS: F4xx to F8xx by their maps, codes by functional group."""
+        return 0x7E0 <= self.request_id <= 0x7E7 and self.design.vehicle.speaks == "uds"
+
+    @property
     def hears_functional(self) -> bool:
         """Whether it listens to 0x7DF. Standard: ISO 15765-4:2021 §10.3 (clause unverified)."""
         return 0x7E0 <= self.request_id <= 0x7E7
@@ -322,7 +355,7 @@ class Ecu:
         lamp_on = self.lamp_on
         if km is not None:
             if self.memory.cleared_km is None:
-                self.memory.cleared_km = km
+                self.memory.cleared_km = km * (1 - SHARE_SINCE_CLEAR)
             if lamp_on and self._last_km is not None:
                 self._mil_km += km - self._last_km
             self._last_km = km

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from virtualbus.ecu import Ecu, Value, u8, u16
+from virtualbus.ecu import Ecu, Value, s16, u8, u16
 from virtualbus.trouble import MonitorTest
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ FUEL_HYBRID_GASOLINE: Final = 17
 MISFIRE_SHARE: Final = 0.03
 TRIM_PERCENT: Final = 20.0
 REGULATED_C: Final = 72.0
+CONDITION_S: Final = 600.0
+_RATIO_S: Final = (420.0, 180.0, 300.0, 900.0, 240.0)
+"""Seconds of running until catalyst, oxygen sensor, EGR, EVAP and second oxygen sensor are tested."""
 WARM_S: Final = 420.0
 _CATALYST, _EVAP, _O2, _O2_HEATER, _EGR = 0x01, 0x04, 0x20, 0x40, 0x80
 
@@ -48,6 +51,8 @@ class EngineControl(Ecu):
         self.fuel_percent = 63.0
         self.misfire = 0.0
         self._strokes = self._misfires = 0.0
+        self._ignitions, self._conditions = 412, 260
+        self._completions, self._encounters = [141, 230, 188, 96, 205], [270, 270, 270, 270, 270]
 
     def wake(self, t_s: float) -> None:
         """A new driving cycle: the time that the engine ran begins anew."""
@@ -107,6 +112,34 @@ class EngineControl(Ecu):
         """The monitors begin anew."""
         super().clear()
         self.ran_s = 0.0
+
+    def sleep(self) -> None:
+        """What ran to its end in this driving cycle is counted."""
+        super().sleep()
+        self._ignitions += 1
+        self._conditions += self.run_s >= CONDITION_S
+        for number, needed_s in enumerate(_RATIO_S):
+            self._encounters[number] += self.run_s > 0
+            self._completions[number] += self.run_s >= needed_s
+
+    def ratios(self) -> Mapping[int, tuple[int, ...]]:
+        """Spark ignition: catalyst and sensors of bank 1, EGR, EVAP; nothing of bank 2.
+
+        Standard: SAE J1979 Annex G, InfoType 08.
+        """
+        pairs = [0] * 18
+        for slot, done, met in zip((0, 2, 4, 6, 7), self._completions, self._encounters, strict=True):
+            pairs[2 * slot : 2 * slot + 2] = [done, met]
+        return {0x08: (self._conditions, self._ignitions, *pairs)}
+
+    def monitors(self) -> Mapping[int, bytes]:
+        """Misfires of this cycle in counts (A1/0C), long-term trim in 0.01 % as the maker's own test (81/80)."""
+        share, most = round(self.misfire * 1000), round(MISFIRE_SHARE * 1000)
+        trim, limit = round(self.trim * 100), round(TRIM_PERCENT * 100)
+        return {
+            0xA1: bytes([0x0C, 0x24]) + u16(share) + u16(0) + u16(most),
+            0x81: bytes([0x80, 0xAF]) + s16(trim) + s16(-limit) + s16(limit),
+        }
 
     def _incomplete(self) -> int:
         """Byte D of PID 01: what has not run to its end since the codes were cleared."""

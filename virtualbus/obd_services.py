@@ -1,4 +1,4 @@
-"""The OBD-II services of one ECU: 01, 02, 03, 04, 07, 09, 0A.
+"""The OBD-II services of one ECU: 01, 02, 03, 04, 06, 07, 09, 0A.
 
 An ECU stays silent to a functional request that it cannot answer; asked by name it says why.
 
@@ -91,12 +91,27 @@ def _clear(ecu: Ecu, request: bytes) -> bytes:
     return b"\x44"
 
 
+def _monitors(ecu: Ecu, request: bytes) -> bytes:
+    if len(request) != 2:
+        return _negative(0x06, WRONG_LENGTH)
+    number = request[1]
+    content = ecu.monitor_results(number)
+    if content is None:
+        return _negative(0x06, SUB_FUNCTION_NOT_SUPPORTED)
+    if number % 0x20 == 0:
+        return bytes([0x46, number]) + content
+    return b"\x46" + b"".join(bytes([number]) + content[at : at + 8] for at in range(0, len(content), 8))
+
+
 def _vehicle_info(ecu: Ecu, request: bytes) -> bytes:
     if len(request) != 2:
         return _negative(0x09, WRONG_LENGTH)
     kind = request[1]
     if kind == 0:
-        return b"\x49\x00" + (ecu.support_map(0, tuple(ecu.vehicle_info)) or b"")
+        return b"\x49\x00" + (ecu.support_map(0, ecu.info_types()) or b"")
+    counted = ecu.ratios().get(kind)
+    if counted:
+        return bytes([0x49, kind, len(counted)]) + b"".join(number.to_bytes(2, "big") for number in counted)
     content = ecu.vehicle_info.get(kind)
     if content is None:
         return _negative(0x09, SUB_FUNCTION_NOT_SUPPORTED)
@@ -108,6 +123,7 @@ OBD_SERVICES: Final[dict[int, Callable[[Ecu, bytes], bytes]]] = {
     0x02: _freeze,
     0x03: _codes(0x03, lambda code: bool(code.status & Status.CONFIRMED)),
     0x04: _clear,
+    0x06: _monitors,
     0x07: _codes(0x07, lambda code: bool(code.status & Status.PENDING)),
     0x09: _vehicle_info,
     0x0A: _codes(0x0A, lambda code: code.permanent),

@@ -107,7 +107,7 @@ def _supporting_record(ecu: Ecu, request: bytes) -> bytes | None:
 
 
 def _by_readiness_group(ecu: Ecu, request: bytes) -> bytes | None:
-    if request[2] not in _EVERY_GROUP:
+    if request[2] not in _EVERY_GROUP or not ecu.is_legislated_by_uds:
         return None
     memory = ecu.memory
     found = [code for code in memory.codes.values() if code.test.legislated and request[3] == code.test.readiness_group]

@@ -329,6 +329,8 @@ class UdsServer:
 
     def _regulated(self, group: int) -> list[TroubleCode]:
         """Codes of a functional group: 33 emissions, FE VOBD. Standard: SAE J1979-2, ISO 14229-1:2020 Annex D.5."""
+        if not self._ecu.is_legislated_by_uds:
+            raise Refusal(SUB_FUNCTION_NOT_SUPPORTED)
         if group not in (_EMISSIONS, _VOBD):
             raise Refusal(OUT_OF_RANGE)
         return [code for code in self._ecu.memory.codes.values() if code.test.legislated]
