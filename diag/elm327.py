@@ -323,7 +323,7 @@ async def open_elm327(
     Args:
         port: as pyserial names it.
         baud: bit/s; empty = found out.
-        protocol: the chip's number of the car's bus, where it is known; empty = found out, CAN first.
+        protocol: the chip's number of the car's bus to try first, as it was last time; empty = those of CAN in turn.
         guard: decides what may be sent; reading alone when left out.
 
     Raises:

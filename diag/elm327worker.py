@@ -15,6 +15,7 @@ import json
 import logging
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 _PROTOCOLS = ("6", "7", "8", "9")
@@ -45,10 +46,10 @@ def _is_car_there(elm: Any) -> bool:
 
 
 def _find_protocol(elm: Any, wanted: str) -> str | None:
-    for protocol in (wanted,) if wanted else _PROTOCOLS:
+    for protocol in dict.fromkeys((wanted, *_PROTOCOLS) if wanted else _PROTOCOLS):
         if elm.set_protocol(protocol) and _is_car_there(elm):
             return protocol
-    if not wanted and elm.set_protocol(None) and _is_car_there(elm):
+    if elm.set_protocol(None) and _is_car_there(elm):
         return str(elm.protocol_id())
     return None
 
@@ -81,20 +82,24 @@ def _listen(elm: Any, seconds: float) -> list[str]:
 
 
 def main() -> int:
-    """``PORT BAUD PROTOCOL``, the last two may be empty: found out then."""
+    """``PORT BAUD PROTOCOL``, the last two may be empty: found out then; the protocol named is tried first."""
     try:
+        import obd.elm327
         from obd.elm327 import ELM327
         from obd.utils import OBDStatus
     except ImportError as error:
         _say({"error": "no-obd", "text": str(error)})
         return 3
     logging.disable(logging.CRITICAL)
+    # After a reset python-OBD sleeps for a second and then waits for the prompt: the waiting alone is enough.
+    obd.elm327.time = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.1)), time=time.time)
     port, baud, wanted = sys.argv[1:4]
     elm = ELM327(port, int(baud) if baud else None, wanted or _PROTOCOLS[0], 1.0, check_voltage=False)
     if elm.status() == OBDStatus.NOT_CONNECTED:
         _say({"error": "no-chip"})
         return 3
-    protocol = _PROTOCOLS[0] if not wanted and _is_car_there(elm) else _find_protocol(elm, wanted)
+    first = wanted or _PROTOCOLS[0]
+    protocol = first if _is_car_there(elm) else _find_protocol(elm, wanted)
     _say({"protocol": protocol, "chip": _send(elm, "ATI"), "supply": _send(elm, "ATRV")})
     for line in sys.stdin:
         request = json.loads(line)

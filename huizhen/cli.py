@@ -21,9 +21,13 @@ from huizhen.language import Translator, pick_language
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from huizhen.errors import HuizhenError
+
 __all__ = ["COMMANDS", "Commands", "build_parser", "main"]
 
-COMMANDS: Final = ("doctor", "scan", "charge", "telematics", "log", "db", "dtc", "case", "consult", "signals", "sim")
+COMMANDS: Final = (
+    "doctor", "scan", "read", "charge", "telematics", "log", "db", "dtc", "case", "consult", "signals", "sim", "config",
+)  # fmt: skip
 
 _HELP_WIDTH: Final = 78
 
@@ -165,11 +169,30 @@ def _mend_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _settings() -> tuple[dict[str, str | int], HuizhenError | None]:
+    """The configuration file, and what is wrong with it, to be said in the right language."""
+    from huizhen.errors import BadSettings
+    from huizhen.settings import load_settings
+
+    try:
+        return load_settings(), None
+    except BadSettings as error:
+        return {}, error
+
+
+def _run(args: argparse.Namespace, console: Console, settings_error: HuizhenError | None) -> int:
+    if settings_error is not None:
+        raise settings_error
+    return command_module(args.command).run(args, console)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     _mend_streams()
-    tr = Translator(pick_language(_asked_language(words)))
+    settings, settings_error = _settings()
+    asked = _asked_language(words) or os.environ.get("HUIZHEN_LANG") or settings.get("lang")
+    tr = Translator(pick_language(None if asked is None else str(asked)))
     parser = build_parser(tr)
     args = parser.parse_args(words)
     console = standard(
@@ -182,8 +205,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return Exit.DONE
     _configure_logging(debug=console.debug)
+    if getattr(args, "library", "") is None and settings.get("library"):
+        args.library = settings["library"]
     try:
-        return command_module(args.command).run(args, console)
+        return _run(args, console, settings_error)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error, and nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

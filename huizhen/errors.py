@@ -4,6 +4,7 @@
 
     HuizhenError
     ├── BadUsage      the command line does not make sense (2)
+    ├── BadSettings   the configuration file does not make sense (2)
     └── CannotWrite   a result could not be saved (2)
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-__all__ = ["BadUsage", "CannotWrite", "HuizhenError"]
+__all__ = ["BadSettings", "BadUsage", "CannotWrite", "HuizhenError"]
 
 
 class HuizhenError(Exception):
@@ -32,6 +33,17 @@ class BadUsage(HuizhenError):
     reason: str
     code: ClassVar[str] = "huizhen.bad-usage"
     template: ClassVar[str] = "{reason}"
+
+
+@dataclass(eq=False)
+class BadSettings(HuizhenError):
+    """The configuration file, or a setting for it, does not make sense."""
+
+    path: str
+    what: str
+    allowed: str
+    code: ClassVar[str] = "huizhen.bad-settings"
+    template: ClassVar[str] = "{path}: {what} is no setting; allowed: {allowed}"
 
 
 @dataclass(eq=False)

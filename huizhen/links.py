@@ -1,7 +1,8 @@
 """How a command reaches a car: the link options of the contract, and what they open.
 
-The order is flag, environment (``HUIZHEN_INTERFACE`` …), python-can's own configuration files. ``--demo`` starts the
-simulated car in process; everything it says is marked as simulated.
+The order is flag, environment (``HUIZHEN_INTERFACE`` …), the configuration file, python-can's own configuration, the
+adapter of last time, the only adapter that is plugged in. ``--demo`` starts the simulated car in process; everything it
+says is marked as simulated.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dbc.database import Database
     from diag.direct import DirectLink
     from diag.frames import FrameLink
-    from diag.guard import TransmitGuard
+    from diag.guard import Risk, TransmitGuard
     from huizhen.console import Console
     from huizhen.language import Translator
 
@@ -106,11 +107,79 @@ class OpenVehicle:
     databases: tuple[Database, ...]
     simulated: bool
     timeout_s: float | None
+    adapter: str | None = None
+
+    def remember(self) -> None:
+        """A car answered through this link: next time it is the first guess. A simulated car in process is not."""
+        from diag.direct import DirectLink
+        from huizhen.settings import Remembered, remember
+
+        info = self.link.info
+        if info.interface == "virtual":
+            return
+        if isinstance(self.link, DirectLink):
+            remember(Remembered(adapter=self.adapter, protocol=getattr(self.link, "protocol", "")))
+        else:
+            remember(Remembered(info.interface, info.channel, info.bitrate))
 
 
 def _setting(args: argparse.Namespace, name: str) -> str | None:
     value = getattr(args, name, None)
     return value if value is not None else os.environ.get(f"HUIZHEN_{name.upper()}")
+
+
+def _unnamed(args: argparse.Namespace, console: Console, *, may_be_direct: bool) -> str | None:
+    """Fills in what neither options nor environment name.
+
+    Returns:
+        An adapter as ``--adapter`` takes it; None where an interface is named now, or nothing was found.
+    """
+    from huizhen.settings import load_settings, recall
+
+    settings = load_settings()
+    if settings.get("adapter") and may_be_direct:
+        return str(settings["adapter"])
+    if settings.get("interface"):
+        for name in ("interface", "channel", "bitrate"):
+            if getattr(args, name, None) is None and settings.get(name) is not None:
+                setattr(args, name, settings[name])
+        return None
+    if _is_can_configured():
+        return None
+    kept = recall()
+    if kept is not None and (may_be_direct or not kept.adapter):
+        console.note(console.tr("link.as_last_time", words=kept.words()))
+        args.interface, args.channel, args.bitrate = kept.interface, kept.channel, kept.bitrate
+        return kept.adapter
+    return _plugged_in(args, console, may_be_direct=may_be_direct)
+
+
+def _is_can_configured() -> bool:
+    import can
+
+    with suppress(can.CanError):
+        config = can.util.load_config()
+        return bool(config.get("interface")) and config.get("channel") is not None
+    return False
+
+
+def _plugged_in(args: argparse.Namespace, console: Console, *, may_be_direct: bool) -> str | None:
+    """The one adapter that is plugged in; of several none, because the wrong one may hang on another car."""
+    from diag.adapters import find_adapters
+
+    usable = [one for one in find_adapters() if one.is_usable and (may_be_direct or one.kind != "elm327")]
+    if len(usable) > 1:
+        raise BadUsage(console.tr("link.several", choices="; ".join(" ".join(one.options) for one in usable)))
+    if not usable:
+        return None
+    console.note(console.tr("link.only_one", name=usable[0].name, words=" ".join(usable[0].options)))
+    options = dict(zip(usable[0].options[::2], usable[0].options[1::2], strict=False))
+    if "--adapter" in options:
+        return options["--adapter"]
+    args.interface, args.channel = options.get("-i"), options.get("-c")
+    if options.get("-b"):
+        args.bitrate = int(options["-b"])
+    return None
 
 
 def _can_settings(args: argparse.Namespace, console: Console) -> tuple[str, str, int | None]:
@@ -152,13 +221,24 @@ async def _open_adapter(text: str, guard: TransmitGuard, console: Console) -> Di
             name, baud = parse_elm327_port(where)
         except ValueError:
             raise BadUsage(console.tr("link.bad_adapter", value=text)) from None
-        return await open_elm327(name, baud, guard=guard)
+        from huizhen.settings import recall
+
+        kept = recall()
+        protocol = kept.protocol if kept is not None and kept.adapter == text else ""
+        return await open_elm327(name, baud, protocol, guard=guard)
     raise BadUsage(console.tr("link.bad_adapter", value=text))
 
 
 @asynccontextmanager
-async def open_vehicle(args: argparse.Namespace, console: Console) -> AsyncIterator[OpenVehicle]:
+async def open_vehicle(
+    args: argparse.Namespace, console: Console, *, granted: frozenset[Risk] | None = None
+) -> AsyncIterator[OpenVehicle]:
     """Opens what the options name; closes it at the end.
+
+    Args:
+        args: with the link options.
+        console: for what a person should know.
+        granted: classes of requests that the guard may let out; None = reading alone.
 
     Raises:
         BadUsage: the options contradict each other, or name nothing.
@@ -178,11 +258,15 @@ async def open_vehicle(args: argparse.Namespace, console: Console) -> AsyncItera
         raise BadUsage(console.tr("link.demo_and_interface"))
     if adapter and (args.interface or args.channel or args.fd):
         raise BadUsage(console.tr("link.adapter_and_interface"))
-    guard = TransmitGuard()
-    adapter = adapter or (None if args.demo or args.interface else os.environ.get("HUIZHEN_ADAPTER"))
+    guard = TransmitGuard() if granted is None else TransmitGuard(granted)
+    may_be_direct = hasattr(args, "adapter")
+    is_named = args.demo or _setting(args, "interface") or _setting(args, "channel")
+    if adapter is None and not is_named:
+        adapter = os.environ.get("HUIZHEN_ADAPTER") if may_be_direct else None
+        adapter = adapter or _unnamed(args, console, may_be_direct=may_be_direct)
     if adapter is not None:
         async with await _open_adapter(adapter, guard, console) as direct:
-            yield OpenVehicle(direct, guard, databases, direct.info.simulated, args.timeout)
+            yield OpenVehicle(direct, guard, databases, direct.info.simulated, args.timeout, adapter)
         return
     async with AsyncExitStack() as stack:
         if args.demo:

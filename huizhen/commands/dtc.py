@@ -1,4 +1,4 @@
-"""``huizhen dtc``: what fault codes mean, and raw answers turned into records."""
+"""``huizhen dtc``: what fault codes mean, raw answers turned into records, and clearing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from huizhen.exits import Exit
+from huizhen.links import add_link_options
 
 if TYPE_CHECKING:
     import argparse
@@ -26,7 +27,7 @@ _STDIN_LIMIT = 64 * 1024 * 1024
 
 
 def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
-    """Names the options of ``dtc explain`` and ``dtc decode``."""
+    """Names the options of ``dtc explain``, ``dtc decode`` and ``dtc clear``."""
     parser = commands.add_parser(
         "dtc", parents=[common], help=tr("dtc.help"), description=tr("dtc.description"), epilog=tr("dtc.epilog")
     )
@@ -51,13 +52,32 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     decode.add_argument("--kline", action="store_true", help=tr("dtc.decode.kline"))
     decode.add_argument("--ecu", metavar="ADDR", help=tr("dtc.decode.ecu"))
 
+    clear = actions.add_parser(
+        "clear",
+        parents=[common],
+        help=tr("dtc.clear.help"),
+        description=tr("dtc.clear.description"),
+        epilog=tr("dtc.clear.epilog"),
+    )
+    clear.add_argument("--ecu", action="append", required=True, metavar="ADDR|all", help=tr("dtc.clear.ecu"))
+    clear.add_argument("--confirm", action="store_true", help=tr("dtc.clear.confirm"))
+    clear.add_argument("--unplugged", action="store_true", help=tr("dtc.clear.unplugged"))
+    clear.add_argument("--standing", action="store_true", help=tr("dtc.clear.standing"))
+    clear.add_argument("--supply", type=float, metavar="V", help=tr("dtc.clear.supply"))
+    clear.add_argument("-o", "--output", metavar="FILE", help=tr("dtc.clear.output"))
+    add_link_options(clear, tr, needs_frames=False)
+
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Explains or decodes; returns the exit code."""
+    """Explains, decodes or clears; returns the exit code."""
     if args.action == "explain":
         return _explain(args, console)
     if args.action == "decode":
         return _decode(args, console)
+    if args.action == "clear":
+        from huizhen.dtcclear import clear
+
+        return clear(args, console)
     from huizhen.errors import BadUsage
 
     raise BadUsage(console.tr("dtc.no_action"))

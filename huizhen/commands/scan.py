@@ -57,7 +57,7 @@ async def scan_vehicle(
         if signal_set is not None and vehicle.link.info.interface == "doip":
             raise BadUsage(console.tr("link.signals_need_can"))
         try:
-            return await scan(
+            report = await scan(
                 vehicle.link,
                 databases=vehicle.databases,
                 signal_set=signal_set,
@@ -68,6 +68,8 @@ async def scan_vehicle(
                 progress=lambda stage: console.stage(stage.in_language(console.tr.lang)),
                 keep=keep,
             )
+            vehicle.remember()
+            return report
         finally:
             console.stage_done()
 

@@ -1,0 +1,151 @@
+"""``huizhen read``: single readings by PID or data identifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from huizhen.exits import Exit
+from huizhen.links import add_link_options, open_vehicle
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from diag.addressing import Target
+    from diag.readings import ReadOut, Wanted
+    from huizhen.cli import Commands
+    from huizhen.console import Console
+    from huizhen.language import Translator
+    from huizhen.links import OpenVehicle
+
+__all__ = ["add_parser", "run", "shown_value"]
+
+
+def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
+    """Names the options of ``read``."""
+    parser = commands.add_parser(
+        "read",
+        parents=[common],
+        help=tr("read.help"),
+        description=tr("read.description"),
+        epilog=tr("read.epilog"),
+    )
+    parser.add_argument("ids", nargs="+", metavar="PID|DID", help=tr("read.ids"))
+    parser.add_argument("--ecu", action="append", default=[], metavar="ADDR", help=tr("read.ecu"))
+    add_link_options(parser, tr, needs_frames=False)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Reads and prints; returns the exit code: 4 when nobody answered, 5 when all answers were refusals."""
+    import asyncio
+
+    from diag.readings import parse_wanted
+
+    wanted = [parse_wanted(word) for text in args.ids for word in text.replace(",", " ").split()]
+    found, is_simulated = asyncio.run(_read(args, console, wanted))
+    answered = [one for one in found if not one.is_silent]
+    if getattr(args, "json", False):
+        readings = [one.to_json() for one in found]
+        console.json({"schema": "huizhen.readings/1", "simulated": is_simulated, "readings": readings})
+    elif getattr(args, "jsonl", False):
+        for one in found:
+            console.json({"schema": "huizhen.reading/1", "simulated": is_simulated, **one.to_json()})
+    else:
+        if is_simulated:
+            console.line(console.style(console.tr("scan.simulated"), "monitor"))
+        _show(found, console)
+    if not answered:
+        return Exit.NO_ANSWER
+    return Exit.PROTOCOL if all(one.negative is not None for one in answered) else Exit.DONE
+
+
+async def _read(
+    args: argparse.Namespace, console: Console, wanted: Sequence[Wanted]
+) -> tuple[tuple[ReadOut, ...], bool]:
+    from contextlib import AsyncExitStack
+
+    from diag.direct import DirectLink
+    from diag.readings import parse_ecu, read_values
+    from diag.request import IsoTpLink
+
+    async with AsyncExitStack() as stack:
+        vehicle = await stack.enter_async_context(open_vehicle(args, console))
+        link = vehicle.link
+        requests = link if isinstance(link, DirectLink) else await stack.enter_async_context(IsoTpLink(link))
+        is_logical = isinstance(link, DirectLink) and not link.is_can
+        named = [parse_ecu(text, is_logical=is_logical) for text in args.ecu]
+        found: list[ReadOut] = []
+        everybody: Sequence[Target] | None = None
+        for one in wanted:
+            targets: Sequence[Target] = named
+            if not named:
+                everybody = await _everybody(vehicle, requests) if everybody is None else everybody
+                targets = everybody
+            found += await read_values(requests, [one], targets, timeout_s=vehicle.timeout_s)
+        if not named:  # an ECU that has no such thing is no news when all were asked
+            telling = [one for one in found if not one.is_silent and one.negative is None]
+            kept = {one.wanted for one in telling}
+            found = [*telling, *(one for one in found if one.wanted not in kept)]
+            found.sort(key=lambda one: wanted.index(one.wanted))
+        return tuple(found), vehicle.simulated or link.info.simulated
+
+
+async def _everybody(vehicle: OpenVehicle, requests: object) -> Sequence[Target]:
+    """Every ECU that answers a functional request, by address.
+
+    Raises:
+        NoAnswer: none does.
+    """
+    from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29
+    from diag.direct import DirectLink
+    from diag.errors import NoAnswer
+    from diag.facts import Text
+    from diag.request import IsoTpLink
+
+    functional: tuple[Target, ...] = (OBD_FUNCTIONAL, OBD_FUNCTIONAL_29)
+    if isinstance(requests, DirectLink):
+        functional = requests.functional
+    elif not isinstance(requests, IsoTpLink):
+        raise TypeError(requests)
+    found: dict[str, Target] = {}
+    for target in functional:
+        for request in (b"\x01\x00", b"\x3e\x00"):
+            for answer in await requests.request(target, request, timeout_s=vehicle.timeout_s):
+                found.setdefault(answer.ecu, answer.source)
+    if not found:
+        raise NoAnswer(Text("the vehicle", "车辆"), vehicle.timeout_s or 1.0)
+    return [found[address] for address in sorted(found)]
+
+
+_UNITS = {"degC": "°C", "kOhm": "kΩ", "Ohm": "Ω", "mOhm": "mΩ"}
+
+
+def shown_value(value: float | str | None, unit: str, console: Console) -> str:
+    """A value as people read it; what is not available is said."""
+    if value is None:
+        return console.tr("read.not_available")
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{text} {_UNITS.get(unit, unit)}".strip()
+
+
+def _show(found: Sequence[ReadOut], console: Console) -> None:
+    from diag.nrc import nrc_text
+
+    tr = console.tr
+    rows: list[list[str]] = []
+    for one in found:
+        head = [one.wanted.name, one.ecu]
+        if one.is_silent:
+            rows.append([*head, "", tr("read.silent"), ""])
+        elif one.negative is not None:
+            why = nrc_text(one.negative.nrc).in_language(tr.lang)
+            rows.append([*head, "", tr("read.refused", why=why), f"7F {one.negative.nrc:02X}"])
+        elif one.missing:
+            rows.append([*head, "", tr("read.cut", missing=one.missing), one.raw.hex(" ").upper()])
+        for reading in one.readings:
+            name = reading.text.in_language(tr.lang) if reading.text else reading.name
+            raw = (reading.raw or one.raw).hex(" ").upper()
+            rows.append([*head, name, shown_value(reading.value, reading.unit, console), raw])
+    console.table(
+        rows, head=["ID", "ECU", tr("read.head.name"), tr("read.head.value"), tr("read.head.raw")], indent="  "
+    )
