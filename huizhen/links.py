@@ -262,8 +262,7 @@ async def open_vehicle(
     may_be_direct = hasattr(args, "adapter")
     is_named = args.demo or _setting(args, "interface") or _setting(args, "channel")
     if adapter is None and not is_named:
-        adapter = os.environ.get("HUIZHEN_ADAPTER") if may_be_direct else None
-        adapter = adapter or _unnamed(args, console, may_be_direct=may_be_direct)
+        adapter = os.environ.get("HUIZHEN_ADAPTER") or _unnamed(args, console, may_be_direct=may_be_direct)
     if adapter is not None:
         async with await _open_adapter(adapter, guard, console) as direct:
             yield OpenVehicle(direct, guard, databases, direct.info.simulated, args.timeout, adapter)
