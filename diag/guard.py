@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from dbc.errors import BadPci
@@ -19,128 +18,17 @@ from dbc.pci import FirstFrame, FlowControl, FlowStatus, SingleFrame, parse_pci
 from diag.addressing import FUNCTIONAL_11, FUNCTIONAL_29, LOGICAL_GROUPS
 from diag.errors import RefusedByPolicy
 from diag.facts import Text, hex_from_bytes, hex_from_id
+from diag.guardrules import FORBIDDEN_ROUTINES, ROUTINES, RULES, Risk, Rule
+from diag.j1939gate import CLEARING, GLOBAL, TESTERS, J1939Exchange, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from dbc.pci import IsoTpFrame
     from diag.addressing import Target
 
 __all__ = ["RULES", "Exchange", "LogEntry", "Risk", "Rule", "TransmitGuard", "VehicleState"]
 
-
-class Risk(StrEnum):
-    """What a request can do to car and people."""
-
-    READ = "A"
-    ASK_EACH_TIME = "B"
-    ACTUATE = "C"
-    ALTER = "D"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One service, or one of its sub-functions.
-
-    Args:
-        lengths: whole request in bytes, service id included.
-        subs: by sub-function without the suppress bit; a sub-function that is not there is refused.
-        is_functional: whether it may go to all ECUs at once.
-    """
-
-    risk: Risk
-    name: Text
-    lengths: Collection[int] = ()
-    subs: Mapping[int, Rule] = field(default_factory=dict)
-    is_functional: bool = False
-
-
-def _rule(risk: Risk, en: str, zh: str, lengths: Collection[int], *, functional: bool = False) -> Rule:
-    return Rule(risk, Text(en, zh), lengths, is_functional=functional)
-
-
-def _by_sub(
-    en: str, zh: str, subs: Mapping[int, tuple[Risk, Collection[int]]], *, functional: Collection[int] = ()
-) -> Rule:
-    """A service whose risk depends on its sub-function: ``{sub: (risk, lengths)}``; ``functional`` names subs."""
-    name = Text(en, zh)
-    rules = {sub: Rule(risk, name, lengths, is_functional=sub in functional) for sub, (risk, lengths) in subs.items()}
-    return Rule(Risk.REFUSED, name, subs=rules)
-
-
-_A, _B, _C, _D, _NO = Risk.READ, Risk.ASK_EACH_TIME, Risk.ACTUATE, Risk.ALTER, Risk.REFUSED
-_LONGEST: Final = 4095
-_TO_THE_END: Final = range(3, _LONGEST + 1)
-
-RULES: Final[Mapping[int, Rule]] = {
-    0x01: _rule(_A, "current data", "读当前数据", range(2, 8), functional=True),
-    0x02: _rule(_A, "freeze frame", "读冻结帧", (3, 5, 7), functional=True),
-    0x03: _rule(_A, "confirmed codes", "读已确认故障码", (1,), functional=True),
-    0x04: _rule(_B, "clear emission-related codes", "清除排放相关故障码", (1,), functional=True),
-    0x06: _rule(_A, "monitor results", "读监测结果", range(2, 8), functional=True),
-    0x07: _rule(_A, "pending codes", "读待定故障码", (1,), functional=True),
-    0x08: _rule(_NO, "control of an on-board system", "控制车载系统", ()),
-    0x09: _rule(_A, "vehicle information", "读车辆信息", range(2, 8), functional=True),
-    0x0A: _rule(_A, "permanent codes", "读永久故障码", (1,), functional=True),
-    0x10: _by_sub(
-        "change of session", "切换会话", {0x01: (_A, (2,)), 0x02: (_D, (2,)), 0x03: (_B, (2,))}, functional=(1, 3)
-    ),
-    0x11: _by_sub("ECU reset", "ECU 复位", dict.fromkeys(range(1, 6), (_C, (2,)))),
-    0x14: _rule(_B, "clear codes", "清除故障码", (4, 5), functional=True),
-    0x19: _by_sub(
-        "read codes",
-        "读故障码",
-        {
-            **dict.fromkeys((1, 2, 15, 17, 18, 19), (_A, (3,))),
-            **dict.fromkeys((3, 10, 11, 12, 13, 14, 20, 21), (_A, (2,))),
-            **dict.fromkeys((4, 6, 16), (_A, (6,))),
-            **dict.fromkeys((5, 22, 26, 85), (_A, (3,))),
-            **dict.fromkeys((7, 8, 23, 86), (_A, (4,))),
-            **dict.fromkeys((24, 25), (_A, (7,))),
-            0x09: (_A, (5,)),
-            0x42: (_A, (5,)),
-        },
-        functional=range(0x80),
-    ),
-    0x22: _rule(_A, "read data by identifier", "按标识符读数据", range(3, 2 * 32 + 2, 2), functional=True),
-    0x23: _rule(_B, "read memory", "读内存", range(4, 34)),
-    0x24: _rule(_A, "read scaling", "读标度数据", (3,)),
-    0x27: _by_sub(
-        "security access", "安全访问", {sub: (_D, range(2, 258)) for sub in (*range(0x01, 0x43), *range(0x61, 0x7F))}
-    ),
-    0x28: _by_sub(
-        "communication control",
-        "通信控制",
-        {**dict.fromkeys(range(4), (_B, (3,))), **dict.fromkeys((4, 5), (_B, (5,)))},
-    ),
-    0x29: _by_sub("authentication", "身份认证", {sub: (_D, range(2, _LONGEST + 1)) for sub in range(9)}),
-    0x2A: _by_sub("periodic data", "周期数据", {sub: (_B, range(2, 258)) for sub in range(1, 5)}),
-    0x2C: _by_sub("dynamic identifiers", "动态定义标识符", {sub: (_B, range(2, 258)) for sub in range(1, 4)}),
-    0x2E: _rule(_D, "write data by identifier", "按标识符写数据", range(4, _LONGEST + 1)),
-    0x2F: _rule(_C, "control of an input or output", "输入输出控制", range(4, 258)),
-    0x31: Rule(_NO, Text("routine", "例程")),
-    0x34: _rule(_D, "download", "下载", _TO_THE_END),
-    0x35: _rule(_D, "upload", "上传", _TO_THE_END),
-    0x36: _rule(_D, "transfer of data", "传输数据", range(2, _LONGEST + 1)),
-    0x37: _rule(_D, "end of transfer", "结束传输", range(1, _LONGEST + 1)),
-    0x38: _rule(_D, "file transfer", "文件传输", _TO_THE_END),
-    0x3D: _rule(_D, "write memory", "写内存", _TO_THE_END),
-    0x3E: _by_sub("tester present", "诊断仪在线", {0x00: (_A, (2,))}, functional=(0,)),
-    0x85: _by_sub("control of code setting", "故障码设置控制", {sub: (_B, range(2, 258)) for sub in (1, 2)}),
-}
-"""Every request that is known, by service id. Not there means refused: 83, 84, 86, 87 and all that makers invent.
-
-27 5F and 60 (pyrotechnics) are left out of the sub-functions of 27 on purpose, and 31 names none: a routine is
-allowed by :data:`ROUTINES` alone.
-"""
-
-ROUTINES: Final[Mapping[int, Rule]] = {}
-"""Routine identifier to rule. Empty: no routine has been shown harmless on any car yet; a workshop's policy names those
-of its maker to :class:`TransmitGuard`. Those that move contactors or end high voltage, and E200 to E2FF (safety
-system), never belong here."""
-
-_FORBIDDEN_ROUTINES: Final = range(0xE200, 0xE300)
 
 _DIAGNOSTIC_11: Final = range(0x700, 0x800)
 _TESTER_29: Final = 0x18DA_00F1
@@ -155,6 +43,8 @@ _WAITS_PER_ANSWER: Final = 10
 
 _PART: Final = Text("part of a request", "请求的一部分")
 _NOT_LEFT: Final = Text("the driver did not send it", "驱动未能发送")
+_NO_CLAIM: Final = Text("claim of an address that is no tester's", "声明非诊断仪地址")
+_UNKNOWN_GROUP: Final = Text("an unknown parameter group", "未知参数组")
 _STRAY: Final = Text("a frame outside of any request", "不属于任何请求的帧")
 
 
@@ -250,7 +140,7 @@ class TransmitGuard:
         routines: Mapping[int, tuple[Risk, Text]] | None = None,
     ) -> None:
         for rid, (risk, _) in (routines or {}).items():
-            if rid in _FORBIDDEN_ROUTINES or risk not in {Risk.ACTUATE, Risk.ALTER} or not 0 <= rid <= 0xFFFF:
+            if rid in FORBIDDEN_ROUTINES or risk not in {Risk.ACTUATE, Risk.ALTER} or not 0 <= rid <= 0xFFFF:
                 raise ValueError(f"routine {rid:04X}, class {risk}")
         named = {rid: Rule(risk, name, range(4, 258)) for rid, (risk, name) in (routines or {}).items()}
         self._routines: Mapping[int, Rule] = {**named, **ROUTINES}
@@ -263,7 +153,8 @@ class TransmitGuard:
         self._confirmation_ns = int(confirmation_s * 1e9)
         self._monotonic = monotonic
         self._open: list[Exchange] = []
-        self._confirmed: dict[tuple[bytes, Target], int] = {}
+        self._confirmed: dict[tuple[bytes, Target | int], int] = {}
+        self._open_j1939: list[J1939Exchange] = []
 
     @property
     def log(self) -> tuple[LogEntry, ...]:
@@ -296,6 +187,57 @@ class TransmitGuard:
         self._confirmed = {key: ends for key, ends in self._confirmed.items() if now < ends}
         self._confirmed[bytes(payload), target] = now + self._confirmation_ns
 
+    def confirm_j1939(self, pgn: int, destination: int) -> None:
+        """The same for a request that clears codes of one J1939 unit."""
+        now = self._monotonic()
+        self._confirmed[pgn.to_bytes(3, "little"), destination] = now + self._confirmation_ns
+
+    def open_claim(self, name: bytes, address: int) -> J1939Exchange:
+        """Allows one claim of a tester's address.
+
+        Raises:
+            RefusedByPolicy: an address that is none of a tester's.
+        """
+        if address not in TESTERS or len(name) != 8 or Risk.READ not in self.granted:
+            self._refuse("request", f"0x{address:02X}", name, Risk.REFUSED, _NO_CLAIM)
+        exchange = J1939Exchange(None, GLOBAL, address, bytes(name))
+        self._open_j1939.append(exchange)
+        return exchange
+
+    def open_j1939(self, pgn: int, destination: int, source: int) -> J1939Exchange:
+        """Allows one request for a parameter group; :meth:`close_j1939` it afterwards.
+
+        Raises:
+            RefusedByPolicy: a group that the table does not name, one that clears for all units at once or without
+                grant, state and confirmation, or a source that is no tester's.
+        """
+        payload, address = pgn.to_bytes(3, "little") if 0 <= pgn <= 0x3FFFF else b"", f"0x{destination:02X}"
+        what = named(pgn)
+        risk = Risk.ASK_EACH_TIME if pgn in CLEARING else Risk.READ
+        if what is None or source not in TESTERS or not 0 <= destination <= 0xFF:
+            self._refuse("request", address, payload, Risk.REFUSED, what or _UNKNOWN_GROUP)
+        complaint = what if risk not in self.granted else None
+        if complaint is None and risk is not Risk.READ:
+            unmet = self.state.unmet()
+            is_confirmed = self._monotonic() < self._confirmed.pop((payload, destination), 0)
+            if destination == GLOBAL:
+                complaint = Text(f"{what.en}, of all units at once", f"{what.zh}，面向所有控制器")
+            elif unmet is not None:
+                complaint = Text(f"{what.en} ({unmet.en})", f"{what.zh}（{unmet.zh}）")
+            elif not is_confirmed:
+                complaint = Text(f"{what.en} (not confirmed this time)", f"{what.zh}（本次未确认）")
+        if complaint is not None:
+            self._refuse("request", address, payload, risk, complaint)
+        exchange = J1939Exchange(pgn, destination, source)
+        self._open_j1939.append(exchange)
+        self._note("request", address, payload, risk, what, is_allowed=True)
+        return exchange
+
+    def close_j1939(self, exchange: J1939Exchange) -> None:
+        """Ends it: no frame of it leaves any more."""
+        if exchange in self._open_j1939:
+            self._open_j1939.remove(exchange)
+
     def _is_confirmed(self, payload: bytes, target: Target) -> bool:
         return self._monotonic() < self._confirmed.get((bytes(payload), target), 0)
 
@@ -325,6 +267,9 @@ class TransmitGuard:
         A first frame that answers an open exchange earns its ECU flow control; a flow control releases the
         consecutive frames of a long request.
         """
+        if extended:
+            for one in self._open_j1939:
+                one.sees(can_id, data)
         if not self._open or not data or data[0] >> 4 not in {1, 3}:
             return
         frame = _parse(data)
@@ -352,6 +297,13 @@ class TransmitGuard:
         Raises:
             RefusedByPolicy: it is no part of an open exchange.
         """
+        if extended and is_plain:
+            group = next((one for one in self._open_j1939 if one.takes(can_id, data)), None)
+            if group is not None:
+                risk = Risk.ASK_EACH_TIME if group.pgn in CLEARING else Risk.READ
+                self.sent += 1
+                self._note("frame", hex_from_id(can_id), data, risk, _PART, is_allowed=True)
+                return risk
         frame = _parse(data) if is_plain else None
         exchange = None if frame is None else self._advance(can_id, frame, data, extended=extended)
         if exchange is None:
@@ -427,7 +379,7 @@ def _routine(payload: bytes, routines: Mapping[int, Rule]) -> Rule | None:
     if len(payload) < 4 or payload[1] & 0x7F not in {1, 2, 3}:
         return None
     rid = payload[2] << 8 | payload[3]
-    return None if rid in _FORBIDDEN_ROUTINES else routines.get(rid)
+    return None if rid in FORBIDDEN_ROUTINES else routines.get(rid)
 
 
 def _place_complaint(target: Target, rule: Rule) -> Text | None:

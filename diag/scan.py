@@ -18,15 +18,18 @@ from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
 from diag.answers import ask
 from diag.broadcast import is_diagnostic_id
 from diag.direct import DirectLink
-from diag.dtc import find_unknown_did, parse_obd_dtcs, parse_uds_dtcs
+from diag.dtc import parse_obd_dtcs, parse_uds_dtcs
 from diag.errors import DiagError, LinkLost, NegativeResponse, NoAnswer
 from diag.facts import FreezeFrame, Text, VehicleReport
+from diag.j1939 import nodes_from_frames
+from diag.j1939requests import read_bus
 from diag.nrc import nrc_text
 from diag.obd import ObdSession, parse_items
 from diag.obdonuds import ObdOnUdsSession
 from diag.polling import poll_battery
 from diag.request import IsoTpLink
-from diag.uds import DID_LENGTHS, IDENTIFIERS, UdsSession, parse_data, parse_freeze_frames
+from diag.snapshots import learn_lengths
+from diag.uds import IDENTIFIERS, UdsSession, parse_freeze_frames
 from diag.visit import (
     EcuVisit,
     Visit,
@@ -37,7 +40,7 @@ from diag.visit import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from dbc.database import Database
     from dbc.signalset.model import SignalSet
@@ -63,11 +66,11 @@ _SERVICE_NOT_SUPPORTED: Final = 0x11
 _TELLING: Final = (0xF190, 0xF187, 0xF189, 0xF195, 0xF197, 0xF18A, 0xF18C, 0xF191, 0xF188, 0xF194)
 _IDENTIFIERS: Final = (*_TELLING, *(did for did in IDENTIFIERS if did not in _TELLING))
 """The telling ones first, because an ECU that stays silent for unknown ones is not asked for all."""
-_LENGTHS_PER_ECU: Final = 32
 
 _STAGE_LISTENING: Final = Text("listening to the bus", "正在监听总线")
 _STAGE_FINDING: Final = Text("looking for ECUs", "正在查找控制器")
 _STAGE_ASKING: Final = Text("asking for the battery's values", "正在请求电池数据")
+_WHAT_UNITS: Final = Text("stored codes and identification", "历史故障码与标识信息")
 _STAGE_JUDGING: Final = Text("judging", "正在分析")
 
 _WHAT_DISCOVERY: Final = Text("discovery", "查找")
@@ -181,6 +184,19 @@ class _Scanner:
 
     def _ecu(self, target: Target) -> EcuVisit:
         return self._visit.ecus.setdefault(target.response_id or 0, EcuVisit(target))
+
+    async def ask_j1939(self, link: FrameLink) -> None:
+        """What the units of a J1939 bus tell only when they are asked: stored codes and identification."""
+        nodes = nodes_from_frames(self._visit.frames)
+        if not nodes:
+            return
+        try:
+            await read_bus(link, [node.address for node in nodes], self._visit.units, self._progress)
+        except LinkLost as error:
+            self._visit.lost = error
+            raise
+        except DiagError as error:
+            self._visit.fail("J1939", _WHAT_UNITS, _why(error))
 
     async def read_ecus(self, ecus: Sequence[EcuVisit] | None = None) -> None:
         """Reads these ECUs, or all, at the same time; what one of them fails in is noted and does not stop the others.
@@ -334,7 +350,7 @@ class _Scanner:
         for dtc in faults[:_DETAILS_PER_ECU]:
             for details in (await session.read_snapshots(dtc.raw[:3]), await session.read_extended(dtc.raw[:3])):
                 if details.negative is None:
-                    learned = await self._learn_lengths(session, details.payload, lengths)
+                    learned = await learn_lengths(session, details.payload, lengths)
                     ecu.frames += parse_freeze_frames(details, learned)
         if len(faults) > _DETAILS_PER_ECU:
             n = len(faults) - _DETAILS_PER_ECU
@@ -343,23 +359,6 @@ class _Scanner:
                 Text("freeze frames", "冻结帧"),
                 Text(f"of {n} more codes were not asked", f"另有 {n} 个故障码的未读取"),
             )
-
-    async def _learn_lengths(self, session: UdsSession, payload: bytes, lengths: dict[int, int]) -> dict[int, int]:
-        """Asks the ECU for each identifier of a snapshot whose length nobody knows: its own answer shows the length.
-
-        Returns:
-            The lengths to cut this answer with: the learned ones only where all records then end exactly, because an
-            ECU may store fewer bytes in a snapshot than it tells live. Else the record stays raw from there on.
-        """
-        while len(lengths) < _LENGTHS_PER_ECU:
-            did = find_unknown_did(payload, {**DID_LENGTHS, **lengths})
-            if did is None:
-                break
-            answer = await session.read_data(did)
-            if answer.negative is not None or not answer.complete:
-                break
-            lengths[did] = len(parse_data(answer.payload, [did]).get(did, b""))
-        return lengths if _cuts_exactly(payload, lengths) else {}
 
     def _note_missing(self, ecu: EcuVisit, missing: int) -> None:
         if missing:
@@ -385,15 +384,6 @@ async def _answer_or_none(link: RequestLink, target: Target, payload: bytes, tim
         return await ask(link, target, payload, timeout_s=timeout_s)
     except NoAnswer:
         return None
-
-
-def _cuts_exactly(payload: bytes, lengths: Mapping[int, int]) -> bool:
-    """Whether every record of a snapshot answer ends where the next begins, all its values found."""
-    if payload[:2] != b"\x59\x04":
-        return True
-    records = parse_uds_dtcs(payload, did_lengths={**DID_LENGTHS, **lengths}).snapshots
-    whole = all(len(record.raw) > 1 and len(record.values) == (record.raw[1] or 0x100) for record in records)
-    return whole and sum(len(record.raw) for record in records) == len(payload) - 6
 
 
 def _why(error: DiagError) -> Text:
@@ -480,6 +470,8 @@ async def scan(
                         collector.cancel()  # answers on the maker's own identifiers are no broadcast frames
                         year = vehicle.model_year
                         visit.polled = await poll_battery(requests, wanted, year=year, timeout_s=timeout_s)
+                if frames is not None:
+                    await scanner.ask_j1939(frames)
                 visit.finished = True
             finally:
                 collector.cancel()

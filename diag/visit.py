@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from diag.facts import BatteryState, Json
     from diag.frames import Frame, FrameLink
     from diag.j1939 import J1939Node
+    from diag.j1939requests import UnitReading
     from diag.obd import ObdEcu, Readiness, VehicleInformation
     from diag.obdmonitors import InUsePerformance, MonitorResult, SinceClear
     from diag.obdonuds import ObdOnUdsEcu, RegulatedCodes
@@ -69,8 +70,8 @@ _REQUESTS_ONLY: Final = Text(
 )
 
 _J1939_BUS: Final = Text(
-    "A J1939 bus: the codes are those that the units broadcast (DM1, active); stored ones were not asked.",
-    "J1939 总线：所列为各控制器自行广播的当前故障码（DM1）；未请求历史故障码。",
+    "A J1939 bus: the codes are those that the units broadcast (DM1, active); stored ones could not be asked for.",
+    "J1939 总线：所列为各控制器自行广播的当前故障码（DM1）；未能请求历史故障码。",
 )
 
 _SILENT_DIAGNOSTICS: Final = Text(
@@ -121,6 +122,7 @@ class Visit:
     unanswered: list[Unanswered] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     polled: Polled | None = None
+    units: dict[int, UnitReading] = field(default_factory=dict)
     chosen: tuple[int, Choice | None] | None = None
     decoded: tuple[int, tuple[Database, ...], Broadcast] | None = None
     finished: bool = False
@@ -173,9 +175,12 @@ def _ecu_fact(visit: EcuVisit, nodes: Mapping[int, str]) -> Ecu:
     )
 
 
-def _ecus_from_nodes(nodes: Sequence[J1939Node], names: Mapping[int, str]) -> Iterable[Ecu]:
+def _ecus_from_nodes(
+    nodes: Sequence[J1939Node], names: Mapping[int, str], units: Mapping[int, UnitReading]
+) -> Iterable[Ecu]:
     for node in nodes:
-        name = names.get(node.address, "")
+        told = units[node.address].identification if node.address in units else {}
+        name = names.get(node.address, "") or told.get("ecuType", "")
         claimed = {} if node.name is None else {"j1939Name": node.name.raw.hex().upper()}
         yield Ecu(
             address=address_text(node.address),
@@ -183,7 +188,7 @@ def _ecus_from_nodes(nodes: Sequence[J1939Node], names: Mapping[int, str]) -> It
             name=name,
             role=role_from_names(name),
             protocol="j1939",
-            identification=claimed,
+            identification={**told, **claimed},
             codes_read=node.is_heard,
         )
 
@@ -240,11 +245,13 @@ def _vins(visit: Visit) -> dict[str, list[str]]:
     """ECU address -> the well-formed VINs that it reports; an unprogrammed one says nothing."""
     year = datetime.now(UTC).year
     told: dict[str, list[str]] = {}
-    for ecu in visit.sorted_ecus():
-        for vin in dict.fromkeys(ecu.vins.values()):
+    claims = [(ecu.address, vin) for ecu in visit.sorted_ecus() for vin in dict.fromkeys(ecu.vins.values())]
+    claims += [(address_text(unit.address), unit.vin) for unit in visit.units.values() if unit.vin]
+    for address, vin in claims:
+        if vin:
             parsed = parse_vin(vin, today_year=year)
             if parsed is not None and parsed.syntax_ok:
-                told.setdefault(ecu.address, []).append(parsed.text)
+                told.setdefault(address, []).append(parsed.text)
     return told
 
 
@@ -299,8 +306,9 @@ def report_from_visit(
     broadcast = decode_visit(visit, databases)
     ecus = tuple(_ecu_fact(ecu, _nodes_by_response(broadcast.databases)) for ecu in visit.sorted_ecus())
     nodes = nodes_from_frames(visit.frames)
-    ecus = (*ecus, *_ecus_from_nodes(nodes, node_names(broadcast.databases)))
+    ecus = (*ecus, *_ecus_from_nodes(nodes, node_names(broadcast.databases), visit.units))
     told = (*(dtc for ecu in visit.sorted_ecus() for dtc in ecu.dtcs), *(dtc for node in nodes for dtc in node.dtcs))
+    told = (*told, *(dtc for unit in visit.units.values() for dtc in unit.dtcs))
     dtcs = merge_dtcs(told)
     battery = battery_from_visit(visit, broadcast)
     silent, unheard = _silent_ecus(visit, broadcast) if visit.finished else ([], [])
@@ -374,7 +382,8 @@ def _notes(visit: Visit, broadcast: Broadcast, interface: str, *, is_j1939: bool
     if broadcast.guess is not None:
         yield broadcast.guess
     if is_j1939 and not visit.ecus:
-        yield _J1939_BUS
+        if not any(unit.answered for unit in visit.units.values()):
+            yield _J1939_BUS
     elif not visit.ecus and visit.finished:
         yield _SILENT_DIAGNOSTICS
     for name, count in broadcast.damaged.items():

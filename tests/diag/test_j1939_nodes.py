@@ -101,5 +101,6 @@ async def test_a_scan_of_the_bus_names_the_units_and_their_codes(bus: Car) -> No
     assert len(report.ecus) == 12
     (dtc,) = report.dtcs
     assert (dtc.ecu, dtc.fmi) == ("0xF3", 4)
-    assert any("J1939" in note.en for note in report.notes)
+    assert not any("could not be asked" in note.en for note in report.notes)
+    assert {ecu.identification["make"] for ecu in report.ecus} == {"HZSIM"}
     assert Query.from_report(report).read == (), "units of J1939 never set the codes of J2012"
