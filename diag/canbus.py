@@ -10,25 +10,23 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
 import queue
-import socket
-import sys
 import threading
 import time
 import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import can
 from can.interfaces.virtual import VirtualBus
 
+from diag.busopening import bus_options, is_simulation, open_bus, reason_of, shut_down
 from diag.errors import LinkLost, NoAdapter
 from diag.facts import LinkInfo, Text
 from diag.frames import CAPACITY, Frame, FrameLink, FrameSubscription
 from diag.guard import TransmitGuard
-from diag.serialport import claim_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,6 +50,7 @@ _SEND_PATIENCE_S: Final = 1.0
 _MALFORMED_LIMIT: Final = 64
 """Unreadable lines in a row after which a serial adapter counts as lost."""
 
+_REPLUG_POLL_S: Final = 0.3
 _CLOCK_TOLERANCE_S: Final = 3600.0
 """Adapters whose clock differs more than this from ours count from their own start."""
 
@@ -197,6 +196,15 @@ class _ThreadIntake:
             self._thread.join(timeout=5 * _POLL_S)
 
 
+@dataclass(frozen=True, slots=True)
+class Comeback:
+    """What opened an adapter, how long it is waited for when it is unplugged, and who is told."""
+
+    wanted: dict[str, Any]
+    patience_s: float
+    notice: Callable[[Text], None]
+
+
 class CanLink:
     """A :class:`FrameLink` over an open python-can bus; the link owns the bus and shuts it down.
 
@@ -206,15 +214,26 @@ class CanLink:
         info: what the link goes through.
         dropped: frames lost before any reader saw them, because this machine was too busy.
         malformed: lines of a serial adapter that were no frames.
+        outages: how often the adapter went away and was waited for.
     """
 
     def __init__(
-        self, bus: can.BusABC, *, info: LinkInfo, guard: TransmitGuard | None = None, claim: PortClaim | None = None
+        self,
+        bus: can.BusABC,
+        *,
+        info: LinkInfo,
+        guard: TransmitGuard | None = None,
+        claim: PortClaim | None = None,
+        comeback: Comeback | None = None,
     ) -> None:
         self.info = info
         self._claim = claim
         self.dropped = 0
         self.malformed = 0
+        self.outages = 0
+        self._comeback = comeback
+        self._returning: asyncio.Task[None] | None = None
+        self._is_released = False
         self._bus = bus
         self._guard = guard if guard is not None else TransmitGuard()
         self._subscriptions: tuple[weakref.ref[FrameSubscription], ...] = ()
@@ -289,6 +308,8 @@ class CanLink:
 
     async def send(self, frame: Frame) -> None:
         """Sends one frame, if the guard lets it; see :class:`FrameLink`."""
+        if self._returning is not None:
+            await self._returned()
         if self._lost is not None:
             raise self._lost
         if self._is_closed:
@@ -306,9 +327,13 @@ class CanLink:
         try:
             await self._transmit(message)
         except (can.CanError, OSError, ValueError) as exc:
-            self._guard.note_failure(frame.can_id, frame.data, risk)
             self.lose(exc)
-            raise LinkLost(self.info.channel, _reason(exc)) from exc
+            try:
+                await self._returned()
+                await self._transmit(message)  # the same frame: it had not left
+            except (LinkLost, can.CanError, OSError, ValueError):
+                self._guard.note_failure(frame.can_id, frame.data, risk)
+                raise LinkLost(self.info.channel, reason_of(exc)) from exc
         self._publish(_sent(frame, self.info.channel))
 
     async def _transmit(self, message: can.Message) -> None:
@@ -327,19 +352,84 @@ class CanLink:
                 return
             await asyncio.sleep(0.001)
 
+    async def _returned(self) -> None:
+        """Waits while the adapter is away.
+
+        Raises:
+            LinkLost: it does not come back.
+        """
+        if self._returning is not None:
+            await asyncio.wait({self._returning})
+        if self._lost is not None:
+            raise self._lost
+
     def lose(self, exc: Exception) -> None:
-        """Ends every subscription with LinkLost; called on the event loop when the driver reports an error."""
-        if self._lost is not None or self._is_closed:
+        """The driver reports an error: waits for the adapter, or ends every subscription with LinkLost.
+
+        To be called on the event loop.
+        """
+        if self._lost is not None or self._is_closed or self._returning is not None:
             return
-        self._lost = LinkLost(self.info.channel, _reason(exc))
-        self._lost.__cause__ = exc
         _LOG.warning("link lost on %s: %s", self.info.channel, exc)
         if isinstance(self._intake, _DescriptorIntake):
             self._intake.stop()
+        if self._comeback is None:
+            self._give_up(exc)
+        else:
+            self.outages += 1
+            coming = self._come_back(self._comeback, exc)
+            self._returning = asyncio.get_running_loop().create_task(coming, name="replug")
+
+    def _give_up(self, exc: Exception) -> None:
+        self._lost = LinkLost(self.info.channel, reason_of(exc))
+        self._lost.__cause__ = exc
         for ref in self._subscriptions:
             subscription = ref()
             if subscription is not None:
                 subscription.close(self._lost)
+
+    async def _come_back(self, comeback: Comeback, exc: Exception) -> None:
+        """Tries to open the adapter again until it is there; readers keep their subscriptions."""
+        loop = asyncio.get_running_loop()
+        channel, why = self.info.channel, reason_of(exc)
+        comeback.notice(
+            Text(
+                f"{channel} is gone ({why.en}): plug it in again, it goes on by itself ({comeback.patience_s:.0f} s)",
+                f"{channel} 已断开（{why.zh}）：请重新插上，将自动继续（等待 {comeback.patience_s:.0f} 秒）",
+            )
+        )
+        await self._release()
+        end = loop.time() + comeback.patience_s
+        while loop.time() < end:
+            await asyncio.sleep(_REPLUG_POLL_S)
+            try:
+                bus, claim = await open_bus(comeback.wanted)
+            except NoAdapter:
+                continue
+            self._bus, self._claim, self._clock_offset_ns = bus, claim, None
+            self._intake, self._pool = self._choose()
+            self._returning, self._is_released = None, False
+            comeback.notice(Text(f"{channel} is back", f"{channel} 已恢复"))
+            return
+        self._returning = None
+        self._give_up(exc)
+
+    async def _release(self) -> None:
+        """Stops receiving and gives bus and port back; a second time does nothing."""
+        if self._is_released:
+            return
+        self._is_released = True
+        if isinstance(self._intake, _ThreadIntake):
+            await asyncio.to_thread(self._intake.stop)
+        else:
+            self._intake.stop()
+        if self._pool is None:
+            shut_down(self._bus)
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._pool, shut_down, self._bus)
+            self._pool.shutdown(wait=False)
+        if self._claim is not None:
+            self._claim.release()
 
     async def close(self) -> None:
         """Stops receiving, ends every subscription and shuts the bus down; may be called twice."""
@@ -350,17 +440,10 @@ class CanLink:
             subscription = ref()
             if subscription is not None:
                 subscription.close()
-        if isinstance(self._intake, _ThreadIntake):
-            await asyncio.to_thread(self._intake.stop)
-        else:
-            self._intake.stop()
-        if self._pool is None:
-            _shut_down(self._bus)
-        else:
-            await asyncio.get_running_loop().run_in_executor(self._pool, _shut_down, self._bus)
-            self._pool.shutdown(wait=False)
-        if self._claim is not None:
-            self._claim.release()
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.gather(self._returning, return_exceptions=True)
+        await self._release()
 
     async def __aenter__(self) -> Self:
         return self
@@ -375,79 +458,8 @@ def _sent(frame: Frame, channel: str) -> Frame:
     return Frame(frame.can_id, frame.data, time.time_ns(), frame.extended, frame.fd, channel=channel, tx=True)
 
 
-def _shut_down(bus: can.BusABC) -> None:
-    try:
-        bus.shutdown()
-    except (can.CanError, OSError) as exc:
-        _LOG.warning("while closing: %s", exc)
-
-
-_BY_ERRNO: Final[dict[int, Text]] = {
-    errno.ENOENT: Text("there is no such device", "没有该设备"),
-    errno.ENODEV: Text(
-        "there is no such interface; for SocketCAN: ip link set can0 up type can bitrate 500000",
-        "没有该接口；SocketCAN 请先执行 ip link set can0 up type can bitrate 500000",
-    ),
-    errno.EACCES: Text(
-        "no permission; on Linux join the group dialout and log in again",
-        "没有权限；Linux 下请加入 dialout 组后重新登录",
-    ),
-    errno.EBUSY: Text("another program uses it", "被其他程序占用"),
-    errno.ENETDOWN: Text(
-        "the interface is down; ip link set can0 up type can bitrate 500000",
-        "接口未启用；请执行 ip link set can0 up type can bitrate 500000",
-    ),
-    errno.EAFNOSUPPORT: Text("this system has no SocketCAN", "本系统不支持 SocketCAN"),
-    errno.EINVAL: Text("this interface has no such channel", "该接口没有这个通道"),
-    errno.EIO: Text("it was unplugged", "设备已拔出"),
-    errno.ENXIO: Text("it was unplugged", "设备已拔出"),
-    errno.ENOBUFS: Text(
-        "nobody on the bus acknowledges; check the bit rate and the wiring", "总线上无应答位；请检查波特率和接线"
-    ),
-}
-
-
-def _reason(exc: BaseException) -> Text:
-    """Why a driver failed, as a person can use it; the driver's own words where we know no better."""
-    seen: BaseException | None = exc
-    while seen is not None:
-        code = getattr(seen, "errno", None) or getattr(seen, "error_code", None)
-        if code in _BY_ERRNO:
-            return _BY_ERRNO[code]
-        seen = seen.__cause__ or seen.__context__
-    words = str(exc) or type(exc).__name__
-    if isinstance(exc, can.CanInterfaceNotImplementedError) and words.startswith("Unknown interface"):
-        return Text("python-can knows no such interface", "python-can 没有这种接口")
-    if isinstance(exc, (can.CanInterfaceNotImplementedError, ImportError, NameError)) or "library not found" in words:
-        return Text(f"the driver is not installed: {words}", f"驱动未安装：{words}")
-    if "buffer full" in words:
-        return _BY_ERRNO[errno.ENOBUFS]
-    return Text(words, f"驱动报告：{words}")
-
-
-def _is_simulation(interface: str, channel: str) -> bool:
-    """Whether the other end is a simulation by the look of it.
-
-    Nothing here proves it: a bridge can put a real car behind UDP multicast, vcan or a pseudo-terminal. Whoever opens
-    such a link says ``simulated=False``; a scan also looks at what the ECUs call themselves.
-    """
-    return interface in {"virtual", "udp_multicast"} or channel.startswith(("vcan", "/dev/pts/"))
-
-
-def _bus_options(interface: str, channel: str, bitrate: int | None, data_bitrate: int | None, *, fd: bool) -> Any:
-    options: dict[str, Any] = {"interface": interface, "channel": channel}
-    if bitrate is not None:
-        options["bitrate"] = bitrate
-    if interface == "udp_multicast":
-        options |= {"hop_limit": 0, "fd": fd}
-    elif interface == "slcan":
-        # Reading must not wait inside the event loop; a pseudo-terminal does not restart as a USB adapter may.
-        options |= {"timeout": 0, "sleep_after_open": 0.0 if channel.startswith("/dev/pts/") else 2.0}
-    elif fd:
-        options["fd"] = True
-        if data_bitrate is not None:
-            options["data_bitrate"] = data_bitrate
-    return options
+def _say_nothing(_: Text) -> None:
+    """Nobody wants to know."""
 
 
 async def open_can(
@@ -459,6 +471,8 @@ async def open_can(
     data_bitrate: int | None = None,
     guard: TransmitGuard | None = None,
     simulated: bool | None = None,
+    replug_s: float = 0.0,
+    notice: Callable[[Text], None] = _say_nothing,
     **options: Any,
 ) -> CanLink:
     """Opens a bus as python-can names it; the event loop runs on while the driver starts.
@@ -471,24 +485,16 @@ async def open_can(
         data_bitrate: bit/s of the data phase, with ``fd``.
         guard: decides what may be sent; left out, only reading.
         simulated: whether a simulated car is at the other end; left out, it follows from interface and channel.
+        replug_s: how long to wait for an adapter that was unplugged; readers wait with it, requests go on afterwards.
+        notice: told when the adapter goes and when it is back.
         options: for the driver. Multicast packets stay on this machine unless ``hop_limit`` says otherwise.
 
     Raises:
         NoAdapter: no such interface or channel, no driver, no permission, or in use.
     """
-    wanted = _bus_options(interface, channel, bitrate, data_bitrate, fd=fd) | options
-    claim = None
-    try:
-        claim = claim_port(channel) if interface == "slcan" else None
-        bus = await asyncio.to_thread(lambda: can.Bus(**wanted))
-    except (can.CanError, OSError, ValueError, ImportError, TypeError, NameError, AttributeError) as exc:
-        # Drivers of python-can raise nearly anything when their vendor library is absent.
-        if claim is not None:
-            claim.release()
-        raise NoAdapter(interface, channel, _reason(exc)) from exc
-    if interface == "udp_multicast" and sys.platform == "linux":
-        # Else Linux hands over what any program of this machine has joined on the port: another car's frames.
-        with socket.socket(fileno=os.dup(bus.fileno())) as own:
-            own.setsockopt(*((41, 29) if own.family == socket.AF_INET6 else (0, 49)), 0)  # IP(V6)_MULTICAST_ALL
-    is_simulated = _is_simulation(interface, channel) if simulated is None else simulated
-    return CanLink(bus, info=LinkInfo(interface, channel, bitrate, is_simulated), guard=guard, claim=claim)
+    wanted = bus_options(interface, channel, bitrate, data_bitrate, fd=fd) | options
+    bus, claim = await open_bus(wanted)
+    known = is_simulation(interface, channel) if simulated is None else simulated
+    info = LinkInfo(interface, channel, bitrate, known)
+    comeback = Comeback(wanted, replug_s, notice) if replug_s > 0 else None
+    return CanLink(bus, info=info, guard=guard, claim=claim, comeback=comeback)

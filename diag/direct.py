@@ -20,7 +20,7 @@ from diag.facts import Text
 from diag.guard import Risk
 from diag.lanes import Lanes
 from diag.nrc import BUSY, PENDING
-from diag.request import Timing, set_times
+from diag.timing import Timing, set_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

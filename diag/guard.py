@@ -178,6 +178,10 @@ class TransmitGuard:
             self._refuse("request", target.address, payload, risk, complaint)
         return risk
 
+    def class_of(self, payload: bytes, target: Target) -> Risk:
+        """Of which class a request is, whatever is granted; nothing is logged."""
+        return _judge(payload, target, self._routines)[0]
+
     def confirm(self, payload: bytes, target: Target) -> None:
         """A person said yes to this very request.
 

@@ -25,6 +25,7 @@ from diag.guard import Risk
 from diag.isotp import IsoTpSettings, PayloadCut, PayloadReceived, Receiver, Sender, SendFrame, TransferFailed
 from diag.lanes import Lanes
 from diag.nrc import BUSY, PENDING
+from diag.timing import Timing, set_times
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -42,48 +43,11 @@ __all__ = [
     "Timing",
     "ask",
     "is_answer_to",
-    "set_times",
 ]
 
 _LOG = logging.getLogger(__name__)
 
 _NS: Final = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long to wait.
-
-    Args:
-        answer_s: for one ECU to begin its answer (P2 and the way through a gateway).
-        window_s: for all ECUs to begin theirs after a functional request; it is always waited out.
-        pending_s: after each "response pending" (P2*).
-        pending_total_s: for all of them together; enough for reading, more is for whoever asks for long work.
-        busy_pause_s: before a request is repeated that met a busy ECU.
-        busy_repeats: how often it is; only reading is ever repeated.
-        second_s: how long a second ECU that answers with the same identifier is listened for. An identifier that a
-            few answers have shown to be used by one ECU alone is not waited for any more.
-    """
-
-    answer_s: float = 0.5
-    window_s: float = 0.25
-    pending_s: float = 5.0
-    pending_total_s: float = 10.0
-    busy_pause_s: float = 0.2
-    busy_repeats: int = 5
-    second_s: float = 0.005
-
-
-def set_times(kept: dict[Target, Timing], usual: Timing, target: Target, times: AnswerTimes | None) -> None:
-    """Keeps an ECU's own times among those of a link; never shorter than the link's own time for an answer."""
-    kept.pop(target, None)
-    if times is not None:
-        kept[target] = replace(
-            usual,
-            answer_s=max(usual.answer_s, times.answer_s),
-            pending_s=times.pending_s,
-            pending_total_s=max(usual.pending_total_s, times.pending_total_s),
-        )
 
 
 _SETTINGS: Final = IsoTpSettings()
@@ -375,6 +339,23 @@ class IsoTpLink:
         self, target: Target, payload: bytes, timeout_s: float | None
     ) -> tuple[tuple[Answer, ...], Risk, bool]:
         """One request without repeats: its answers, its class, and whether they are one of doubtful origin."""
+        outages = self._outages()
+        try:
+            answers, risk, is_doubtful = await self._converse_once(target, payload, timeout_s)
+        except NoAnswer:
+            if self._outages() == outages or self.link.guard.class_of(payload, target) is not Risk.READ:
+                raise
+        else:
+            if answers or risk is not Risk.READ or self._outages() == outages:
+                return answers, risk, is_doubtful
+        return await self._converse_once(target, payload, timeout_s)  # the adapter was unplugged meanwhile
+
+    def _outages(self) -> int:
+        return int(getattr(self.link, "outages", 0))
+
+    async def _converse_once(
+        self, target: Target, payload: bytes, timeout_s: float | None
+    ) -> tuple[tuple[Answer, ...], Risk, bool]:
         async with self._lanes.turn(target.response_id):
             if self._lost is not None:
                 raise self._lost

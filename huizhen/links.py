@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["OpenVehicle", "add_link_options", "link_words", "open_vehicle", "seconds"]
 
 _LONGEST_S: Final = 3600.0
+_REPLUG_S: Final = 15.0
 _USUAL_CHANNELS: Final = {"udp_multicast": "239.74.163.2"}
 """Channels that need not be named: python-can's IPv4 group."""
 
@@ -73,6 +74,7 @@ def add_link_options(parser: argparse.ArgumentParser, tr: Translator, *, needs_f
     group.add_argument("--demo", action="store_true", help=tr("link.demo"))
     group.add_argument("--scenario", metavar="NAME|FILE", help=tr("link.scenario"))
     group.add_argument("--dbc", action="append", default=[], metavar="FILE", help=tr("link.dbc"))
+    group.add_argument("--replug", type=float, default=_REPLUG_S, metavar="S", help=tr("link.replug"))
     group.add_argument("--timeout", type=seconds, metavar="S", help=tr("link.timeout"))
 
 
@@ -280,6 +282,8 @@ async def open_vehicle(
             fd=args.fd,
             data_bitrate=args.data_bitrate,
             guard=guard,
+            replug_s=0.0 if args.demo else args.replug,
+            notice=lambda text: console.note(text.in_language(console.tr.lang)),
         )
         await stack.enter_async_context(link)
         yield OpenVehicle(link, guard, databases, link.info.simulated, args.timeout)

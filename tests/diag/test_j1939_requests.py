@@ -64,7 +64,7 @@ async def test_a_scan_asks_for_stored_codes_and_identification():
     assert report.vehicle.vin == car.car.vin
     stored = [dtc for dtc in report.dtcs if dtc.ecu == "0xF3"]
     assert stored
-    assert stored[0].kind == (DtcKind.STORED,)
+    assert DtcKind.STORED in stored[0].kind
     assert {ecu.identification.get("make") for ecu in report.ecus} == {"HZSIM"}
 
 
