@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -197,7 +197,12 @@ class _Round:
 
 
 async def poll_battery(
-    link: RequestLink, signal_set: SignalSet, *, year: int | None = None, timeout_s: float | None = None
+    link: RequestLink,
+    signal_set: SignalSet,
+    *,
+    year: int | None = None,
+    timeout_s: float | None = None,
+    instead: Target | None = None,
 ) -> Polled:
     """Asks once for everything that the set knows of the traction battery; several ECUs side by side.
 
@@ -206,12 +211,14 @@ async def poll_battery(
         signal_set: the car's.
         year: model year, for commands that only some years have.
         timeout_s: per answer; None is the link's own time.
+        instead: the battery's ECU where the link has other addresses than the CAN identifiers of the set. It is asked
+            when all questions of the set go to one ECU, which then is this one; else nothing is asked.
 
     Raises:
         LinkLost: the adapter went away.
     """
     by_ecu: dict[Target, list[BatteryQuestion]] = {}
-    for question in find_battery_questions(signal_set, year):
+    for question in _redirected(find_battery_questions(signal_set, year), instead):
         by_ecu.setdefault(question.target, []).append(question)
     current = _Round(link, timeout_s, [], [])
     await asyncio.gather(*(current.ask_ecu(questions) for questions in by_ecu.values()))
@@ -233,6 +240,13 @@ async def poll_battery(
         len(current.answers),
         tuple(current.failures),
     )
+
+
+def _redirected(questions: tuple[BatteryQuestion, ...], instead: Target | None) -> tuple[BatteryQuestion, ...]:
+    if instead is None:
+        return questions
+    is_one = len({question.target for question in questions}) == 1
+    return tuple(replace(question, target=instead) for question in questions) if is_one else ()
 
 
 def _values(question: BatteryQuestion, answer: Answer) -> Iterator[tuple[str, Series | None, Reading]]:

@@ -36,6 +36,7 @@ from diag.visit import (
     battery_from_visit,
     decode_visit,
     report_from_visit,
+    the_battery_ecu,
     vehicle_from_visit,
 )
 
@@ -462,14 +463,15 @@ async def scan(
                     broadcast = decode_visit(visit, databases)
                     await scanner.find_more(broadcast.databases)
                 is_can = frames is not None or (isinstance(link, DirectLink) and link.is_can)
-                if is_can and battery_from_visit(visit, broadcast) is None:
+                bms = None if is_can else the_battery_ecu(visit)
+                if (is_can or bms is not None) and battery_from_visit(visit, broadcast) is None:
                     vehicle = vehicle_from_visit(visit)
                     wanted = signal_set or find_signal_set(vehicle)
                     if wanted is not None:
                         progress(_STAGE_ASKING)
                         collector.cancel()  # answers on the maker's own identifiers are no broadcast frames
                         year = vehicle.model_year
-                        visit.polled = await poll_battery(requests, wanted, year=year, timeout_s=timeout_s)
+                        visit.polled = await poll_battery(requests, wanted, year=year, timeout_s=timeout_s, instead=bms)
                 if frames is not None:
                     await scanner.ask_j1939(frames)
                 visit.finished = True

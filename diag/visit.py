@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from diag.battery import battery_from_series
 from diag.broadcast import Broadcast, Choice, choose_database, decode_broadcast
 from diag.dtc import merge_dtcs
-from diag.facts import Dtc, Ecu, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
+from diag.facts import Dtc, Ecu, EcuRole, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
 from diag.findings import findings_from_facts
 from diag.j1939 import address_text, node_names, nodes_from_frames
 from diag.roles import role_from_names
@@ -45,6 +45,8 @@ __all__ = [
     "battery_from_visit",
     "decode_visit",
     "report_from_visit",
+    "role_of",
+    "the_battery_ecu",
     "vehicle_from_visit",
 ]
 
@@ -151,6 +153,18 @@ def _nodes_by_response(databases: Iterable[Database]) -> dict[int, str]:
     }
 
 
+def role_of(visit: EcuVisit, node: str = "") -> EcuRole:
+    """The job of an ECU by what it calls itself, or by the database's name for it."""
+    obd_name = (visit.information.name if visit.information else None) or ""
+    return role_from_names(obd_name, visit.identification.get("systemNameOrEngineType", ""), node)
+
+
+def the_battery_ecu(visit: Visit) -> Target | None:
+    """The one ECU that calls itself the battery's; None where there is none, or several."""
+    found = [ecu.target for ecu in visit.sorted_ecus() if role_of(ecu) is EcuRole.BMS]
+    return found[0] if len(found) == 1 else None
+
+
 def _ecu_fact(visit: EcuVisit, nodes: Mapping[int, str]) -> Ecu:
     node = nodes.get(visit.target.response_id or 0, "")
     system = visit.identification.get("systemNameOrEngineType", "")
@@ -165,7 +179,7 @@ def _ecu_fact(visit: EcuVisit, nodes: Mapping[int, str]) -> Ecu:
         address=visit.address,
         request_address=visit.target.request_address,
         name=" ".join(obd_name.replace("\0", " ").split()) or system or node,
-        role=role_from_names(obd_name, system, node),
+        role=role_of(visit, node),
         protocol="+".join(protocols) or "uds",
         identification={
             **visit.identification,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from virtualbus.bmstests import BMS_TESTS, BmsTests
 from virtualbus.chemistry import CELL_TYPES
 from virtualbus.design import BmsSoftware
-from virtualbus.ecu import Ecu, Value, hybrid_data, u8, u16
+from virtualbus.ecu import Ecu, Value, hybrid_data, s16, u8, u16
 from virtualbus.wiring import CellSampler, InsulationMeter, PackSensors
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ REST_FOR_OCV_S: Final = 1800.0
 BALANCE_ABOVE_V: Final = 0.006
 BALANCE_SOC: Final = 0.55
 FULL_SOC: Final = 0.98
+_BLOCK: Final = 32
 _REQUEST_CLOSE: Final = 1
 _DC: Final = 2
 
@@ -364,8 +366,24 @@ class Bms(Ecu):
         self.identification[0xF194] = b"S" + self.identification[0xF188]
 
     def own_data(self) -> Mapping[int, Callable[[], bytes]]:
-        """0110 extreme cells (mV, number, mV, number), 0111 insulation (kΩ), 0112 warmest and coldest (0.5 °C, -40)."""
-        return {0x0110: self._extremes, 0x0111: lambda: u16(self.insulation_ohm / 1000), 0x0112: self._warmth}
+        """0110 extreme cells (mV, number, mV, number), 0111 insulation (kΩ), 0112 warmest and coldest (0.5 °C, -40).
+
+        0113 pack (0.1 V, 0.1 A, 0.1 %), 0120 and on 32 cells each (mV), 0130 and on 32 probes each (°C, -40).
+        """
+        return {
+            0x0110: self._extremes,
+            0x0111: lambda: u16(self.insulation_ohm / 1000),
+            0x0112: self._warmth,
+            0x0113: lambda: u16(self.pack_v * 10) + s16(self.current_a * 10) + u16(self.soc * 1000),
+            **{0x0120 + block: partial(self._cells, block) for block in range(-(-len(self.cells_v) // _BLOCK))},
+            **{0x0130 + block: partial(self._probes, block) for block in range(-(-len(self.temperatures_c) // _BLOCK))},
+        }
+
+    def _cells(self, block: int) -> bytes:
+        return b"".join(u16(float(volts) * 1000) for volts in self.cells_v[block * _BLOCK : (block + 1) * _BLOCK])
+
+    def _probes(self, block: int) -> bytes:
+        return b"".join(u8(float(c) + 40) for c in self.temperatures_c[block * _BLOCK : (block + 1) * _BLOCK])
 
     def _extremes(self) -> bytes:
         low, high = int(self.cells_v.argmin()), int(self.cells_v.argmax())

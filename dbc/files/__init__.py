@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["EBUS", "EV400", "EV800", "LFP104", "PHEV", "ZEV", "bundled"]
+__all__ = ["EBUS", "EV400", "EV800", "LFP104", "PHEV", "SIGNALS", "ZEV", "bundled"]
 
 _FOLDER = Path(__file__).parent
 
@@ -26,6 +26,9 @@ LFP104 = _FOLDER / "huizhen_lfp104.dbc"
 
 ZEV = _FOLDER / "huizhen_zev.dbc"
 """The car that speaks OBDonUDS only."""
+
+SIGNALS = _FOLDER / "huizhen_sim.json"
+"""What the simulated cars' BMS tells when it is asked (``tools/make_signal_set.py`` writes it)."""
 
 PHEV = _FOLDER / "huizhen_phev.dbc"
 """The plug-in hybrid."""

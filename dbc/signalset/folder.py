@@ -5,19 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dbc.catalogue import user_folder
+from dbc.files import SIGNALS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["signal_set_folder", "signal_sets_of"]
+__all__ = ["bundled_set_of", "signal_set_folder", "signal_sets_of"]
 
 _ENDINGS: Final = (".json", ".csv")
 _MOST: Final = 1000
+_SIMULATED: Final = "LHZ"
+"""World manufacturer identifier of the simulated cars, which no maker has."""
 
 
 def signal_set_folder() -> Path:
     """Where the user's signal sets are: ``$XDG_DATA_HOME/huizhen/signals``."""
     return user_folder().parent / "signals"
+
+
+def bundled_set_of(vin: str | None) -> Path | None:
+    """The set that comes with Huizhen for cars with this VIN: only our simulated ones have one."""
+    return SIGNALS if vin is not None and vin.startswith(_SIMULATED) else None
 
 
 def signal_sets_of(make: str) -> tuple[Path, ...]:

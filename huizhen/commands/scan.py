@@ -44,7 +44,6 @@ async def scan_vehicle(
 ) -> VehicleReport:
     """Opens the car that the options name and scans it; ``keep`` gets what there is when it ends early."""
     from diag.scan import scan
-    from huizhen.errors import BadUsage
     from huizhen.links import open_vehicle
 
     signal_set = None
@@ -54,8 +53,6 @@ async def scan_vehicle(
         signal_set = load_signal_set(args.signals)
     console.stage(console.tr("scan.stage.opening"))
     async with open_vehicle(args, console) as vehicle:
-        if signal_set is not None and vehicle.link.info.interface == "doip":
-            raise BadUsage(console.tr("link.signals_need_can"))
         try:
             report = await scan(
                 vehicle.link,
@@ -77,17 +74,18 @@ async def scan_vehicle(
 def _own_signal_set(vehicle: Vehicle, console: Console) -> SignalSet | None:
     """The one signal set of the user's folder that is of the car's make; says when there are several."""
     from dbc.errors import DbcError
-    from dbc.signalset.folder import signal_sets_of
+    from dbc.signalset.folder import bundled_set_of, signal_sets_of
     from dbc.signalset.loading import load_signal_set
 
     found = signal_sets_of(vehicle.make) if vehicle.make else ()
     if len(found) > 1:
         names = console.tr.listed(str(path) for path in found)
         console.note(console.tr("scan.several_signal_sets", make=vehicle.make, names=names))
-    if len(found) != 1:
+    place = found[0] if len(found) == 1 else bundled_set_of(vehicle.vin) if not found else None
+    if place is None:
         return None
     try:
-        return load_signal_set(found[0])
+        return load_signal_set(place)
     except DbcError as error:
         console.note(console.tr.error(error))
         return None

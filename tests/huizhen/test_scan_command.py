@@ -207,10 +207,10 @@ def test_scan_through_a_doip_gateway(capfd: pytest.CaptureFixture[str]) -> None:
     }  # fmt: skip
     assert [ecu["address"] for ecu in report["ecus"]] == sorted(line["ecus"].values())
     assert [dtc["display"] for dtc in report["dtcs"]] == ["P0AA6-1A"]
-    assert report["battery"] is None
+    assert report["battery"]["cells"] == 96
     assert report["findings"][0]["severity"] == "stop"
     shown = capfd.readouterr().out
-    assert "该连接只传送请求和应答" in shown
+    assert "已按信号集" in shown
     assert "consult open" not in shown
 
 
@@ -255,3 +255,44 @@ def test_a_room_through_a_gateway_is_refused(
         monkeypatch.setenv("HUIZHEN_ADAPTER", f"doip:127.0.0.1:{line['port']}")
         assert main(["consult", "open", "--lang", "en"]) == Exit.USAGE
     assert "a room needs the bus" in capfd.readouterr().err
+
+
+def judged(report: dict[str, Any]) -> dict[str, Any]:
+    """What a scan says of the car, without the addresses and the noise of single readings."""
+    roles = {ecu["address"]: ecu["role"] for ecu in report["ecus"]}
+    battery = report["battery"]
+    return {
+        "vin": report["vehicle"]["vin"],
+        "roles": sorted(roles.values()),
+        "software": sorted(
+            str(ecu["identification"].get("systemSupplierECUSoftwareVersionNumber")) for ecu in report["ecus"]
+        ),
+        "codes": sorted((roles[dtc["ecu"]], dtc["display"], dtc["status"]["mask"]) for dtc in report["dtcs"]),
+        "frozen": sorted(
+            (roles[frame["ecu"]], frame["code"], frame["source"], frame["record"]) for frame in report["freeze_frames"]
+        ),
+        "findings": [(finding["code"], finding["severity"]) for finding in report["findings"]],
+        "cells": battery["cells"],
+        "weakest": battery["weakest"]["cell"],
+        "first": report["cases"]["matches"][0]["case_id"],
+        "verdict": report["cases"]["verdict"],
+        "complete": report["complete"],
+    }
+
+
+@pytest.mark.parametrize("front", ["slcan", "can:udp_multicast:239.74.163.77", "elm327:0", "doip:0"])
+def test_every_way_to_the_car_gives_the_same_report(front: str, capfd: pytest.CaptureFixture[str]) -> None:
+    expected = judged(scan_json(capfd, "--demo", "--scenario", "weak-cell"))
+    with simulator(front, "weak-cell") as line:
+        if front == "slcan":
+            words = ["-i", "slcan", "-c", str(line["channel"]), "-b", "500000"]
+        elif front.startswith("can"):
+            words = ["-i", "udp_multicast", "-c", str(line["channel"])]
+        else:
+            kind = front.partition(":")[0]
+            words = ["--adapter", f"{kind}:127.0.0.1:{line['port']}"]
+        report = judged(scan_json(capfd, *words))
+    if front.startswith("elm327"):  # it is asked for the telling identification only, and for fewer details
+        assert {key: report[key] for key in expected} == expected
+    else:
+        assert report == expected
