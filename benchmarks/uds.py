@@ -7,6 +7,7 @@ ECUs at once, each answering after 20 ms: ours side by side on one loop, theirs 
 all arrangements in turn; the figure is the median of the rounds' ratios.
 
     python benchmarks/uds.py [--requests 300] [--rounds 5] [--ecus 24] [--reads 12]
+    python benchmarks/uds.py --memory 1000000
 """
 
 from __future__ import annotations
@@ -119,11 +120,17 @@ class _LoopQueue(queue.Queue[can.Message]):
         self._ecu.send(self._ecu.take(data))
 
 
-async def _ask(link: IsoTpLink, requests: int) -> float:
+LATENCIES: dict[str, list[float]] = {"ours": [], "theirs": []}
+
+
+async def _ask(link: IsoTpLink, requests: int, name: str = "") -> float:
     target, questions = Target.physical(0x7E0), (b"\x3e\x00", b"\x22\xf1\x90")
     begun = time.perf_counter()
     for n in range(requests):
+        sent = time.perf_counter()
         answer = await ask(link, target, questions[n & 1])
+        if name:
+            LATENCIES[name].append(time.perf_counter() - sent)
         if answer.nrc is not None:
             raise SystemExit("the ECU refused")
     return requests / (time.perf_counter() - begun)
@@ -132,7 +139,7 @@ async def _ask(link: IsoTpLink, requests: int) -> float:
 async def ours(channel: str, requests: int, *, is_in_loop: bool) -> float:
     async with await open_can("virtual", channel) as frames, IsoTpLink(frames) as link:
         if not is_in_loop:
-            return await _ask(link, requests)
+            return await _ask(link, requests, "ours")
         with can.Bus(interface="virtual", channel=channel) as bus:
             peers: Any = bus
             peers.channel[peers.channel.index(peers.queue)] = peers.queue = _LoopQueue(Ecu(bus, 0x7E0))
@@ -152,10 +159,12 @@ def theirs(channel: str, requests: int) -> float:
         with _client(bus, notifier, 0x7E0) as client:
             begun = time.perf_counter()
             for n in range(requests):
+                sent = time.perf_counter()
                 if n & 1:
                     client.read_data_by_identifier(0xF190)
                 else:
                     client.tester_present()
+                LATENCIES["theirs"].append(time.perf_counter() - sent)
             rate = requests / (time.perf_counter() - begun)
         notifier.stop()
     return rate
@@ -198,6 +207,25 @@ def with_ecus(run: Callable[[str], float], request_ids: list[int], delay_s: floa
         return run(channel)
 
 
+async def memory(requests: int) -> None:
+    """Resident memory after a tenth of the requests and after all of them."""
+    channel = next(CHANNELS)
+    async with await open_can("virtual", channel) as frames, IsoTpLink(frames) as link:
+        with can.Bus(interface="virtual", channel=channel) as bus:
+            peers: Any = bus
+            peers.channel[peers.channel.index(peers.queue)] = peers.queue = _LoopQueue(Ecu(bus, 0x7E0))
+            await _ask(link, requests // 10)
+            early = _resident_kb()
+            await _ask(link, requests - requests // 10)
+    late = _resident_kb()
+    print(f"memory: {early / 1024:.1f} MB after {requests // 10} requests, {late / 1024:.1f} MB after {requests}")
+
+
+def _resident_kb() -> int:
+    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+
+
 def main() -> int:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -205,8 +233,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ecus", type=int, default=24)
     parser.add_argument("--reads", type=int, default=12)
+    parser.add_argument("--memory", type=int, metavar="N", help="only memory, over N requests")
     args = parser.parse_args()
     logging.disable(logging.ERROR)
+    if args.memory:
+        asyncio.run(memory(args.memory))
+        return 0
     print(f"# {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     rates: dict[str, list[float]] = {"thread": [], "loop": [], "theirs": []}
     for _ in range(args.rounds):
@@ -219,6 +251,8 @@ def main() -> int:
             f"one ECU, in the {name}: ours {statistics.median(rates[name]):.0f} requests/s, "
             f"udsoncan + can-isotp {statistics.median(rates['theirs']):.0f} (thread): {ratio:.1f}x"
         )
+    p99 = {name: statistics.quantiles(took, n=100)[98] * 1000 for name, took in LATENCIES.items()}
+    print(f"p99 with the ECU in a thread: ours {p99['ours']:.2f} ms, theirs {p99['theirs']:.2f} ms")
     ids = [0x700 + n % 8 + n // 8 * 0x10 for n in range(args.ecus)]
     many, theirs_too = [], []
     for _ in range(args.rounds):

@@ -138,10 +138,12 @@ class DirectLink(ABC):
         usual: single addresses to try besides.
         at_once: how many ECUs are worth asking side by side.
         is_can: addresses are CAN identifiers, so that a database may name more of them.
+        remarks: what a person should know about this very adapter.
     """
 
     at_once: int = 64
     is_can: bool = False
+    remarks: tuple[Text, ...] = ()
     functional: tuple[Target, ...] = ()
     usual: tuple[Target, ...] = ()
 

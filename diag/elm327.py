@@ -27,7 +27,7 @@ from diag.guard import TransmitGuard
 from diag.serialport import claim_port
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from diag.serialport import PortClaim
 
@@ -56,6 +56,9 @@ _FEATURES: Final = {
     "ATCRA7E8": Text("receive filters", "接收过滤"),
 }
 """What a chip can or cannot: probed, because clones print any version."""
+
+_NEVER_MADE: Final = ("v1.5", "v2.1")
+"""Versions that only copies print: the maker went from 1.4b to 2.0 and from 2.0 to 2.2. Standard: unverified."""
 
 _SERIAL: Final = re.compile(r"(?P<port>.+?)(?:@(?P<baud>\d{3,7}))?$")
 _HOST: Final = re.compile(r"(?:socket://)?(?P<host>[\w.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>\d{1,5})$")
@@ -167,6 +170,7 @@ class Elm327Link(DirectLink):
         self.missing = tuple(
             _FEATURES[command] for command, lines in said.items() if "OK" not in lines and command in _FEATURES
         )
+        self.remarks = tuple(_grade(self.chip, self.missing))
 
     def _no(self, reason: Text) -> NoAdapter:
         return NoAdapter("elm327", self.info.channel, reason)
@@ -313,6 +317,22 @@ def _trouble(lines: Sequence[str]) -> Text | None:
             if line.upper().startswith(words):
                 return reason
     return None
+
+
+def _grade(chip: str, missing: Sequence[Text]) -> Iterator[Text]:
+    """What the adapter is worth: by what it can, and by the versions that only copies claim."""
+    is_copy = any(version in chip for version in _NEVER_MADE)
+    if missing:
+        en, zh = ", ".join(text.en for text in missing), "、".join(text.zh for text in missing)
+        yield Text(
+            f"This adapter ({chip}) cannot do what its kind should: {en}. Answers may be missing; prefer another one.",
+            f"该适配器（{chip}）不具备应有的功能：{zh}。可能读不到部分应答，建议更换适配器。",
+        )
+    elif is_copy:
+        yield Text(
+            f"This adapter calls itself {chip}, which its maker never made: a copy, but it did what was needed.",
+            f"该适配器自称 {chip}，原厂并无此版本：属仿制品，但本次所需功能均正常。",
+        )
 
 
 async def open_elm327(

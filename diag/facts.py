@@ -22,6 +22,7 @@ __all__ = [
     "STATUS_BITS",
     "BatteryState",
     "Dtc",
+    "DtcChange",
     "DtcKind",
     "DtcStatus",
     "Ecu",
@@ -246,6 +247,38 @@ class Dtc:
             "text_source": self.text_source,
             "severity": self.severity.value,
             "raw": hex_from_bytes(self.raw),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DtcChange:
+    """A code that came, went, or changed its status during a session; ``before`` or ``after`` None = it was not there.
+
+    ``t_ns`` is UTC, when the change was seen.
+    """
+
+    t_ns: int
+    ecu: str
+    code: str
+    before: DtcStatus | None
+    after: DtcStatus | None
+
+    @property
+    def bits(self) -> dict[str, bool]:
+        """Names of the bits that changed, with what they are now."""
+        old = self.before.effective if self.before else 0
+        new = self.after.effective if self.after else 0
+        return {name: bool(new >> at & 1) for at, name in enumerate(STATUS_BITS) if (old ^ new) >> at & 1}
+
+    def to_json(self) -> Json:
+        """One entry of ``dtc_changes``."""
+        return {
+            "t": iso_from_ns(self.t_ns),
+            "ecu": self.ecu,
+            "code": self.code,
+            "before": f"0x{self.before.mask:02X}" if self.before else None,
+            "after": f"0x{self.after.mask:02X}" if self.after else None,
+            "bits": self.bits,
         }
 
 
@@ -512,6 +545,7 @@ class VehicleReport:
     Args:
         started_ns: UTC nanoseconds since the Unix epoch.
         complete: False when the visit was cut short, or the codes of an ECU that is there could not be read.
+        dtc_changes: codes that came, went or changed their status while the car was read.
         notes: what a person should know about this reading (e.g. that a gateway hides the broadcast frames).
     """
 
@@ -529,6 +563,7 @@ class VehicleReport:
     findings: tuple[Finding, ...] = ()
     unanswered: tuple[Unanswered, ...] = ()
     notes: tuple[Text, ...] = ()
+    dtc_changes: tuple[DtcChange, ...] = ()
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -554,6 +589,7 @@ class VehicleReport:
             "unanswered": [item.to_json() for item in self.unanswered],
             "notes": [note.to_json() for note in self.notes],
             "read": list(self.read),
+            "dtc_changes": [change.to_json() for change in self.dtc_changes],
         }
 
 

@@ -19,8 +19,8 @@ from diag.answers import ask
 from diag.broadcast import is_diagnostic_id
 from diag.direct import DirectLink
 from diag.dtc import parse_obd_dtcs, parse_uds_dtcs
-from diag.errors import DiagError, LinkLost, NegativeResponse, NoAnswer
-from diag.facts import FreezeFrame, Text, VehicleReport
+from diag.errors import DiagError, LinkLost, NoAnswer
+from diag.facts import Text, VehicleReport
 from diag.j1939 import nodes_from_frames
 from diag.j1939requests import read_bus
 from diag.nrc import nrc_text
@@ -28,6 +28,7 @@ from diag.obd import ObdSession, parse_items
 from diag.obdonuds import ObdOnUdsSession
 from diag.polling import poll_battery
 from diag.request import IsoTpLink
+from diag.scanparts import answer_or_none, freeze_frame_from_obd, targets_of, why_of
 from diag.snapshots import learn_lengths
 from diag.uds import IDENTIFIERS, UdsSession, parse_freeze_frames
 from diag.visit import (
@@ -41,14 +42,12 @@ from diag.visit import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from dbc.database import Database
     from dbc.signalset.model import SignalSet
-    from diag.answers import Answer, RequestLink
     from diag.facts import Vehicle
     from diag.frames import Frame, FrameLink
-    from diag.obd import FrozenMoment
 
 __all__ = ["scan"]
 
@@ -141,14 +140,14 @@ class _Scanner:
         targets = {request_id: Target.physical(request_id) for request_id in _PHYSICAL_11}
         if any(visit.target.extended for visit in self._visit.ecus.values()):
             targets |= {request_id: Target.physical(request_id) for request_id in _PHYSICAL_29}
-        targets |= _targets_of(self._named)
+        targets |= targets_of(self._named)
         await self._probe([target for request_id, target in targets.items() if request_id not in asked], timeout_s)
 
     async def find_more(self, databases: Sequence[Database]) -> None:
         """Asks and reads the ECUs that the database of the broadcast frames names, beyond those found so far."""
         if isinstance(self._requests, DirectLink) and not self._requests.is_can:
             return
-        targets = _targets_of(database for database in databases if database not in self._named)
+        targets = targets_of(database for database in databases if database not in self._named)
         wanted = [
             target
             for request_id, target in targets.items()
@@ -179,7 +178,7 @@ class _Scanner:
         except LinkLost:
             raise
         except DiagError as error:
-            self._visit.fail(target.address, _WHAT_DISCOVERY, _why(error))
+            self._visit.fail(target.address, _WHAT_DISCOVERY, why_of(error))
             return False
         return True
 
@@ -197,7 +196,7 @@ class _Scanner:
             self._visit.lost = error
             raise
         except DiagError as error:
-            self._visit.fail("J1939", _WHAT_UNITS, _why(error))
+            self._visit.fail("J1939", _WHAT_UNITS, why_of(error))
 
     async def read_ecus(self, ecus: Sequence[EcuVisit] | None = None) -> None:
         """Reads these ECUs, or all, at the same time; what one of them fails in is noted and does not stop the others.
@@ -258,7 +257,7 @@ class _Scanner:
             except TimeoutError:
                 self._visit.fail(ecu.address, what, _TOO_LONG)
             except DiagError as error:
-                self._visit.fail(ecu.address, what, _why(error))
+                self._visit.fail(ecu.address, what, why_of(error))
             if what is _WHAT_CODES and ecu.dtcs:
                 self._progress(self._codes_so_far())
         if not ecu.codes_read:
@@ -266,7 +265,7 @@ class _Scanner:
 
     async def _read_obd(self, ecu: EcuVisit) -> None:
         """Services 03, 07, 0A, 01, 09 and 02 where the ECU answers ``01 00``, whoever else it answers."""
-        answer = await _answer_or_none(self._requests, ecu.target, b"\x01\x00", self._timeout_s)
+        answer = await answer_or_none(self._requests, ecu.target, b"\x01\x00", self._timeout_s)
         offered = None if answer is None else parse_items(answer.payload, service=0x01).get(0)
         if offered is None:
             return
@@ -286,7 +285,7 @@ class _Scanner:
         ecu.since_clear = await self._obd.read_since_clear(ecu.obd)
         frozen = await self._obd.read_freeze_frame(ecu.obd)
         if frozen is not None:
-            ecu.frames.append(_freeze_frame_from_obd(frozen))
+            ecu.frames.append(freeze_frame_from_obd(frozen))
         if not self._is_slow:
             ecu.tests = await self._obd.read_monitor_results(ecu.target)
 
@@ -330,7 +329,7 @@ class _Scanner:
 
     async def _read_uds_codes(self, ecu: EcuVisit) -> None:
         """19 02, asked of everybody who is there: its answer proves UDS, and a refusal of it is said."""
-        answer = await _answer_or_none(self._requests, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), self._timeout_s)
+        answer = await answer_or_none(self._requests, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), self._timeout_s)
         if answer is None:
             return
         ecu.speaks_uds = answer.nrc != _SERVICE_NOT_SUPPORTED
@@ -341,6 +340,8 @@ class _Scanner:
         parsed = parse_uds_dtcs(answer.payload, ecu=ecu.address, declared_length=answer.declared_length)
         ecu.dtcs += parsed.dtcs
         ecu.codes_read = parsed.complete
+        if parsed.complete:
+            self._visit.history.observe(time.time_ns(), ecu.address, parsed.dtcs)
         self._note_missing(ecu, parsed.missing)
 
     async def _read_details(self, ecu: EcuVisit) -> None:
@@ -361,6 +362,27 @@ class _Scanner:
                 Text(f"of {n} more codes were not asked", f"另有 {n} 个故障码的未读取"),
             )
 
+    async def read_again(self) -> None:
+        """The codes once more at the end, which shows what came, went or changed meanwhile."""
+        if self._is_slow:
+            return
+        await asyncio.gather(*(self._read_again(ecu) for ecu in self._visit.sorted_ecus() if ecu.codes_read))
+
+    async def _read_again(self, ecu: EcuVisit) -> None:
+        if not ecu.speaks_uds:
+            return
+        try:
+            answer = await ask(self._requests, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), timeout_s=self._timeout_s)
+        except LinkLost:
+            raise
+        except DiagError:
+            return
+        if answer.negative is None and answer.complete:
+            parsed = parse_uds_dtcs(answer.payload, ecu=ecu.address, declared_length=answer.declared_length)
+            if self._visit.history.observe(time.time_ns(), ecu.address, parsed.dtcs):
+                known = {dtc.display for dtc in ecu.dtcs}
+                ecu.dtcs += [dtc for dtc in parsed.dtcs if dtc.display not in known]
+
     def _note_missing(self, ecu: EcuVisit, missing: int) -> None:
         if missing:
             self._visit.fail(
@@ -368,37 +390,6 @@ class _Scanner:
                 Text("an answer was cut", "应答不完整"),
                 Text(f"{missing} items are missing", f"缺少 {missing} 项"),
             )
-
-
-def _targets_of(databases: Iterable[Database]) -> dict[int, Target]:
-    """Request identifier -> target for every node whose diagnostic addresses a database gives."""
-    return {
-        node.diag_request_id: Target(node.diag_request_id, node.diag_response_id, node.diag_request_id > 0x7FF)
-        for database in databases
-        for node in database.nodes
-        if node.diag_request_id is not None and node.diag_response_id is not None
-    }
-
-
-async def _answer_or_none(link: RequestLink, target: Target, payload: bytes, timeout_s: float | None) -> Answer | None:
-    try:
-        return await ask(link, target, payload, timeout_s=timeout_s)
-    except NoAnswer:
-        return None
-
-
-def _why(error: DiagError) -> Text:
-    """An error of one ECU in few words; what to do about the whole car is said elsewhere."""
-    if isinstance(error, NoAnswer):
-        return Text("no answer", "无应答")
-    if isinstance(error, NegativeResponse):
-        return nrc_text(error.nrc)
-    reason = getattr(error, "reason", None) or getattr(error, "what", None)
-    return reason if isinstance(reason, Text) else Text(str(reason or error), str(reason or error))
-
-
-def _freeze_frame_from_obd(frozen: FrozenMoment) -> FreezeFrame:
-    return FreezeFrame(frozen.ecu, frozen.code, frozen.frame, frozen.raw, frozen.readings, "obd-freeze-frame")
 
 
 def _ignore(_: object) -> None:
@@ -438,7 +429,7 @@ async def scan(
         LinkLost: the adapter went away; ``keep`` got what was found until then.
         RefusedByPolicy: the link's guard allows less than reading.
     """
-    visit = Visit(time.time_ns(), time.monotonic())
+    visit = Visit(time.time_ns(), time.monotonic(), remarks=link.remarks if isinstance(link, DirectLink) else ())
     progress(_STAGE_LISTENING)
     try:
         async with AsyncExitStack() as stack:
@@ -474,6 +465,7 @@ async def scan(
                         visit.polled = await poll_battery(requests, wanted, year=year, timeout_s=timeout_s, instead=bms)
                 if frames is not None:
                     await scanner.ask_j1939(frames)
+                await scanner.read_again()
                 visit.finished = True
             finally:
                 collector.cancel()

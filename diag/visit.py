@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from diag.battery import battery_from_series
 from diag.broadcast import Broadcast, Choice, choose_database, decode_broadcast
 from diag.dtc import merge_dtcs
+from diag.dtchistory import DtcHistory
 from diag.facts import Dtc, Ecu, EcuRole, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
 from diag.findings import findings_from_facts
 from diag.j1939 import address_text, node_names, nodes_from_frames
@@ -125,8 +126,10 @@ class Visit:
     frames: list[Frame] = field(default_factory=list)
     polled: Polled | None = None
     units: dict[int, UnitReading] = field(default_factory=dict)
+    history: DtcHistory = field(default_factory=DtcHistory)
     chosen: tuple[int, Choice | None] | None = None
     decoded: tuple[int, tuple[Database, ...], Broadcast] | None = None
+    remarks: tuple[Text, ...] = ()
     finished: bool = False
     lost: LinkLost | None = None
 
@@ -351,6 +354,7 @@ def report_from_visit(
             tests=tuple(test for ecu in visit.sorted_ecus() for test in ecu.tests),
         ),
         unanswered=(*visit.unanswered, *_cut_lists(nodes), *silent, *unheard),
+        dtc_changes=visit.history.changes,
         notes=tuple(_notes(visit, broadcast, link.info.interface, is_j1939=bool(nodes))),
     )
 
@@ -370,6 +374,7 @@ def _readiness_json(ecu: EcuVisit) -> Json:
 
 
 def _notes(visit: Visit, broadcast: Broadcast, interface: str, *, is_j1939: bool) -> Iterable[Text]:
+    yield from visit.remarks
     if visit.lost is not None:
         yield Text("The adapter went away during the scan.", "扫描过程中适配器断开。")
     polled = visit.polled

@@ -165,7 +165,17 @@ def _show_dtcs(report: VehicleReport, console: Console) -> None:
         rows,
         head=[tr("scan.head.code"), "ECU", tr("scan.head.status"), tr("scan.head.severity"), tr("scan.head.meaning")],
     )
+    _show_changes(report, console)
     _show_freeze_frames(report, console)
+
+
+def _show_changes(report: VehicleReport, console: Console) -> None:
+    """Codes that came, went or changed while the car was read: intermittent faults show like this."""
+    tr = console.tr
+    for change in report.dtc_changes:
+        before = tr("scan.not_there") if change.before is None else f"{change.before.mask:02X}"
+        after = tr("scan.not_there") if change.after is None else f"{change.after.mask:02X}"
+        console.wrapped(tr("scan.changed", code=change.code, ecu=change.ecu, before=before, after=after), indent="  ")
 
 
 def _show_freeze_frames(report: VehicleReport, console: Console) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from diag.adapters import Candidate, Heard
+    from diag.doipdiscovery import DoipGateway
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -34,6 +35,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     )
     parser.add_argument("ports", nargs="*", metavar="PORT", help=tr("doctor.ports"))
     parser.add_argument("--no-listen", action="store_true", help=tr("doctor.no_listen"))
+    parser.add_argument("--network", action="store_true", help=tr("doctor.network"))
     parser.add_argument("--listen", type=seconds, default=0.5, metavar="S", help=tr("doctor.listen"))
 
 
@@ -43,11 +45,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     console.stage(console.tr("doctor.looking"))
     found = find_adapters(args.ports)
+    gateways = _gateways(console) if args.network else ()
     console.stage_done()
     is_json = getattr(args, "json", False) or getattr(args, "jsonl", False)
     usable = [one for one in found if one.is_usable]
     if not is_json:
         _show(found, console)
+        _show_gateways(gateways, console, is_asked=args.network)
     heard: dict[str, Heard | OSError] = {}
     for one in usable:
         if args.no_listen or one.kind not in ("slcan", "socketcan"):
@@ -56,10 +60,42 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if not is_json:
             _show_bus(one, heard[one.channel], console)
     if is_json:
-        console.json(_to_json(found, heard))
+        gateway_list = [one.to_json() for one in gateways]
+        console.json(_to_json(found, heard) | {"gateways": gateway_list, "remembered": _remembered()})
     elif usable:
         _show_next(usable, heard, console)
-    return Exit.DONE if usable else Exit.NO_ADAPTER
+    return Exit.DONE if usable or gateways else Exit.NO_ADAPTER
+
+
+def _gateways(console: Console) -> tuple[DoipGateway, ...]:
+    """Cars with an Ethernet plug on this machine's networks."""
+    import asyncio
+
+    from diag.doipdiscovery import find_gateways
+
+    try:
+        return asyncio.run(find_gateways())
+    except OSError as error:
+        console.note(console.tr("doctor.no_network", reason=error.strerror or str(error)))
+        return ()
+
+
+def _show_gateways(gateways: tuple[DoipGateway, ...], console: Console, *, is_asked: bool) -> None:
+    if not is_asked:
+        return
+    console.line()
+    console.line(console.style(console.tr("doctor.gateways"), "title"))
+    if gateways:
+        console.table([(f"--adapter {one.adapter}", one.vin or "", f"0x{one.logical_address:04X}") for one in gateways])
+    else:
+        console.line("  " + console.tr("doctor.no_gateway"))
+
+
+def _remembered() -> str | None:
+    from huizhen.settings import recall
+
+    kept = recall()
+    return kept.words() if kept else None
 
 
 def _listen(adapter: Candidate, each_s: float, console: Console) -> Heard | OSError:
