@@ -19,6 +19,7 @@ from diag.answers import ask
 from diag.broadcast import is_diagnostic_id
 from diag.direct import DirectLink
 from diag.dtc import parse_obd_dtcs, parse_uds_dtcs
+from diag.ecusearch import search_ecus
 from diag.errors import DiagError, LinkLost, NoAnswer
 from diag.facts import Text, VehicleReport
 from diag.j1939 import nodes_from_frames
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from dbc.signalset.model import SignalSet
-    from diag.facts import Vehicle
+    from diag.facts import Dtc, Vehicle
     from diag.frames import Frame, FrameLink
 
 __all__ = ["scan"]
@@ -184,6 +185,14 @@ class _Scanner:
 
     def _ecu(self, target: Target) -> EcuVisit:
         return self._visit.ecus.setdefault(target.response_id or 0, EcuVisit(target))
+
+    async def search(self, link: FrameLink) -> None:
+        """Asks every identifier that a maker may have chosen."""
+        if isinstance(self._requests, IsoTpLink):
+            known = set(self._visit.ecus)
+            for target in await search_ecus(link, self._requests, known=known, progress=self._progress):
+                self._spoken |= {target.request_id, target.response_id or 0}
+                self._ecu(target)
 
     async def ask_j1939(self, link: FrameLink) -> None:
         """What the units of a J1939 bus tell only when they are asked: stored codes and identification."""
@@ -404,8 +413,10 @@ async def scan(
     find_signal_set: Callable[[Vehicle], SignalSet | None] = lambda _: None,
     simulated: bool = False,
     listen_s: float = 2.0,
+    search: bool = False,
     timeout_s: float | None = None,
     identifiers: Sequence[int] = _IDENTIFIERS,
+    describe: Callable[[Dtc], Dtc] | None = None,
     progress: Callable[[Text], None] = _ignore,
     keep: Callable[[VehicleReport], None] = _ignore,
 ) -> VehicleReport:
@@ -418,8 +429,10 @@ async def scan(
         find_signal_set: asked for one, once the car is known, when ``signal_set`` is None; None = do not ask.
         simulated: the caller knows that the car is not real.
         listen_s: seconds of broadcast frames to collect at least.
+        search: ask every 11-bit diagnostic identifier as well, with a twentieth of the bus's capacity.
         timeout_s: per answer; None = the protocol's own times.
         identifiers: identification data identifiers that each ECU is asked for.
+        describe: gives a code its text where a maker's description has one.
         progress: told each stage, for people.
         keep: given the report as soon as there is one, also when the visit ends early by cancellation or a lost link;
             what is raised after that costs nothing that was read.
@@ -430,6 +443,7 @@ async def scan(
         RefusedByPolicy: the link's guard allows less than reading.
     """
     visit = Visit(time.time_ns(), time.monotonic(), remarks=link.remarks if isinstance(link, DirectLink) else ())
+    visit.describe = describe
     progress(_STAGE_LISTENING)
     try:
         async with AsyncExitStack() as stack:
@@ -439,6 +453,8 @@ async def scan(
             collector = asyncio.create_task(scanner.collect())
             try:
                 await scanner.find_ecus()
+                if search and frames is not None:
+                    await scanner.search(frames)
                 await scanner.read_ecus()
                 progress(_STAGE_LISTENING)
                 broadcast = decode_visit(visit, databases)

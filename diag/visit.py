@@ -23,7 +23,7 @@ from diag.roles import role_from_names
 from diag.vin import parse_vin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dbc.database import Database
     from diag.addressing import Target
@@ -130,6 +130,7 @@ class Visit:
     chosen: tuple[int, Choice | None] | None = None
     decoded: tuple[int, tuple[Database, ...], Broadcast] | None = None
     remarks: tuple[Text, ...] = ()
+    describe: Callable[[Dtc], Dtc] | None = None
     finished: bool = False
     lost: LinkLost | None = None
 
@@ -327,6 +328,8 @@ def report_from_visit(
     told = (*(dtc for ecu in visit.sorted_ecus() for dtc in ecu.dtcs), *(dtc for node in nodes for dtc in node.dtcs))
     told = (*told, *(dtc for unit in visit.units.values() for dtc in unit.dtcs))
     dtcs = merge_dtcs(told)
+    if visit.describe is not None:
+        dtcs = tuple(visit.describe(dtc) for dtc in dtcs)
     battery = battery_from_visit(visit, broadcast)
     silent, unheard = _silent_ecus(visit, broadcast) if visit.finished else ([], [])
     is_simulated = simulated or any(

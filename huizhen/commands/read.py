@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from huizhen.exits import Exit
 from huizhen.links import add_link_options, open_vehicle
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diag.addressing import Target
+    from diag.odx import OdxDescription
     from diag.readings import ReadOut, Wanted
     from huizhen.cli import Commands
     from huizhen.console import Console
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from huizhen.links import OpenVehicle
 
 __all__ = ["add_parser", "run", "shown_value"]
+
+_BY_IDENTIFIER: Final = 0x22
 
 
 def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
@@ -32,6 +36,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     )
     parser.add_argument("ids", nargs="+", metavar="PID|DID", help=tr("read.ids"))
     parser.add_argument("--ecu", action="append", default=[], metavar="ADDR", help=tr("read.ecu"))
+    parser.add_argument("--odx", metavar="FILE", help=tr("read.odx"))
     add_link_options(parser, tr, needs_frames=False)
 
 
@@ -42,7 +47,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from diag.readings import parse_wanted
 
     wanted = [parse_wanted(word) for text in args.ids for word in text.replace(",", " ").split()]
+    description = None
+    if args.odx:
+        from diag.odx import load_odx
+
+        description = load_odx(args.odx)
     found, is_simulated = asyncio.run(_read(args, console, wanted))
+    if description is not None:
+        found = tuple(_described(one, description) for one in found)
     answered = [one for one in found if not one.is_silent]
     if getattr(args, "json", False):
         readings = [one.to_json() for one in found]
@@ -57,6 +69,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if not answered:
         return Exit.NO_ANSWER
     return Exit.PROTOCOL if all(one.negative is not None for one in answered) else Exit.DONE
+
+
+def _described(one: ReadOut, description: OdxDescription) -> ReadOut:
+    """The same with the values that a maker's description gives it, where it knows the identifier."""
+    if one.wanted.service != _BY_IDENTIFIER or not one.raw or one.missing:
+        return one
+    payload = bytes([_BY_IDENTIFIER | 0x40]) + one.wanted.number.to_bytes(2, "big") + one.raw
+    return replace(one, readings=description.decode(one.wanted.number, payload) or one.readings)
 
 
 async def _read(

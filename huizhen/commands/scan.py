@@ -33,7 +33,9 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     add_link_options(parser, tr, needs_frames=False)
     parser.add_argument("--symptom", default="", metavar="TEXT", help=tr("scan.symptom"))
     parser.add_argument("--listen", type=seconds, default=2.0, metavar="S", help=tr("scan.listen"))
+    parser.add_argument("--search", action="store_true", help=tr("scan.search"))
     parser.add_argument("--signals", metavar="SET", help=tr("scan.signals"))
+    parser.add_argument("--odx", metavar="FILE", help=tr("scan.odx"))
     parser.add_argument("--library", metavar="FILE", help=tr("scan.library"))
     parser.add_argument("--fail-on", choices=("stop", "soon", "monitor", "low"), help=tr("scan.fail_on"))
     parser.add_argument("-o", "--output", metavar="FILE", help=tr("scan.output"))
@@ -51,6 +53,11 @@ async def scan_vehicle(
         from dbc.signalset.loading import load_signal_set
 
         signal_set = load_signal_set(args.signals)
+    describe = None
+    if getattr(args, "odx", None):
+        from diag.odx import load_odx
+
+        describe = load_odx(args.odx).with_text
     console.stage(console.tr("scan.stage.opening"))
     async with open_vehicle(args, console) as vehicle:
         try:
@@ -61,7 +68,9 @@ async def scan_vehicle(
                 find_signal_set=lambda car: _own_signal_set(car, console),
                 simulated=vehicle.simulated,
                 listen_s=args.listen,
+                search=getattr(args, "search", False),
                 timeout_s=vehicle.timeout_s,
+                describe=describe,
                 progress=lambda stage: console.stage(stage.in_language(console.tr.lang)),
                 keep=keep,
             )
