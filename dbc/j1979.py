@@ -9,124 +9,17 @@ Standard: SAE J1979-DA:2022 (values), ISO 15031-5:2015 §8.1 (layout).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from dbc.errors import Phrase
+from dbc.j1979fields import LAMBDA, PERCENT, TRIM, Field, FieldValue, Pid, one, row
+from dbc.j1979more import MORE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["PIDS", "PID_LENGTHS", "Field", "FieldValue", "Pid", "find_field"]
-
-
-class FieldValue(NamedTuple):
-    """One decoded value: None where the ECU gives none; the bytes it stood in; its name, with the state it means."""
-
-    value: float | int | None
-    raw: bytes
-    text: Phrase
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One value inside the bytes of a PID: ``raw * scale + offset``, big endian.
-
-    Args:
-        start: index of its first byte, A is 0.
-        size: bytes.
-        support: bit of byte A that says whether the value is there; None where it always is.
-        absent: raw value that means "not used", beside a support bit of 0.
-        states: meaning of each raw value, for enumerations.
-        shift: lowest bit, where the value is part of a byte; ``bits`` is then its width.
-    """
-
-    name: str
-    text: Phrase
-    unit: str = ""
-    start: int = 0
-    size: int = 1
-    scale: Fraction = Fraction(1)
-    offset: int = 0
-    is_signed: bool = False
-    support: int | None = None
-    absent: int | None = None
-    states: Mapping[int, Phrase] = field(default_factory=dict)
-    shift: int = 0
-    bits: int = 0
-
-    def decode(self, data: bytes) -> FieldValue:
-        """The value with its raw bytes; None where it is cut off, not supported or marked as not used."""
-        raw = data[self.start : self.start + self.size]
-        value: float | int | None = None
-        text = self.text
-        is_there = len(raw) == self.size and (self.support is None or data[0] >> self.support & 1 == 1)
-        if is_there:
-            number = int.from_bytes(raw, "big", signed=self.is_signed)
-            if self.bits:
-                number = number >> self.shift & (1 << self.bits) - 1
-            if number != self.absent:
-                value = self._scaled(number)
-                state = self.states.get(number)
-                text = Phrase(f"{text.en}: {state.en}", f"{text.zh}：{state.zh}") if state else text
-        return FieldValue(value, raw, text)
-
-    def _scaled(self, number: int) -> float | int:
-        if self.scale.denominator == 1:
-            return number * self.scale.numerator + self.offset
-        return number * self.scale.numerator / self.scale.denominator + self.offset
-
-
-@dataclass(frozen=True, slots=True)
-class Pid:
-    """One parameter of service 01 or 02: its number, the length of its data in bytes, and the values in it."""
-
-    number: int
-    length: int
-    fields: tuple[Field, ...]
-
-
-_ONE: Final = Fraction(1)
-_PERCENT: Final = Fraction(100, 255)
-_TRIM: Final = Fraction(100, 128)
-_LAMBDA: Final = Fraction(2, 65536)
-
-
-def _one(
-    number: int,
-    length: int,
-    name: str,
-    text: tuple[str, str],
-    unit: str = "",
-    scale: Fraction | int = 1,
-    offset: int = 0,
-    *,
-    is_signed: bool = False,
-    states: Mapping[int, Phrase] | None = None,
-) -> Pid:
-    """A PID that is one value."""
-    value = Field(
-        name, Phrase(*text), unit, 0, length, Fraction(scale), offset, is_signed=is_signed, states=states or {}
-    )
-    return Pid(number, length, (value,))
-
-
-def _row(
-    number: int,
-    length: int,
-    unit: str,
-    *values: tuple[str, str, str, int, int],
-    scale: Fraction | int = 1,
-    offset: int = 0,
-    has_support: bool = True,
-) -> Pid:
-    """A PID of several values of one kind: ``(name, en, zh, start, size)``; the n-th has support bit n of byte A."""
-    fields = tuple(
-        Field(name, Phrase(en, zh), unit, start, size, Fraction(scale), offset, support=bit if has_support else None)
-        for bit, (name, en, zh, start, size) in enumerate(values)
-    )
-    return Pid(number, length, fields)
 
 
 _STANDARDS: Final = {
@@ -175,7 +68,7 @@ def _narrow_oxygen(number: int, place: str) -> Pid:
         2,
         (
             Field(f"oxygenSensor{place}Voltage", volts, "V", 0, 1, Fraction(1, 200)),
-            Field(f"oxygenSensor{place}FuelTrim", trim, "%", 1, 1, _TRIM, -100, absent=0xFF),
+            Field(f"oxygenSensor{place}FuelTrim", trim, "%", 1, 1, TRIM, -100, absent=0xFF),
         ),
     )
 
@@ -188,7 +81,7 @@ def _wide_oxygen(number: int, place: str, unit: str, scale: Fraction, offset: in
         number,
         4,
         (
-            Field(f"wideOxygenSensor{place}LambdaWith{kind}", ratio, "", 0, 2, _LAMBDA),
+            Field(f"wideOxygenSensor{place}LambdaWith{kind}", ratio, "", 0, 2, LAMBDA),
             Field(f"wideOxygenSensor{place}{kind}", other, unit, 2, 2, scale, offset),
         ),
     )
@@ -221,10 +114,10 @@ _TABLE: Final = (
         Field("fuelSystem1Status", Phrase("fuel system 1", "燃油系统 1 状态"), states=_FUEL_LOOP),
         Field("fuelSystem2Status", Phrase("fuel system 2", "燃油系统 2 状态"), start=1, states=_FUEL_LOOP),
     )),
-    _one(0x04, 1, "calculatedLoad", ("calculated load", "计算负荷"), "%", _PERCENT),
-    _one(0x05, 1, "coolantTemperature", ("coolant temperature", "冷却液温度"), "degC", 1, -40),
+    one(0x04, 1, "calculatedLoad", ("calculated load", "计算负荷"), "%", PERCENT),
+    one(0x05, 1, "coolantTemperature", ("coolant temperature", "冷却液温度"), "degC", 1, -40),
     *(
-        _one(number, 1, name, text, "%", _TRIM, -100)
+        one(number, 1, name, text, "%", TRIM, -100)
         for number, name, text in (
             (0x06, "shortTermFuelTrimBank1", ("short term fuel trim, bank 1", "短期燃油修正，1 列")),
             (0x07, "longTermFuelTrimBank1", ("long term fuel trim, bank 1", "长期燃油修正，1 列")),
@@ -232,42 +125,42 @@ _TABLE: Final = (
             (0x09, "longTermFuelTrimBank2", ("long term fuel trim, bank 2", "长期燃油修正，2 列")),
         )
     ),
-    _one(0x0A, 1, "fuelPressure", ("fuel pressure", "燃油压力"), "kPa", 3),
-    _one(0x0B, 1, "intakeManifoldPressure", ("intake manifold pressure", "进气歧管压力"), "kPa"),
-    _one(0x0C, 2, "engineSpeed", ("engine speed", "发动机转速"), "rpm", Fraction(1, 4)),
-    _one(0x0D, 1, "vehicleSpeed", ("vehicle speed", "车速"), "km/h"),
-    _one(0x0E, 1, "timingAdvance", ("ignition timing advance", "点火提前角"), "deg", Fraction(1, 2), -64),
-    _one(0x0F, 1, "intakeAirTemperature", ("intake air temperature", "进气温度"), "degC", 1, -40),
-    _one(0x10, 2, "massAirFlow", ("mass air flow", "空气流量"), "g/s", Fraction(1, 100)),
-    _one(0x11, 1, "throttlePosition", ("throttle position", "节气门开度"), "%", _PERCENT),
+    one(0x0A, 1, "fuelPressure", ("fuel pressure", "燃油压力"), "kPa", 3),
+    one(0x0B, 1, "intakeManifoldPressure", ("intake manifold pressure", "进气歧管压力"), "kPa"),
+    one(0x0C, 2, "engineSpeed", ("engine speed", "发动机转速"), "rpm", Fraction(1, 4)),
+    one(0x0D, 1, "vehicleSpeed", ("vehicle speed", "车速"), "km/h"),
+    one(0x0E, 1, "timingAdvance", ("ignition timing advance", "点火提前角"), "deg", Fraction(1, 2), -64),
+    one(0x0F, 1, "intakeAirTemperature", ("intake air temperature", "进气温度"), "degC", 1, -40),
+    one(0x10, 2, "massAirFlow", ("mass air flow", "空气流量"), "g/s", Fraction(1, 100)),
+    one(0x11, 1, "throttlePosition", ("throttle position", "节气门开度"), "%", PERCENT),
     *(_narrow_oxygen(0x14 + at, place) for at, place in enumerate(_OXYGEN)),
-    _one(0x1C, 1, "obdRequirements", ("OBD requirements", "OBD 标准"), states=_STANDARDS),
-    _one(0x1F, 2, "runTimeSinceStart", ("run time since start", "启动后运行时间"), "s"),
-    _one(0x21, 2, "distanceWithMilOn", ("distance with MIL on", "故障灯亮后行驶里程"), "km"),
-    _one(0x22, 2, "fuelRailPressureRelative", ("rail pressure, relative", "油轨相对压力"), "kPa", Fraction(79, 1000)),
-    _one(0x23, 2, "fuelRailPressure", ("rail pressure", "油轨压力"), "kPa", 10),
+    one(0x1C, 1, "obdRequirements", ("OBD requirements", "OBD 标准"), states=_STANDARDS),
+    one(0x1F, 2, "runTimeSinceStart", ("run time since start", "启动后运行时间"), "s"),
+    one(0x21, 2, "distanceWithMilOn", ("distance with MIL on", "故障灯亮后行驶里程"), "km"),
+    one(0x22, 2, "fuelRailPressureRelative", ("rail pressure, relative", "油轨相对压力"), "kPa", Fraction(79, 1000)),
+    one(0x23, 2, "fuelRailPressure", ("rail pressure", "油轨压力"), "kPa", 10),
     *(_wide_oxygen(0x24 + at, place, "V", Fraction(8, 65536), 0) for at, place in enumerate(_OXYGEN)),
-    _one(0x2C, 1, "commandedEgr", ("commanded EGR", "EGR 目标开度"), "%", _PERCENT),
-    _one(0x2D, 1, "egrError", ("EGR error", "EGR 偏差"), "%", _TRIM, -100),
-    _one(0x2E, 1, "commandedPurge", ("commanded purge", "炭罐电磁阀目标开度"), "%", _PERCENT),
-    _one(0x2F, 1, "fuelLevel", ("fuel level", "燃油液位"), "%", _PERCENT),
-    _one(0x30, 1, "warmUpsSinceClear", ("warm-ups since codes were cleared", "清码后暖机次数")),
-    _one(0x31, 2, "distanceSinceClear", ("distance since codes were cleared", "清码后行驶里程"), "km"),
-    _one(0x32, 2, "evapPressure", ("EVAP vapour pressure", "蒸发系统压力"), "Pa", Fraction(1, 4), is_signed=True),
-    _one(0x33, 1, "barometricPressure", ("barometric pressure", "大气压力"), "kPa"),
+    one(0x2C, 1, "commandedEgr", ("commanded EGR", "EGR 目标开度"), "%", PERCENT),
+    one(0x2D, 1, "egrError", ("EGR error", "EGR 偏差"), "%", TRIM, -100),
+    one(0x2E, 1, "commandedPurge", ("commanded purge", "炭罐电磁阀目标开度"), "%", PERCENT),
+    one(0x2F, 1, "fuelLevel", ("fuel level", "燃油液位"), "%", PERCENT),
+    one(0x30, 1, "warmUpsSinceClear", ("warm-ups since codes were cleared", "清码后暖机次数")),
+    one(0x31, 2, "distanceSinceClear", ("distance since codes were cleared", "清码后行驶里程"), "km"),
+    one(0x32, 2, "evapPressure", ("EVAP vapour pressure", "蒸发系统压力"), "Pa", Fraction(1, 4), is_signed=True),
+    one(0x33, 1, "barometricPressure", ("barometric pressure", "大气压力"), "kPa"),
     *(_wide_oxygen(0x34 + at, place, "mA", Fraction(1, 256), -128) for at, place in enumerate(_OXYGEN)),
     *(
-        _one(0x3C + at, 2, f"catalystTemperature{place}", (f"catalyst temperature {place}", f"催化器温度 {place}"),
+        one(0x3C + at, 2, f"catalystTemperature{place}", (f"catalyst temperature {place}", f"催化器温度 {place}"),
              "degC", Fraction(1, 10), -40)
         for at, place in enumerate(("B1S1", "B2S1", "B1S2", "B2S2"))
     ),
-    _one(0x42, 2, "moduleVoltage", ("control module voltage", "控制模块电压"), "V", Fraction(1, 1000)),
-    _one(0x43, 2, "absoluteLoad", ("absolute load", "绝对负荷"), "%", _PERCENT),
-    _one(0x44, 2, "commandedLambda", ("commanded lambda", "目标过量空气系数"), "", _LAMBDA),
-    _one(0x45, 1, "relativeThrottlePosition", ("relative throttle position", "节气门相对开度"), "%", _PERCENT),
-    _one(0x46, 1, "ambientTemperature", ("ambient air temperature", "环境温度"), "degC", 1, -40),
+    one(0x42, 2, "moduleVoltage", ("control module voltage", "控制模块电压"), "V", Fraction(1, 1000)),
+    one(0x43, 2, "absoluteLoad", ("absolute load", "绝对负荷"), "%", PERCENT),
+    one(0x44, 2, "commandedLambda", ("commanded lambda", "目标过量空气系数"), "", LAMBDA),
+    one(0x45, 1, "relativeThrottlePosition", ("relative throttle position", "节气门相对开度"), "%", PERCENT),
+    one(0x46, 1, "ambientTemperature", ("ambient air temperature", "环境温度"), "degC", 1, -40),
     *(
-        _one(number, 1, name, text, "%", _PERCENT)
+        one(number, 1, name, text, "%", PERCENT)
         for number, name, text in (
             (0x47, "throttlePositionB", ("throttle position B", "节气门开度 B")),
             (0x48, "throttlePositionC", ("throttle position C", "节气门开度 C")),
@@ -282,45 +175,45 @@ _TABLE: Final = (
             (0xB2, "tractionBatteryHealth", ("traction battery state of health", "动力电池健康度（SOH）")),
         )
     ),
-    _one(0x4D, 2, "minutesWithMilOn", ("time with MIL on", "故障灯亮后时间"), "min"),
-    _one(0x4E, 2, "minutesSinceClear", ("time since codes were cleared", "清码后时间"), "min"),
-    _one(0x51, 1, "fuelType", ("fuel type", "燃料类型"), states=_FUELS),
-    _one(0x53, 2, "evapAbsolutePressure", ("EVAP absolute pressure", "蒸发系统绝对压力"), "kPa", Fraction(1, 200)),
-    _one(0x54, 2, "evapPressureWide", ("EVAP pressure, wide", "蒸发系统压力（宽）"), "Pa", is_signed=True),
-    _one(0x59, 2, "fuelRailAbsolutePressure", ("rail absolute pressure", "油轨绝对压力"), "kPa", 10),
-    _one(0x5C, 1, "oilTemperature", ("oil temperature", "机油温度"), "degC", 1, -40),
-    _one(0x5D, 2, "injectionTiming", ("injection timing", "喷油正时"), "deg", Fraction(1, 128), -210),
-    _one(0x5E, 2, "engineFuelRate", ("engine fuel rate", "燃油消耗率"), "L/h", Fraction(1, 20)),
-    _one(0x61, 1, "demandedTorque", ("demanded torque", "需求扭矩"), "%", 1, -125),
-    _one(0x62, 1, "actualTorque", ("actual torque", "实际扭矩"), "%", 1, -125),
-    _one(0x63, 2, "referenceTorque", ("reference torque", "参考扭矩"), "N·m"),
-    _row(0x66, 5, "g/s", ("massAirFlowA", "mass air flow A", "空气流量 A", 1, 2),
+    one(0x4D, 2, "minutesWithMilOn", ("time with MIL on", "故障灯亮后时间"), "min"),
+    one(0x4E, 2, "minutesSinceClear", ("time since codes were cleared", "清码后时间"), "min"),
+    one(0x51, 1, "fuelType", ("fuel type", "燃料类型"), states=_FUELS),
+    one(0x53, 2, "evapAbsolutePressure", ("EVAP absolute pressure", "蒸发系统绝对压力"), "kPa", Fraction(1, 200)),
+    one(0x54, 2, "evapPressureWide", ("EVAP pressure, wide", "蒸发系统压力（宽）"), "Pa", is_signed=True),
+    one(0x59, 2, "fuelRailAbsolutePressure", ("rail absolute pressure", "油轨绝对压力"), "kPa", 10),
+    one(0x5C, 1, "oilTemperature", ("oil temperature", "机油温度"), "degC", 1, -40),
+    one(0x5D, 2, "injectionTiming", ("injection timing", "喷油正时"), "deg", Fraction(1, 128), -210),
+    one(0x5E, 2, "engineFuelRate", ("engine fuel rate", "燃油消耗率"), "L/h", Fraction(1, 20)),
+    one(0x61, 1, "demandedTorque", ("demanded torque", "需求扭矩"), "%", 1, -125),
+    one(0x62, 1, "actualTorque", ("actual torque", "实际扭矩"), "%", 1, -125),
+    one(0x63, 2, "referenceTorque", ("reference torque", "参考扭矩"), "N·m"),
+    row(0x66, 5, "g/s", ("massAirFlowA", "mass air flow A", "空气流量 A", 1, 2),
          ("massAirFlowB", "mass air flow B", "空气流量 B", 3, 2), scale=Fraction(1, 32)),
-    _row(0x67, 3, "degC", ("coolantTemperature1", "coolant temperature 1", "冷却液温度 1", 1, 1),
+    row(0x67, 3, "degC", ("coolantTemperature1", "coolant temperature 1", "冷却液温度 1", 1, 1),
          ("coolantTemperature2", "coolant temperature 2", "冷却液温度 2", 2, 1), offset=-40),
-    _row(0x68, 7, "degC", *((f"intakeAirTemperature{place}", f"intake air temperature {place}", f"进气温度 {place}",
+    row(0x68, 7, "degC", *((f"intakeAirTemperature{place}", f"intake air temperature {place}", f"进气温度 {place}",
                              at, 1) for at, place in enumerate(("B1S1", "B1S2", "B1S3", "B2S1", "B2S2", "B2S3"), 1)),
          offset=-40),
-    _row(0x7F, 13, "s", ("totalRunTime", "total run time", "总运行时间", 1, 4),
+    row(0x7F, 13, "s", ("totalRunTime", "total run time", "总运行时间", 1, 4),
          ("totalIdleTime", "total idle time", "总怠速时间", 5, 4),
          ("totalPtoTime", "total PTO time", "总取力时间", 9, 4)),
-    _one(0x84, 1, "manifoldSurfaceTemperature", ("manifold surface temperature", "歧管表面温度"), "degC", 1, -40),
-    _row(0x87, 5, "kPa", ("intakeManifoldPressureA", "intake manifold pressure A", "进气歧管压力 A", 1, 2),
+    one(0x84, 1, "manifoldSurfaceTemperature", ("manifold surface temperature", "歧管表面温度"), "degC", 1, -40),
+    row(0x87, 5, "kPa", ("intakeManifoldPressureA", "intake manifold pressure A", "进气歧管压力 A", 1, 2),
          ("intakeManifoldPressureB", "intake manifold pressure B", "进气歧管压力 B", 3, 2), scale=Fraction(1, 32)),
-    _one(0x8E, 1, "frictionTorque", ("friction torque", "摩擦扭矩"), "%", 1, -125),
+    one(0x8E, 1, "frictionTorque", ("friction torque", "摩擦扭矩"), "%", 1, -125),
     _HYBRID,
-    _row(0x9D, 4, "g/s", ("engineFuelMassRate", "engine fuel rate", "发动机燃油质量流量", 0, 2),
+    row(0x9D, 4, "g/s", ("engineFuelMassRate", "engine fuel rate", "发动机燃油质量流量", 0, 2),
          ("vehicleFuelMassRate", "vehicle fuel rate", "整车燃油质量流量", 2, 2), scale=Fraction(1, 50),
          has_support=False),
-    _one(0x9E, 2, "exhaustFlow", ("exhaust flow", "排气流量"), "kg/h", Fraction(1, 5)),
-    _one(0xA2, 2, "cylinderFuelRate", ("cylinder fuel rate", "单缸喷油量"), "mg/stroke", Fraction(1, 32)),
-    _one(0xA6, 4, "odometer", ("odometer", "总里程"), "km", Fraction(1, 10)),
-    _row(0xD2, 3, "%", ("stateOfCertifiedEnergy", "state of certified energy", "认证能量保持率（SOCE）", 1, 1),
-         ("stateOfCertifiedRange", "state of certified range", "认证续航保持率（SOCR）", 2, 1), scale=_PERCENT),
-    _one(0xD3, 4, "engineOdometer", ("engine odometer", "发动机里程"), "km", Fraction(1, 10)),
+    one(0x9E, 2, "exhaustFlow", ("exhaust flow", "排气流量"), "kg/h", Fraction(1, 5)),
+    one(0xA2, 2, "cylinderFuelRate", ("cylinder fuel rate", "单缸喷油量"), "mg/stroke", Fraction(1, 32)),
+    one(0xA6, 4, "odometer", ("odometer", "总里程"), "km", Fraction(1, 10)),
+    row(0xD2, 3, "%", ("stateOfCertifiedEnergy", "state of certified energy", "认证能量保持率（SOCE）", 1, 1),
+         ("stateOfCertifiedRange", "state of certified range", "认证续航保持率（SOCR）", 2, 1), scale=PERCENT),
+    one(0xD3, 4, "engineOdometer", ("engine odometer", "发动机里程"), "km", Fraction(1, 10)),
 )  # fmt: skip
 
-PIDS: Final[Mapping[int, Pid]] = {pid.number: pid for pid in _TABLE}
+PIDS: Final[Mapping[int, Pid]] = {pid.number: pid for pid in (*_TABLE, *MORE)}
 """Every PID that is decoded. 01, 41 (monitors), 02 (code of the freeze frame) and the maps have code of their own."""
 
 PID_LENGTHS: Final[Mapping[int, int]] = {
@@ -332,7 +225,7 @@ PID_LENGTHS: Final[Mapping[int, int]] = {
     0x83: 9, 0x85: 10, 0x86: 5, 0x88: 13, 0x89: 41, 0x8A: 41, 0x8B: 7, 0x8C: 17, 0x8F: 7, 0x90: 3, 0x91: 5, 0x92: 2,
     0x93: 3, 0x94: 12, 0x98: 9, 0x99: 9, 0x9B: 4, 0x9C: 17, 0x9F: 9, 0xA1: 9, 0xA3: 9, 0xA4: 4, 0xA5: 4, 0xA7: 9,
     0xA8: 9, 0xA9: 4, 0xAA: 1, 0xC3: 2, 0xC4: 8, 0xC5: 4, 0xC6: 7, 0xC7: 2, 0xC8: 1,
-    **{pid.number: pid.length for pid in _TABLE},
+    **{pid.number: pid.length for pid in (*_TABLE, *MORE)},
 }  # fmt: skip
 """Data bytes per PID, for cutting up an answer that holds several."""
 

@@ -99,7 +99,8 @@ def test_any_bytes_decode_to_readings(number, data):
 
 OBDB_IS_WRONG = {
     0x06: "offset", 0x07: "offset", 0x08: "offset", 0x09: "offset", 0x14: "offset", 0x15: "offset", 0x18: "offset",
-    0x19: "offset", 0x2D: "offset",  # -128 where the lowest value is -100
+    0x19: "offset", 0x2D: "offset", 0x55: "offset", 0x56: "offset", 0x57: "offset", 0x58: "offset",
+    0x69: "offset",  # -128 where the lowest value is -100
     0x24: "divisor 8196",
     0x44: "divisor 65535",
     0x5D: "offset in raw units",
