@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from diag.facts import BatteryState, Dtc, Finding, Reading, Rejected, VehicleReport
     from huizhen.console import Console
 
-__all__ = ["show_cases", "show_report"]
+__all__ = ["show_battery", "show_cases", "show_finding", "show_report"]
 
 _SHADES: Final = "▁▂▃▄▅▆▇█"
 
@@ -24,7 +24,7 @@ def show_report(report: VehicleReport, cases: dict[str, Any] | None, console: Co
     if cases is not None:
         show_cases(cases, console)
     _show_dtcs(report, console)
-    _show_battery(report.battery, console)
+    show_battery(report.battery, console)
     _show_ecus(report, console)
     for note in report.notes:
         console.wrapped(note.in_language(console.tr.lang), indent="  ")
@@ -80,7 +80,7 @@ def _show_findings(report: VehicleReport, console: Console) -> None:
         return
     safety: list[str] = []
     for finding in report.findings:
-        _show_finding(finding, console)
+        show_finding(finding, console)
         safety += [step.in_language(tr.lang) for step in finding.safety if step.in_language(tr.lang) not in safety]
     if safety:
         console.line()
@@ -89,7 +89,8 @@ def _show_findings(report: VehicleReport, console: Console) -> None:
             console.wrapped(step, indent="     ", first=f"  {number}. ")
 
 
-def _show_finding(finding: Finding, console: Console) -> None:
+def show_finding(finding: Finding, console: Console) -> None:
+    """Prints one finding with its evidence."""
     lang = console.tr.lang
     badge = console.style(f"[{_severity(finding.severity, console)}]", finding.severity.value)
     console.line(f"  {badge} {console.style(finding.title.in_language(lang), 'title')}")
@@ -223,7 +224,8 @@ def _show_rejected(battery: BatteryState, console: Console) -> None:
         console.wrapped(console.tr("scan.rejected", signal=signal, n=n, why=why), indent="  ", first="  ")
 
 
-def _show_battery(battery: BatteryState | None, console: Console) -> None:
+def show_battery(battery: BatteryState | None, console: Console) -> None:
+    """Prints the battery's figures and cells; nothing where there is none."""
     tr = console.tr
     if battery is None:
         return

@@ -41,6 +41,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
         description=tr("telematics.decode.description"),
         epilog=tr("telematics.epilog"),
     )
+    decode.add_argument("--battery", action="store_true", help=tr("telematics.decode.battery"))
     decode.add_argument("what", nargs="+", metavar="HEX|FILE", help=tr("telematics.decode.what"))
 
 
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     is_json = getattr(args, "json", False) or getattr(args, "jsonl", False)
     if not messages:
         raise BadUsage(console.tr("telematics.none", why=_reasons(found, console)))
+    if args.battery:
+        return _battery(messages, console, is_json=is_json)
     if is_json and not getattr(args, "jsonl", False) and len(found) == 1:
         console.json(messages[0].to_json())
         return Exit.DONE
@@ -71,6 +74,25 @@ def run(args: argparse.Namespace, console: Console) -> int:
             )
         else:
             _show(one, console)
+    return Exit.DONE
+
+
+def _battery(messages: list[TelematicsMessage], console: Console, *, is_json: bool) -> int:
+    """Each car's battery over its reports, judged like one that was read."""
+    from diag.telematicsbattery import batteries_from_telematics
+    from huizhen.scanview import show_battery, show_finding
+
+    cars = batteries_from_telematics(messages)
+    if is_json:
+        console.json({"schema": "huizhen.telematics-battery/1", "cars": [car.to_json() for car in cars]})
+        return Exit.DONE
+    for car in cars:
+        console.line(console.style(f"VIN {car.vin}", "title") + "  " + console.tr("telematics.reports", n=car.reports))
+        if car.battery is None:
+            console.line("  " + console.tr("telematics.no_battery"))
+        for finding in car.findings:
+            show_finding(finding, console)
+        show_battery(car.battery, console)
     return Exit.DONE
 
 

@@ -1,0 +1,120 @@
+"""The battery as a car reports it to a platform (GB/T 32960), judged like one that was read from the car.
+
+Standard: GB/T 32960.3-2016 and -2025 (vehicle data, cell voltages, temperatures).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from diag.battery import battery_from_series
+from diag.facts import Json, Series
+from diag.findings import findings_from_facts
+from diag.gbt32960 import merge_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from diag.facts import BatteryState, Finding
+    from diag.gbt32960 import TelematicsMessage
+
+__all__ = ["ReportedBattery", "batteries_from_telematics"]
+
+_VEHICLE: Final = {
+    "voltage": ("PackVoltage", "V"),
+    "current": ("PackCurrent", "A"),
+    "soc": ("StateOfCharge", "%"),
+    "insulation": ("InsulationResistance", "kOhm"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedBattery:
+    """One car's battery over its reports.
+
+    Args:
+        reports: messages that told anything of it.
+        first_ns: UTC of the first of them.
+        last_ns: of the last.
+        battery: None where the reports hold no traction battery.
+    """
+
+    vin: str
+    reports: int
+    first_ns: int
+    last_ns: int
+    battery: BatteryState | None
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> Json:
+        """One entry of ``cars``."""
+        return {
+            "vin": self.vin,
+            "reports": self.reports,
+            "battery": self.battery.to_json() if self.battery else None,
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+
+def batteries_from_telematics(messages: Iterable[TelematicsMessage]) -> tuple[ReportedBattery, ...]:
+    """The battery of every car in a stream, by VIN; cells of several subsystems count on from one to the next."""
+    cars: dict[str, list[TelematicsMessage]] = {}
+    for message in messages:
+        if message.time is not None and message.units:
+            cars.setdefault(message.vin, []).append(message)
+    return tuple(_one(vin, cars[vin]) for vin in sorted(cars))
+
+
+def _one(vin: str, messages: Sequence[TelematicsMessage]) -> ReportedBattery:
+    samples: dict[str, tuple[str, list[tuple[int, float | None]]]] = {}
+
+    def add(name: str, unit: str, t_ns: int, value: float | None) -> None:
+        samples.setdefault(name, (unit, []))[1].append((t_ns, value))
+
+    times = [_ns(message) for message in messages]
+    for message, t_ns in zip(messages, times, strict=True):
+        vehicle = message.find("vehicle")
+        for item in vehicle.fields if vehicle else ():
+            known = _VEHICLE.get(item.name)
+            if known is not None:
+                add(*known, t_ns, item.value if isinstance(item.value, (int, float)) else None)
+        probes = message.find("probes")
+        number = 0
+        for item in probes.fields if probes else ():
+            if item.name.endswith(".probes") and isinstance(item.value, tuple):
+                for value in item.value:
+                    number += 1
+                    add(f"CellTemp_{number:02d}", "degC", t_ns, value)
+    merged = merge_cells(messages)
+    sizes: dict[int, int] = {}
+    for (_, subsystem), cells in merged.items():
+        sizes[subsystem] = max(sizes.get(subsystem, 0), len(cells))
+    starts = {}
+    total = 0
+    for subsystem in sorted(sizes):
+        starts[subsystem], total = total, total + sizes[subsystem]
+    for (time, subsystem), cells in sorted(merged.items(), key=lambda item: item[0]):
+        for at, value in enumerate(cells, start=starts[subsystem] + 1):
+            add(f"CellVoltage_{at:03d}", "V", int(time.timestamp()) * 1_000_000_000, value)
+    series = {name: _series(name, unit, values) for name, (unit, values) in samples.items()}
+    battery = battery_from_series(series, source="telematics:gbt32960") if series else None
+    findings = findings_from_facts(dtcs=(), battery=battery)
+    return ReportedBattery(vin, len(messages), min(times), max(times), battery, findings)
+
+
+def _ns(message: TelematicsMessage) -> int:
+    return int(message.time.timestamp()) * 1_000_000_000 if message.time else 0
+
+
+def _series(name: str, unit: str, values: list[tuple[int, float | None]]) -> Series:
+    ordered = sorted(values, key=lambda pair: pair[0])
+    return Series(
+        name,
+        unit,
+        np.array([t_ns for t_ns, _ in ordered], dtype=np.int64),
+        np.array([np.nan if value is None else value for _, value in ordered], dtype=np.float64),
+        np.array([value is not None for _, value in ordered]),
+    )
