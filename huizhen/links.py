@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dbc.database import Database
+    from diag.adapters import Candidate
     from diag.direct import DirectLink
     from diag.frames import FrameLink
     from diag.guard import Risk, TransmitGuard
@@ -30,6 +31,8 @@ __all__ = ["OpenVehicle", "add_link_options", "link_words", "open_vehicle", "sec
 
 _LONGEST_S: Final = 3600.0
 _REPLUG_S: Final = 15.0
+_USUAL_BITRATE: Final = 500_000
+_LISTEN_S: Final = 0.3
 _USUAL_CHANNELS: Final = {"udp_multicast": "239.74.163.2"}
 """Channels that need not be named: python-can's IPv4 group."""
 
@@ -179,9 +182,25 @@ def _plugged_in(args: argparse.Namespace, console: Console, *, may_be_direct: bo
     if "--adapter" in options:
         return options["--adapter"]
     args.interface, args.channel = options.get("-i"), options.get("-c")
-    if options.get("-b"):
-        args.bitrate = int(options["-b"])
+    if args.bitrate is None:
+        args.bitrate = int(options["-b"]) if options.get("-b") else _heard_bitrate(usable[0], console)
     return None
+
+
+def _heard_bitrate(adapter: Candidate, console: Console) -> int | None:
+    """The bus's speed by listening only; the usual one where nothing is heard, None where it is not ours to set."""
+    if adapter.kind != "slcan":
+        return None
+    from diag.adapters import listen_to
+
+    console.stage(console.tr("link.finding_speed"))
+    try:
+        heard = listen_to(adapter, (_USUAL_BITRATE, 250_000, 1_000_000, 125_000), _LISTEN_S)
+    except OSError:
+        return _USUAL_BITRATE
+    finally:
+        console.stage_done()
+    return heard.bitrate if heard.frames and heard.bitrate else _USUAL_BITRATE
 
 
 def _can_settings(args: argparse.Namespace, console: Console) -> tuple[str, str, int | None]:

@@ -164,3 +164,26 @@ def test_what_was_kept_and_makes_no_sense_is_forgotten():
         (config_folder() / "adapter.json").write_text(text, encoding="utf-8")
         assert recall() is None
     (config_folder() / "adapter.json").unlink()
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_only_adapter_that_is_plugged_in_is_taken_and_of_two_none(n, capsys, monkeypatch):
+    from diag.adapters import Candidate
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "huizhen", "sim", "run", "--front", "slcan", "--scenario", "healthy"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as front:  # fmt: skip
+        try:
+            port = json.loads(front.stdout.readline())["channel"]
+            one = Candidate("slcan", port, "CANable", ("-i", "slcan", "-c", port))
+            monkeypatch.setattr("diag.adapters.find_adapters", lambda: (one,) * n)
+            told = said(capsys, "read", "F190", "--ecu", "7EC", code=Exit.DONE if n == 1 else Exit.USAGE)
+        finally:
+            front.terminate()
+    if n == 1:
+        assert "CANable" in told.err
+        assert "LHZEV4D0" in told.out
+    else:
+        assert "several adapters" in told.err
+        assert told.out == ""
