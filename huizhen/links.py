@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dbc.database import Database
     from diag.adapters import Candidate
     from diag.direct import DirectLink
+    from diag.facts import Text
     from diag.frames import FrameLink
     from diag.guard import Risk, TransmitGuard
     from huizhen.console import Console
@@ -285,7 +286,17 @@ async def open_vehicle(
     if adapter is None and not is_named:
         adapter = os.environ.get("HUIZHEN_ADAPTER") or _unnamed(args, console, may_be_direct=may_be_direct)
     if adapter is not None:
-        async with await _open_adapter(adapter, guard, console) as direct:
+        from diag.reviving import RevivingLink
+
+        named = adapter
+
+        async def reopen() -> DirectLink:
+            return await _open_adapter(named, guard, console)
+
+        def notice(text: Text) -> None:
+            console.note(text.in_language(console.tr.lang))
+
+        async with RevivingLink(await reopen(), reopen, args.replug, notice) as direct:
             yield OpenVehicle(direct, guard, databases, direct.info.simulated, args.timeout, adapter)
         return
     async with AsyncExitStack() as stack:
