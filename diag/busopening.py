@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import can
@@ -17,9 +18,11 @@ from diag.facts import Text
 from diag.serialport import claim_port
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diag.serialport import PortClaim
 
-__all__ = ["bus_options", "is_simulation", "open_bus", "reason_of", "shut_down"]
+__all__ = ["Comeback", "bus_options", "is_simulation", "open_bus", "reason_of", "shut_down"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,6 +95,15 @@ def bus_options(
         if data_bitrate is not None:
             options["data_bitrate"] = data_bitrate
     return options
+
+
+@dataclass(frozen=True, slots=True)
+class Comeback:
+    """What opened an adapter, how long it is waited for when it is unplugged, and who is told."""
+
+    wanted: dict[str, Any]
+    patience_s: float
+    notice: Callable[[Text], None]
 
 
 async def open_bus(wanted: dict[str, Any]) -> tuple[can.BusABC, PortClaim | None]:

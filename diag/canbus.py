@@ -16,17 +16,16 @@ import time
 import weakref
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import can
 from can.interfaces.virtual import VirtualBus
 
-from diag.busopening import bus_options, is_simulation, open_bus, reason_of, shut_down
+from diag.busopening import Comeback, bus_options, is_simulation, open_bus, reason_of, shut_down
 from diag.errors import LinkLost, NoAdapter
 from diag.facts import LinkInfo, Text
 from diag.frames import CAPACITY, Frame, FrameLink, FrameSubscription
-from diag.guard import TransmitGuard
+from diag.guard import Risk, TransmitGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -196,15 +195,6 @@ class _ThreadIntake:
             self._thread.join(timeout=5 * _POLL_S)
 
 
-@dataclass(frozen=True, slots=True)
-class Comeback:
-    """What opened an adapter, how long it is waited for when it is unplugged, and who is told."""
-
-    wanted: dict[str, Any]
-    patience_s: float
-    notice: Callable[[Text], None]
-
-
 class CanLink:
     """A :class:`FrameLink` over an open python-can bus; the link owns the bus and shuts it down.
 
@@ -308,8 +298,6 @@ class CanLink:
 
     async def send(self, frame: Frame) -> None:
         """Sends one frame, if the guard lets it; see :class:`FrameLink`."""
-        if self._returning is not None:
-            await self._returned()
         if self._lost is not None:
             raise self._lost
         if self._is_closed:
@@ -325,11 +313,15 @@ class CanLink:
             bitrate_switch=frame.fd,
         )
         try:
+            await self._returned(risk)
             await self._transmit(message)
+        except LinkLost:
+            self._guard.note_failure(frame.can_id, frame.data, risk)
+            raise
         except (can.CanError, OSError, ValueError) as exc:
             self.lose(exc)
             try:
-                await self._returned()
+                await self._returned(risk)
                 await self._transmit(message)  # the same frame: it had not left
             except (LinkLost, can.CanError, OSError, ValueError):
                 self._guard.note_failure(frame.can_id, frame.data, risk)
@@ -352,13 +344,15 @@ class CanLink:
                 return
             await asyncio.sleep(0.001)
 
-    async def _returned(self) -> None:
-        """Waits while the adapter is away.
+    async def _returned(self, risk: Risk) -> None:
+        """Waits while the adapter is away; only reading waits, because a car may be another one or moving by then.
 
         Raises:
-            LinkLost: it does not come back.
+            LinkLost: it does not come back, or the frame is of a request that is not for reading.
         """
         if self._returning is not None:
+            if risk is not Risk.READ:
+                raise LinkLost(self.info.channel, Text("it was unplugged", "设备已拔出"))
             await asyncio.wait({self._returning})
         if self._lost is not None:
             raise self._lost

@@ -77,8 +77,7 @@ class RevivingLink(DirectLink):
                 return await link.request(target, payload, timeout_s=timeout_s)
             except LinkLost as lost:
                 if self.guard.class_of(payload, target) is not Risk.READ:
-                    await self._revive(link, lost)
-                    raise
+                    raise  # the next reading request waits; this one is for a person to decide on again
                 await self._revive(link, lost)
 
     async def listen(self, seconds: float) -> Sequence[Frame]:

@@ -15,6 +15,7 @@ from diag.addressing import Target
 from diag.answers import ask
 from diag.canbus import open_can
 from diag.errors import LinkLost
+from diag.guard import Risk, TransmitGuard, VehicleState
 from diag.request import IsoTpLink
 
 BMS = Target.physical(0x7E4)
@@ -94,3 +95,25 @@ async def test_closing_while_it_is_away_does_not_hang(adapter):
         while not link.outages:  # noqa: ASYNC110 - the driver notices by itself
             await asyncio.sleep(0.05)
         await link.close()
+
+
+async def test_what_changes_the_car_does_not_wait_for_the_adapter(adapter):
+    guard = TransmitGuard(
+        frozenset({Risk.READ, Risk.ASK_EACH_TIME}), state=VehicleState(speed_kmh=0.0, is_charging=False, supply_v=12.8)
+    )
+    clear = b"\x14\xff\xff\xff"
+    async with (
+        await open_can("slcan", str(adapter.path), 500_000, guard=guard, replug_s=60) as link,
+        IsoTpLink(link) as requests,
+    ):
+        await asyncio.to_thread(adapter.unplug)
+        async with asyncio.timeout(5):
+            while not link.outages:  # noqa: ASYNC110 - the driver notices by itself
+                await asyncio.sleep(0.05)
+        guard.confirm(clear, BMS)
+        sent = guard.sent
+        begun = time.monotonic()
+        with pytest.raises(LinkLost):
+            await ask(requests, BMS, clear)
+        assert time.monotonic() - begun < 2.0
+        assert guard.sent == sent
