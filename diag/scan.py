@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["scan"]
 
-
 _DETAILS_PER_ECU: Final = 24
 _MASK_FAULTS: Final = 0xAF
 _PHYSICAL_11: Final = tuple(range(0x7E0, 0x7E8))
@@ -154,11 +153,13 @@ class _Scanner:
             for request_id, target in targets.items()
             if request_id not in self._probed and (target.response_id or 0) not in self._visit.ecus
         ]
-        if not wanted:
-            return
-        self._progress(_STAGE_FINDING)
+        if wanted:
+            self._progress(_STAGE_FINDING)
         known = set(self._visit.ecus)
         await self._probe(wanted, self._timeout_s)
+        if not self._is_slow:  # they are known to exist: one lost frame shall not make an ECU disappear
+            silent = [target for target in wanted if target.response_id not in self._visit.ecus]
+            await self._probe(silent, self._timeout_s or _PATIENCE_S)
         await self.read_ecus([ecu for key, ecu in self._visit.ecus.items() if key not in known])
 
     async def _probe(self, wanted: Sequence[Target], timeout_s: float | None) -> None:

@@ -238,16 +238,6 @@ def test_an_adapter_that_cannot_be_is_said(
     assert err.count("\n") == 1
 
 
-def test_scan_through_an_elm327(capfd: pytest.CaptureFixture[str]) -> None:
-    with simulator("elm327:0", "isolation") as line:
-        port = str(line["channel"]).removeprefix("socket://") if "channel" in line else f"127.0.0.1:{line['port']}"
-        report = scan_json(capfd, "--adapter", f"elm327:{port}")
-    assert report["link"]["interface"] == "elm327"
-    assert len(report["ecus"]) == 12
-    assert [dtc["display"] for dtc in report["dtcs"]] == ["P0AA6-1A"]
-    assert report["battery"]["cells"] == 96
-
-
 def test_a_room_through_a_gateway_is_refused(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
