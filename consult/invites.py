@@ -65,6 +65,13 @@ class _Invite:
     used: bool = False
 
 
+def _secret() -> str:
+    """256 random bits as text; a leading ``-`` would read as a flag on a command line, so it begins otherwise."""
+    while (text := secrets.token_urlsafe(32))[0] in "-_":
+        pass
+    return text
+
+
 @dataclass(slots=True)
 class InviteBook:
     """All invites given out and not yet forgotten."""
@@ -74,7 +81,7 @@ class InviteBook:
     def issue(self, room: str, role: Role, now_s: float, life_s: float = INVITE_LIFE_S) -> str:
         """A new code for one person in one role of one room."""
         self._forget(now_s)
-        code = secrets.token_urlsafe(32)
+        code = _secret()
         digest = _digest(code)
         self._invites[digest] = _Invite(digest, room, role, now_s + life_s)
         return code
@@ -127,7 +134,7 @@ class SessionBook:
         self._forget(now_s)
         self._persons += 1
         session = Session(self._persons, room, role, name, now_s + SESSION_LIFE_S)
-        token = secrets.token_urlsafe(32)
+        token = _secret()
         self._sessions[_digest(token)] = session
         return token, session
 
@@ -149,7 +156,7 @@ class SessionBook:
             SessionRefused: as :meth:`find`.
         """
         old = self.find(token, room, now_s)
-        fresh = secrets.token_urlsafe(32)
+        fresh = _secret()
         self._sessions[_digest(fresh)] = Session(old.person, old.room, old.role, old.name, now_s + SESSION_LIFE_S)
         old.expires_s = min(old.expires_s, now_s + _GRACE_S)
         return fresh

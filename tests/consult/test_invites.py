@@ -33,6 +33,11 @@ def test_codes_are_256_bits_and_only_their_hash_is_kept():
     assert len({book.issue("room", Role.EXPERT, 0.0) for _ in range(100)}) == 100
 
 
+def test_no_code_reads_as_a_flag_on_a_command_line():
+    book = InviteBook()
+    assert all(book.issue("room", Role.EXPERT, 0.0)[0].isalnum() for _ in range(1000))
+
+
 @given(st.text(max_size=60))
 def test_any_other_text_is_no_invite(text):
     book = InviteBook()
