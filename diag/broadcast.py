@@ -17,19 +17,21 @@ from dbc.decode import decode_table
 from dbc.protection import find_protection
 from dbc.table import ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 from diag.facts import Series, Text
+from diag.frames import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from dbc.catalogue import Entry
     from dbc.database import Database, Node
-    from diag.frames import Frame
 
 __all__ = [
     "Broadcast",
     "Choice",
     "choose_database",
+    "choose_for_recording",
     "decode_broadcast",
+    "decode_recorded",
     "find_database",
     "is_diagnostic_id",
     "load_bundled",
@@ -43,6 +45,8 @@ _GUESSES: Final = 5
 """Databases of other people that are loaded to guess among: each takes a tenth of a second or more."""
 _GUESS_NEEDED: Final = 0.8
 _MESSAGES_NEEDED: Final = 2
+_LOOKED_AT: Final = 40_000
+"""Frames of a recording by which its database is chosen."""
 
 
 def is_diagnostic_id(can_id: int, *, extended: bool) -> bool:
@@ -165,6 +169,21 @@ def choose_database(frames: Sequence[Frame], *, make: str | None = None) -> Choi
     return Choice(database, min(match.certainty, 0.99), because)
 
 
+def choose_for_recording(table: FrameTable) -> Choice | None:
+    """The database for a recording, by its first frames."""
+    part = table[:_LOOKED_AT]
+    columns = zip(
+        part.t_ns.tolist(), part.can_id.tolist(), part.flags.tolist(), part.length.tolist(), part.data, strict=True
+    )
+    return choose_database(
+        [
+            Frame(can_id, row[:length].tobytes(), t_ns, bool(flags & EXTENDED), bool(flags & FD), bool(flags & REMOTE))
+            for t_ns, can_id, flags, length, row in columns
+            if not flags & ERROR
+        ]
+    )
+
+
 def _same_make(one: str, other: str) -> bool:
     words = set(one.casefold().replace("/", " ").split())
     return bool(words & set(other.casefold().replace("/", " ").split()))
@@ -249,7 +268,12 @@ def decode_broadcast(frames: Iterable[Frame], databases: Sequence[Database]) -> 
         for frame in frames
         if not (frame.error or frame.remote or is_diagnostic_id(frame.can_id, extended=frame.extended))
     ]
-    decoded = decode_table(table_from_frames(kept), databases)
+    return decode_recorded(table_from_frames(kept), databases)
+
+
+def decode_recorded(table: FrameTable, databases: Sequence[Database]) -> Broadcast:
+    """Decodes frames in columns as :func:`decode_broadcast` does; reassembles what is longer than a frame."""
+    decoded = decode_table(table, databases)
     series: dict[str, Series] = {}
     damaged: dict[str, int] = {}
     for name, columns in decoded.messages.items():
@@ -273,4 +297,4 @@ def decode_broadcast(frames: Iterable[Frame], databases: Sequence[Database]) -> 
                     column.valid[good],
                 ),
             )
-    return Broadcast(len(kept), tuple(databases), series, _silent_nodes(databases, set(decoded.messages)), damaged)
+    return Broadcast(len(table), tuple(databases), series, _silent_nodes(databases, set(decoded.messages)), damaged)

@@ -398,6 +398,7 @@ class BatteryState:
         features: named figures for the case library (``spread_mv``, ``weakest_z`` …), None = not measurable.
         weakest_cell: the lowest cell, None when none stands out of the usual scatter.
         source: ``broadcast:<database>`` or ``none``.
+        soh: state of health as ``{"percent", "interval", "method"}``, None where it is not known.
     """
 
     cell_v: tuple[float | None, ...]
@@ -413,6 +414,7 @@ class BatteryState:
     source: str = "none"
     cell_signals: tuple[str, ...] = ()
     cell_labels: tuple[str, ...] = ()
+    soh: Mapping[str, Any] | None = None
 
     def cell_label(self, cell: int) -> str:
         """How the car itself counts cell ``cell`` (counted from 1 in pack order)."""
@@ -438,7 +440,7 @@ class BatteryState:
             else {"cell": self.weakest_cell, "why": self.weakest_why.to_json() if self.weakest_why else None},
             "spread_mv": self.spread_mv,
             "soc": self.soc_percent,
-            "soh": None,
+            "soh": dict(self.soh) if self.soh else None,
             "insulation_kohm": self.insulation_kohm,
             "features": dict(self.features),
             "rejected": [rejected.to_json() for rejected in self.rejected],

@@ -7,6 +7,7 @@ findings come first.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from diag.cellfindings import judge_cells
@@ -32,6 +33,16 @@ if TYPE_CHECKING:
     from diag.obdmonitors import MonitorResult, SinceClear
 
 __all__ = ["ROLE_NAMES", "findings_from_facts"]
+
+_A_CELL_IS_LOW: Final = ("battery.cell-weak", "battery.spread")
+_WHY_A_CELL_IS_LOW: Final = (
+    "battery.cell-worn",
+    "battery.module-joint",
+    "battery.cell-resistive",
+    "battery.cell-capacity",
+    "battery.cell-charge-low",
+    "battery.cell-charge-high",
+)
 
 _SOFTWARE_VERSIONS: Final = {
     "F195": "systemSupplierECUSoftwareVersionNumber",
@@ -192,6 +203,7 @@ def findings_from_facts(
     vins: Sequence[tuple[str, str]] = (),
     since_clear: Mapping[str, SinceClear] | None = None,
     tests: Sequence[MonitorResult] = (),
+    studied: Sequence[Finding] = (),
 ) -> tuple[Finding, ...]:
     """Judges one visit's evidence.
 
@@ -203,6 +215,7 @@ def findings_from_facts(
         vins: (ECU address, VIN) as each ECU reports it.
         since_clear: ECU address -> how long ago its codes were cleared.
         tests: results of on-board monitors with their limits.
+        studied: what the battery's behaviour over time and load showed.
 
     Returns:
         Findings, most urgent first, in the rule file's order within one urgency.
@@ -212,7 +225,7 @@ def findings_from_facts(
         *_thermal(case),
         *_insulation(case),
         *_silence(case),
-        *judge_cells(case),
+        *_with_studied(judge_cells(case), studied),
         *_software(case),
         *_vins(vins),
         *_cleared(case, since_clear or {}),
@@ -220,6 +233,21 @@ def findings_from_facts(
         *_remaining(case),
     ]
     return tuple(sorted(found, key=lambda finding: finding.severity.rank))
+
+
+def _with_studied(found: list[Finding], studied: Sequence[Finding]) -> list[Finding]:
+    """What load and time showed says more than a cell that is low now: the latter becomes its evidence."""
+    chief = next((finding for finding in studied if finding.code in _WHY_A_CELL_IS_LOW), None)
+    if chief is None:
+        return [*found, *studied]
+    general = [finding for finding in found if finding.code in _A_CELL_IS_LOW]
+    severity = min((chief.severity, *(finding.severity for finding in general)), key=lambda one: one.rank)
+    seen = [item for finding in general for item in finding.evidence]
+    named = replace(chief, severity=severity, evidence=(*chief.evidence, *seen))
+    return [
+        *(finding for finding in found if finding.code not in _A_CELL_IS_LOW),
+        *(named if finding is chief else finding for finding in studied),
+    ]
 
 
 def _cleared(case: Case, since_clear: Mapping[str, SinceClear]) -> list[Finding]:

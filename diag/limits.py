@@ -17,7 +17,7 @@ RULES: Final = Path(__file__).parent / "rules" / "findings.toml"
 class BatteryLimits:
     """Each is a setting in the rule file, explained there.
 
-    Volts, millivolts, amperes, degrees Celsius, kelvin and Ω/V as the names say; ``sum_mismatch_share`` is a fraction.
+    Volts, millivolts, amperes, degrees Celsius, kelvin and Ω/V as the names say; those without a unit are fractions.
     """
 
     cell_min_v: float
@@ -45,6 +45,34 @@ class BatteryLimits:
     probe_outlier_k: float
     cleared_distance_km: float
     cleared_warm_ups: float
+    natural_spread: float
+    resistance_watch: float
+    z_model: float
+    joint_share: float
+    joint_needs_share: float
+    capacity_watch: float
+    capacity_seen: float
+    charge_spread: float
+    charge_watch: float
+    probe_still_s: float
+    probe_still_k: float
+    probe_offset_k: float
+    soc_jump: float
+    soc_jump_s: float
+    smallest_pack_ah: float
+    rest_a: float
+    rest_mv: float
+    load_mv: float
+    current_offset_a: float
+    current_gain: float
+    car_soc_error: float
+    health_needs_swing: float
+    health_needs_readings: float
+    health_widest: float
+    sum_recorded_share: float
+    warranty_percent: float
+    warranty_years: float
+    study_needs_s: float
 
 
 @cache

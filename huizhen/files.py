@@ -11,7 +11,7 @@ from typing import Any
 
 from huizhen.errors import CannotWrite
 
-__all__ = ["check_writable", "write_json"]
+__all__ = ["check_writable", "write_json", "write_text"]
 
 
 def _place(path: str) -> Path:
@@ -43,7 +43,16 @@ def check_writable(path: str) -> None:
 
 
 def write_json(path: str, value: dict[str, Any]) -> None:
-    """Writes one JSON object beside its place and moves it there, so that nothing half-written is left.
+    """Writes one JSON object, whole or not at all.
+
+    Raises:
+        CannotWrite: the place cannot be written, or the disk is full.
+    """
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a text beside its place and moves it there, so that nothing half-written is left.
 
     Raises:
         CannotWrite: the place cannot be written, or the disk is full.
@@ -55,8 +64,7 @@ def write_json(path: str, value: dict[str, Any]) -> None:
             "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
         ) as file:
             temporary = file.name
-            json.dump(value, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+            file.write(text)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(target)
     except OSError as error:

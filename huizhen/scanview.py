@@ -9,10 +9,20 @@ from diag.visit import REQUEST_LINKS
 from huizhen.console import program_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diag.facts import BatteryState, Dtc, Finding, Reading, Rejected, VehicleReport
     from huizhen.console import Console
 
-__all__ = ["show_battery", "show_cases", "show_finding", "show_report"]
+__all__ = [
+    "show_battery",
+    "show_cases",
+    "show_figures",
+    "show_finding",
+    "show_rejected",
+    "show_report",
+    "show_safety",
+]
 
 _SHADES: Final = "▁▂▃▄▅▆▇█"
 
@@ -78,11 +88,16 @@ def _show_findings(report: VehicleReport, console: Console) -> None:
         else:
             console.line("  " + console.style(tr("scan.no_findings"), "good"))
         return
-    safety: list[str] = []
     for finding in report.findings:
         show_finding(finding, console)
-        safety += [step.in_language(tr.lang) for step in finding.safety if step.in_language(tr.lang) not in safety]
-    if safety:
+    show_safety(report.findings, console)
+
+
+def show_safety(findings: Sequence[Finding], console: Console) -> None:
+    """Prints the safety steps of all findings once each, in order."""
+    tr = console.tr
+    steps = [step.in_language(tr.lang) for finding in findings for step in finding.safety]
+    if safety := list(dict.fromkeys(steps)):
         console.line()
         console.line("  " + console.style(f" {tr('scan.safety')} ", "stop"))
         for number, step in enumerate(safety, start=1):
@@ -213,7 +228,7 @@ def _reading(item: Reading) -> str:
     return f"{shown} {_SHOWN_UNITS.get(item.unit, item.unit)}".strip()
 
 
-def _show_rejected(battery: BatteryState, console: Console) -> None:
+def show_rejected(battery: BatteryState, console: Console) -> None:
     """What was not believed, one line per reason."""
     groups: dict[str, list[Rejected]] = {}
     for item in battery.rejected:
@@ -230,6 +245,14 @@ def show_battery(battery: BatteryState | None, console: Console) -> None:
     if battery is None:
         return
     _title(tr("scan.battery"), console)
+    show_figures(battery, console)
+    _show_bars(battery, console)
+    show_rejected(battery, console)
+
+
+def show_figures(battery: BatteryState, console: Console) -> None:
+    """Prints charge, pack voltage, current, spread, isolation and temperature."""
+    tr = console.tr
 
     def shown(value: float | None, digits: int, unit: str) -> str:
         return tr("scan.unseen") if value is None else f"{value:.{digits}f} {unit}"
@@ -251,6 +274,10 @@ def show_battery(battery: BatteryState | None, console: Console) -> None:
             ],
         ]
     )
+
+
+def _show_bars(battery: BatteryState, console: Console) -> None:
+    tr = console.tr
     seen = [volts for volts in battery.cell_v if volts is not None]
     if seen:
         low, high = min(seen), max(seen)
@@ -271,7 +298,6 @@ def show_battery(battery: BatteryState | None, console: Console) -> None:
                 why=battery.weakest_why.in_language(tr.lang),
             )
         )
-    _show_rejected(battery, console)
 
 
 def _show_ecus(report: VehicleReport, console: Console) -> None:

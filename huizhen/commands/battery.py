@@ -1,0 +1,171 @@
+"""``huizhen battery``: the traction battery in full, from a recording or by listening."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from huizhen.exits import Exit
+from huizhen.links import add_link_options, seconds
+
+if TYPE_CHECKING:
+    import argparse
+
+    from dbc.database import Database
+    from dbc.table import FrameTable
+    from diag.broadcast import Broadcast
+    from diag.celltypes import CellType
+    from diag.frames import Frame
+    from huizhen.cli import Commands
+    from huizhen.console import Console
+    from huizhen.language import Translator
+
+__all__ = ["add_parser", "run"]
+
+_MOST_FRAMES = 20_000_000
+
+
+def _ampere_hours(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 5000:
+        raise ValueError(text)
+    return value
+
+
+_ampere_hours.__name__ = "Ah"
+
+
+def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
+    """Names the options of ``battery``."""
+    parser = commands.add_parser(
+        "battery",
+        parents=[common],
+        help=tr("battery.help"),
+        description=tr("battery.description"),
+        epilog=tr("battery.epilog"),
+    )
+    parser.add_argument("--from", dest="source", metavar="FILE", help=tr("battery.source"))
+    parser.add_argument("--duration", type=seconds, default=10.0, metavar="S", help=tr("battery.duration"))
+    parser.add_argument("--rated-ah", type=_ampere_hours, metavar="AH", help=tr("battery.rated_ah"))
+    parser.add_argument("--cells", dest="cell_type", metavar="TYPE", help=tr("battery.cell_type"))
+    parser.add_argument("--fail-on", choices=("stop", "soon", "monitor", "low"), help=tr("battery.fail_on"))
+    parser.add_argument("-o", "--output", metavar="FILE", help=tr("battery.output"))
+    add_link_options(parser, tr)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Reads or listens, judges, prints, saves; returns the exit code."""
+    from diag.batteryreport import battery_report
+    from diag.facts import Severity
+    from huizhen.batteryview import show_battery_report
+    from huizhen.errors import BadUsage
+    from huizhen.files import check_writable
+
+    if args.source and (args.interface or args.channel or args.demo):
+        raise BadUsage(console.tr("battery.source_and_link"))
+    kind = _cell_type(args.cell_type, console)
+    if args.output:
+        check_writable(args.output)
+    broadcast, simulated = _recorded(args, console) if args.source else _listened(args, console)
+    report = battery_report(broadcast.series, source=broadcast.source, kind=kind, rated_ah=args.rated_ah)
+    if report is None:
+        console.error(console.tr("battery.none", frames=broadcast.frames, database=_names(broadcast, console)))
+        return Exit.USAGE if args.source else Exit.NO_ANSWER
+    value = {**report.to_json(), "simulated": simulated}
+    if args.output:
+        _save(args.output, value, console)
+    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+        console.json(value)
+    else:
+        show_battery_report(report, broadcast, console, simulated=simulated)
+    if args.output:
+        console.note(console.tr("battery.saved", path=args.output))
+    worst = min((finding.severity.rank for finding in report.findings), default=None)
+    if args.fail_on and worst is not None and worst <= Severity(args.fail_on).rank:
+        return Exit.FINDINGS
+    return Exit.DONE
+
+
+def _names(broadcast: Broadcast, console: Console) -> str:
+    return ", ".join(database.name for database in broadcast.databases) or console.tr("battery.no_database")
+
+
+def _cell_type(name: str | None, console: Console) -> CellType | None:
+    from diag.celltypes import cell_types
+    from huizhen.errors import BadUsage
+
+    if name is None:
+        return None
+    found = cell_types().get(name.lower())
+    if found is None:
+        raise BadUsage(console.tr("battery.unknown_cells", name=name, known=", ".join(cell_types())))
+    return found
+
+
+def _save(path: str, value: dict[str, object], console: Console) -> None:
+    """JSON, or the certificate where the name ends in .html."""
+    from huizhen.files import write_json, write_text
+
+    if path.lower().endswith((".html", ".htm")):
+        from huizhen.certificate import certificate
+
+        write_text(path, certificate(value, console.tr))
+    else:
+        write_json(path, value)
+
+
+def _recorded(args: argparse.Namespace, console: Console) -> tuple[Broadcast, bool]:
+    import dbc
+    from dbc.recording import open_recording
+    from diag.broadcast import choose_for_recording, decode_recorded
+
+    console.stage(console.tr("log.reading", path=args.source))
+    table: FrameTable = open_recording(args.source).table
+    databases = [dbc.load(path) for path in args.dbc]
+    if not databases and (choice := choose_for_recording(table)) is not None:
+        databases = [choice.database]
+        if choice.is_guess:
+            console.note(choice.note.in_language(console.tr.lang))
+    broadcast = decode_recorded(table, databases)
+    console.stage_done()
+    return broadcast, any(database.name.startswith("huizhen_") for database in databases)
+
+
+def _listened(args: argparse.Namespace, console: Console) -> tuple[Broadcast, bool]:
+    """Listens for the time given, or until Ctrl-C; what was heard until then is judged."""
+    import asyncio
+
+    from diag.broadcast import choose_database, decode_broadcast
+
+    heard: list[Frame] = []
+    databases: list[Database] = []
+    simulated = False
+
+    async def listen() -> None:
+        from diag.direct import DirectLink
+        from huizhen.errors import BadUsage
+        from huizhen.links import open_vehicle
+
+        async with open_vehicle(args, console) as vehicle:
+            nonlocal databases, simulated
+            databases, simulated = list(vehicle.databases), vehicle.simulated
+            if isinstance(vehicle.link, DirectLink):
+                raise BadUsage(console.tr("battery.needs_bus"))
+            console.stage(console.tr("battery.listening", seconds=f"{args.duration:g}"))
+            with vehicle.link.frames(accept=lambda frame: not frame.error) as subscription:
+                try:
+                    async with asyncio.timeout(args.duration):
+                        while (frames := await subscription.batch()) and len(heard) < _MOST_FRAMES:
+                            heard.extend(frames)
+                except TimeoutError:
+                    pass
+            console.stage_done()
+
+    try:
+        asyncio.run(listen())
+    except KeyboardInterrupt:
+        console.stage_done()
+    if not databases and (choice := choose_database(heard)) is not None:
+        databases = [choice.database]
+        if choice.is_guess:
+            console.note(choice.note.in_language(console.tr.lang))
+    return decode_broadcast(heard, databases), simulated
