@@ -7,6 +7,7 @@ simulator's; the reader gets nothing but the readings.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from virtualbus.chemistry import CellType
 
     Floats = NDArray[np.float64]
 
@@ -38,6 +41,16 @@ def trip_power_w(seconds: int, rng: np.random.Generator, profile: str = "mixed")
     return power
 
 
+def off_the_table(kind: CellType, error: float, rng: np.random.Generator) -> CellType:
+    """The same cell with another curve: at both ends of the table the charge is off, each by its own draw."""
+    if not error:
+        return kind
+    low, high = error * rng.standard_normal(2)
+    soc = np.array([0, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 100]) / 100
+    moved = soc + (low + (high - low) * soc) * np.minimum(1.0, np.minimum(soc, 1 - soc) / 0.1)
+    return replace(kind, ocv_v=tuple(kind.ocv_from_soc(moved).tolist()))
+
+
 def recorded(
     cell: str,
     rng: np.random.Generator,
@@ -47,6 +60,7 @@ def recorded(
     cells: int = 96,
     change: Callable[[CellSpread], None] | None = None,
     step_s: float = 1.0,
+    table_error: float = 0.0,
 ) -> tuple[dict[str, Series], Pack]:
     """The readings of one pack that does one thing after the other, and the pack itself.
 
@@ -56,14 +70,16 @@ def recorded(
             ``("charge:AMPERES", minutes)``.
         soc: in the beginning, 0..1.
         change: breaks something before it begins.
+        table_error: 1 sigma of how far these cells' charge lies beside the published table of their type, 0..1.
     """
+    kind = off_the_table(CELL_TYPES[cell], table_error, rng)
     spread = CellSpread.even(cells, soc)
     spread.capacity = 1 + 0.01 * rng.standard_normal(cells)
     spread.resistance = 1 + 0.01 * rng.standard_normal(cells)
     spread.soc = np.clip(soc + 0.001 * rng.standard_normal(cells), 0.0, 1.0)
     if change is not None:
         change(spread)
-    pack = Pack(CELL_TYPES[cell], spread, PER_MODULE, 22.0)
+    pack = Pack(kind, spread, PER_MODULE, 22.0)
     offset_a = 0.5 * float(rng.standard_normal())
     volts, amperes, warmth, charge = [], [], [], []
     for what, minutes in parts:

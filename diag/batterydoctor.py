@@ -16,7 +16,7 @@ import numpy as np
 from diag.battery import find_battery_signals
 from diag.cellcauses import CellCause, Unseen, find_causes, what_is_unseen
 from diag.cellmodel import CellModel, fit_cells
-from diag.cells import ranges_from_numbers, view_cells
+from diag.cells import find_bad_probes, ranges_from_numbers, view_cells
 from diag.evidence import finding_of, measured
 from diag.facts import Severity
 from diag.limits import load_limits
@@ -24,7 +24,7 @@ from diag.packhealth import Health, find_health
 from diag.packseries import PackSeries, pack_series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,7 @@ __all__ = ["BatteryStudy", "study_battery", "with_study"]
 _SHOWN_CELLS: Final = 6
 _BLOCK: Final = 3
 _SMOOTH_S: Final = 5.0
+_CLEAR_OF_NOISE: Final = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,11 @@ def study_battery(
     model = fit_cells(pack, kind=kind) if seconds >= limits.study_needs_s else None
     causes = find_causes(model, limits) if model is not None else ()
     health = find_health(pack, model, limits, rated_ah=rated_ah, car_says=_told_health(series))
+    heats = _heating_cells(pack, causes, limits)
     findings = [
         *_thermal(pack, signals),
-        *_cells(pack, model, causes, limits, state),
-        *_probes(pack, signals, limits),
+        *_cells(pack, model, causes, limits, state, heats),
+        *_probes(pack, signals, limits, set(heats.values())),
         *_charge_jumps(pack, signals, limits),
     ]
     return BatteryStudy(
@@ -175,11 +177,15 @@ def _without_wires(pack: PackSeries, limits: BatteryLimits) -> PackSeries:
     """The pack without the cells beside a sense wire that reads wrong: their voltages are not theirs."""
     middle = _column_medians(pack.cell_v)
     view = view_cells([None if np.isnan(value) else float(value) for value in middle], limits)
-    spoilt = sorted({cell for pair in view.pairs for cell in (pair.cell, pair.cell + 1)})
+    spoilt = {cell for pair in view.pairs for cell in (pair.cell, pair.cell + 1)}
+    unread = np.flatnonzero(np.isnan(middle))
+    for beside in {*(unread - 1).tolist(), *(unread + 1).tolist()}:
+        if 0 <= beside < len(middle) and not limits.cell_min_v <= middle[beside] <= limits.cell_max_v:
+            spoilt.add(beside + 1)
     if not spoilt:
         return pack
     cells = pack.cell_v.copy()
-    cells[:, [cell - 1 for cell in spoilt]] = np.nan
+    cells[:, [cell - 1 for cell in sorted(spoilt)]] = np.nan
     return replace(pack, cell_v=cells)
 
 
@@ -208,6 +214,7 @@ def _cells(
     causes: Sequence[CellCause],
     limits: BatteryLimits,
     state: BatteryState | None,
+    heats: Mapping[int, int],
 ) -> list[Finding]:
     """One finding per chief cause; a cell that is worn in several ways is one case."""
     if model is None:
@@ -217,13 +224,15 @@ def _cells(
         by_cell.setdefault(cause.cell, {})[cause.cause] = cause
     groups: dict[str, list[int]] = {}
     for cell, own in by_cell.items():
-        groups.setdefault(_chief(own), []).append(cell)
+        groups.setdefault("battery.cell-short" if cell in heats else _chief(own), []).append(cell)
     found = []
     for code, cells in groups.items():
         evidence: list[Evidence] = []
         for cell in cells[:_SHOWN_CELLS]:
             evidence += [_evidence(pack, model, cause, _label(state, [cell])) for cause in by_cell[cell].values()]
         sees_capacity = not any(item.what == "capacity" for item in what_is_unseen(model, limits))
+        if code == "battery.cell-short":
+            evidence += [_heat(pack, heats[cell]) for cell in cells[:_SHOWN_CELLS]]
         if code == "battery.cell-charge-low" and not sees_capacity:
             evidence.append(
                 measured(
@@ -237,6 +246,51 @@ def _cells(
         title = "title" if len(cells) == 1 else "title_many"
         found.append(finding_of(code, evidence, title=title, cell=_label(state, sorted(cells))))
     return found
+
+
+def _heating_cells(pack: PackSeries, causes: Sequence[CellCause], limits: BatteryLimits) -> dict[int, int]:
+    """Cells that lost charge and whose module is warmer than the others, which no resistance explains.
+
+    Returns:
+        Cell from 1 -> its module's probe from 0. Empty where the probes cannot be matched to modules.
+    """
+    probes, cells = pack.temperature_c.shape[1], pack.cell_v.shape[1]
+    if probes < 3 or cells % probes:
+        return {}
+    per_probe = cells // probes
+    resistive = {cause.cell for cause in causes if cause.cause in ("resistance", "joint")}
+    found = {}
+    for cause in causes:
+        if cause.cause not in ("capacity", "charge-low") or cause.cell in resistive:
+            continue
+        probe = (cause.cell - 1) // per_probe
+        if _gap_over_time(pack, probe)[1] >= limits.short_heat_k:
+            found[cause.cell] = probe
+    return found
+
+
+def _gap_over_time(pack: PackSeries, probe: int) -> tuple[float, float]:
+    """Kelvins of a probe above the others in the first and in the last tenth; 0 where not seen."""
+    others = np.delete(pack.temperature_c, probe, axis=1)
+    own = pack.temperature_c[:, probe]
+    seen = np.isfinite(own) & np.isfinite(others).any(axis=1)
+    if int(seen.sum()) < 10:
+        return 0.0, 0.0
+    gap = own[seen] - np.nanmedian(others[seen], axis=1)
+    tenth = len(gap) // 10
+    return float(np.median(gap[:tenth])), float(np.median(gap[-tenth:]))
+
+
+def _heat(pack: PackSeries, probe: int) -> Evidence:
+    start, end = _gap_over_time(pack, probe)
+    return measured(
+        f"CellTemp {probe + 1}",
+        f"the probe of its module, {probe + 1}, reads {start:+.1f} K against the others in the beginning and "
+        f"{end:+.1f} K in the end, and no resistance explains that heat",
+        f"其所在模组的探头 {probe + 1} 与其他探头之差开始时 {start:+.1f} K、结束时 {end:+.1f} K，且无内阻可解释该发热",
+        end,
+        "K",
+    )
 
 
 def _chief(own: Mapping[str, CellCause]) -> str:
@@ -316,33 +370,38 @@ def _thermal(pack: PackSeries, signals: BatterySignals) -> list[Finding]:
 
 
 def _fastest_rise(t_s: Floats, celsius: Floats) -> tuple[float, float]:
-    """When a probe rose fastest and how fast over at least three seconds, every step of them rising."""
+    """When a probe rose fastest and how fast, over at least three seconds and clear of its own noise."""
     seen = np.isfinite(celsius)
     times, values = t_s[seen], celsius[seen]
     if len(times) < 4:
         return 0.0, 0.0
+    steps = np.diff(values)
+    noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / np.sqrt(2)
     best = (0.0, 0.0)
     end = np.searchsorted(times, times + _SMOOTH_S, side="left")
     for start in range(len(times) - 3):
         last = min(int(end[start]), len(times) - 1)
-        passed = float(times[last] - times[start])
-        if passed < 3.0 or passed > 4 * _SMOOTH_S or last - start < 3:
+        passed, risen = float(times[last] - times[start]), float(values[last] - values[start])
+        if not 3.0 <= passed <= 4 * _SMOOTH_S or last - start < 3 or risen < _CLEAR_OF_NOISE * noise:
             continue
-        part = np.diff(values[start : last + 1])
-        rate = float(values[last] - values[start]) / passed
+        part = steps[start:last]
         # A bad contact jumps; heat rises step by step.
-        if rate > best[1] and part.min() > 0 and part.max() < 3 * part.mean():
-            best = float(times[start]), rate
+        if risen / passed > best[1] and part.max() < 3 * max(part.mean(), noise):
+            best = float(times[start]), risen / passed
     return best
 
 
-def _probes(pack: PackSeries, signals: BatterySignals, limits: BatteryLimits) -> list[Finding]:
+def _probes(pack: PackSeries, signals: BatterySignals, limits: BatteryLimits, hot: Collection[int]) -> list[Finding]:
     """Probes that stand still while the others move, and probes that read beside all others from the beginning."""
     count = pack.temperature_c.shape[1]
     if count < 3:
         return []
     stuck, beside = [], []
+    middles = _column_medians(pack.temperature_c)
+    broken = find_bad_probes([None if np.isnan(value) else float(value) for value in middles], limits)
     for probe in range(count):
+        if probe in hot or probe + 1 in broken:
+            continue
         own = pack.temperature_c[:, probe]
         others = np.delete(pack.temperature_c, probe, axis=1)
         seen = np.isfinite(own) & np.isfinite(others).any(axis=1)
@@ -352,7 +411,9 @@ def _probes(pack: PackSeries, signals: BatterySignals, limits: BatteryLimits) ->
         moved = float(np.percentile(middle, 98) - np.percentile(middle, 2))
         name = _probe_name(signals, probe)
         length = float(np.ptp(pack.t_s[seen]))
-        if length >= limits.probe_still_s and float(np.ptp(own[seen])) == 0.0 and moved >= limits.probe_still_k:
+        is_far = abs(float(np.median(own[seen] - middle))) >= limits.probe_offset_k
+        need_k = limits.probe_still_k / 4 if is_far else limits.probe_still_k
+        if length >= limits.probe_still_s and float(np.ptp(own[seen])) == 0.0 and moved >= need_k:
             en = f"probe {probe + 1} reads {own[seen][0]:.1f} °C all the time; the others moved by {moved:.1f} K"
             zh = f"探头 {probe + 1} 始终为 {own[seen][0]:.1f} °C，其余探头变化了 {moved:.1f} K"
             stuck.append((probe + 1, measured(name, en, zh, float(own[seen][0]), "degC")))

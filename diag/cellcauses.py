@@ -89,12 +89,6 @@ def find_causes(model: CellModel, limits: BatteryLimits) -> tuple[CellCause, ...
             if value >= limits.resistance_watch * whole and score >= limits.z_model:
                 cause = "joint" if _is_joint(model, int(cell), limits) else "resistance"
                 found.append(CellCause(int(cell) + 1, cause, value, error, score))
-    middle, usual = _scatter(model.capacity, limits.natural_spread)
-    for cell in np.flatnonzero(np.isfinite(model.capacity)):
-        value, error = float(model.capacity[cell]) - middle, float(model.capacity_error[cell])
-        score = -value / max(usual, error)
-        if value <= -limits.capacity_watch and score >= limits.z_flag:
-            found.append(CellCause(int(cell) + 1, "capacity", value, error, score))
     # A difference of charge in a sense-wire pair is no charge: those cells are taken out before.
     middle, usual = _scatter(model.charge, limits.charge_spread)
     for cell in np.flatnonzero(np.isfinite(model.charge)):
@@ -103,6 +97,19 @@ def find_causes(model: CellModel, limits: BatteryLimits) -> tuple[CellCause, ...
         if abs(value) >= limits.charge_watch and score >= limits.z_model:
             cause = "charge-low" if value < 0 else "charge-high"
             found.append(CellCause(int(cell) + 1, cause, value, error, score))
+    low_in_charge = {cause.cell for cause in found if cause.cause == "charge-low"}
+    middle, usual = _scatter(model.capacity, limits.natural_spread)
+    for cell in np.flatnonzero(np.isfinite(model.capacity)):
+        value, error = float(model.capacity[cell]) - middle, float(model.capacity_error[cell])
+        score = -value / float(np.hypot(usual, error))
+        # Where the cells differ by more than they do by nature, it is the model that is off: more is asked for.
+        is_clear = usual <= limits.model_scatter * limits.natural_spread
+        need = limits.z_capacity if is_clear else limits.z_model
+        share = 1.0
+        if int(cell) + 1 in low_in_charge:  # two traces of one cause need not be as strong as one alone
+            share = limits.capacity_beside_charge
+        if value <= -limits.capacity_watch * share and score >= need * share:
+            found.append(CellCause(int(cell) + 1, "capacity", value, error, score))
     return tuple(sorted(found, key=lambda cause: -cause.score))
 
 

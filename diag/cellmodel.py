@@ -35,6 +35,9 @@ _MOVING_A: Final = 3.0
 """Spread of the current without which nothing is said about resistance."""
 _SWING: Final = 0.03
 """State of charge that must pass for a word about capacity."""
+_CONVERTER_V: Final = 0.0008
+_WANDER_V: Final = 0.00012
+_DROP_SHARE: Final = 0.04
 _FAR_CHARGE: Final = 0.01
 _FAR_ROUNDS: Final = 6
 _TABLE_SHARE: Final = 0.1
@@ -150,9 +153,11 @@ def fit_cells(pack: PackSeries, *, kind: CellType | None = None) -> CellModel | 
         polarisation=values.get("polarisation", nothing),
         polarisation_error=errors.get("polarisation", nothing),
         charge=charge if knows_charge else nothing,
-        charge_error=errors.get("charge", nothing) if knows_charge else nothing,
+        charge_error=_charge_error(errors["charge"], values, current[good], usual_slope) if knows_charge else nothing,
         capacity=values.get("capacity", nothing),
-        capacity_error=errors.get("capacity", nothing),
+        capacity_error=_capacity_error(errors["capacity"], columns["capacity"][good])
+        if "capacity" in errors
+        else nothing,
         offset_v=charge * usual_slope,
         current_spread_a=spread_a,
         swing=swing,
@@ -161,6 +166,18 @@ def fit_cells(pack: PackSeries, *, kind: CellType | None = None) -> CellModel | 
         soc=soc,
         taken=taken,
     )
+
+
+def _charge_error(error: Floats, values: dict[str, Floats], current_a: Floats, slope: float) -> Floats:
+    """Adds what converters differ by, and a share of the drop that a cell's own resistance explains."""
+    more = sum(np.abs(values[name]) for name in ("ohmic", "polarisation") if name in values)
+    drop_v = _DROP_SHARE * more * float(np.mean(np.abs(current_a)))
+    return np.sqrt(error**2 + (np.hypot(_CONVERTER_V, drop_v) / max(slope, 1e-6)) ** 2)
+
+
+def _capacity_error(error: Floats, trace_v: Floats) -> Floats:
+    """Adds what a converter wanders by: small beside the trace that a whole capacity leaves, or nothing is visible."""
+    return np.hypot(error, _WANDER_V / max(float(np.std(trace_v)), 1e-9))
 
 
 def _filled(current_a: Floats) -> Floats:

@@ -36,6 +36,7 @@ __all__ = ["ROLE_NAMES", "findings_from_facts"]
 
 _A_CELL_IS_LOW: Final = ("battery.cell-weak", "battery.spread")
 _WHY_A_CELL_IS_LOW: Final = (
+    "battery.cell-short",
     "battery.cell-worn",
     "battery.module-joint",
     "battery.cell-resistive",

@@ -52,11 +52,15 @@ class BatteryLimits:
     joint_needs_share: float
     capacity_watch: float
     capacity_seen: float
+    model_scatter: float
+    z_capacity: float
+    capacity_beside_charge: float
     charge_spread: float
     charge_watch: float
     probe_still_s: float
     probe_still_k: float
     probe_offset_k: float
+    short_heat_k: float
     soc_jump: float
     soc_jump_s: float
     smallest_pack_ah: float

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from diag.battery import battery_from_series
+from diag.batteryreport import battery_report
 from diag.facts import Json, Series
-from diag.findings import findings_from_facts
 from diag.gbt32960 import merge_cells
 
 if TYPE_CHECKING:
@@ -100,8 +99,8 @@ def _one(vin: str, messages: Sequence[TelematicsMessage]) -> ReportedBattery:
         for at, value in enumerate(cells, start=starts[subsystem] + 1):
             add(f"CellVoltage_{at:03d}", "V", int(time.timestamp()) * 1_000_000_000, value)
     series = {name: _series(name, unit, values) for name, (unit, values) in samples.items()}
-    battery = battery_from_series(series, source="telematics:gbt32960") if series else None
-    findings = findings_from_facts(dtcs=(), battery=battery)
+    report = battery_report(series, source="telematics:gbt32960") if series else None
+    battery, findings = (report.state, report.findings) if report is not None else (None, ())
     return ReportedBattery(vin, len(messages), min(times), max(times), battery, findings)
 
 

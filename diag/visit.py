@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from diag.battery import battery_from_series
+from diag.batterydoctor import study_battery, with_study
 from diag.broadcast import Broadcast, Choice, choose_database, decode_broadcast
 from diag.dtc import merge_dtcs
 from diag.dtchistory import DtcHistory
@@ -331,6 +332,8 @@ def report_from_visit(
     if visit.describe is not None:
         dtcs = tuple(visit.describe(dtc) for dtc in dtcs)
     battery = battery_from_visit(visit, broadcast)
+    study = study_battery(broadcast.series, state=battery) if battery is not None else None
+    battery = with_study(battery, study) if battery is not None else None
     silent, unheard = _silent_ecus(visit, broadcast) if visit.finished else ([], [])
     is_simulated = simulated or any(
         ecu.identification.get("systemSupplierIdentifier") == SIMULATOR_SUPPLIER for ecu in ecus
@@ -355,6 +358,7 @@ def report_from_visit(
             vins=tuple((address, vin) for address, vins in _vins(visit).items() for vin in vins),
             since_clear={ecu.address: ecu.since_clear for ecu in visit.sorted_ecus() if ecu.since_clear},
             tests=tuple(test for ecu in visit.sorted_ecus() for test in ecu.tests),
+            studied=study.findings if study is not None else (),
         ),
         unanswered=(*visit.unanswered, *_cut_lists(nodes), *silent, *unheard),
         dtc_changes=visit.history.changes,

@@ -86,9 +86,9 @@ def _health(report: dict[str, Any], tr: Translator) -> str:
         parts.append(f"<table>{''.join(rows)}</table>")
     if report["soh_missing"]:
         parts.append(f"<p>{escape(report['soh_missing'][tr.lang])}</p>")
-    parts.append(
-        f'<p class="note">{escape(tr("certificate.warranty", percent=f"{line:g}", years=report["warranty_years"]))}</p>'
-    )
+    years = f"{report['warranty_years']:g}"
+    told = tr("certificate.warranty", percent=f"{line:g}", years=years)
+    parts.append(f'<p class="note">{escape(told)}</p>')
     return "".join(parts)
 
 

@@ -1,0 +1,128 @@
+"""``huizhen battery``: what a technician sees live and from a recording, and the certificate."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from huizhen.cli import main
+from huizhen.exits import Exit
+from huizhen.simrecord import record_car
+from virtualbus.errors import Phrase
+from virtualbus.faults import make_fault
+from virtualbus.scenario import Phase, Scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCENARIO = Scenario(
+    "drive",
+    Phrase("drive", "drive"),
+    "ev400",
+    (make_fault("module-joint", joint=40),),
+    cycle=(Phase("park", 1.0),),
+    now="drive",
+)
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("battery") / "drive.blf"
+    record_car(SCENARIO, 3, 240.0, str(path))
+    return path
+
+
+def test_a_recorded_drive_tells_the_joint_in_both_languages(
+    drive: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["battery", "--from", str(drive), "--lang", "en"]) == Exit.DONE
+    english = capfd.readouterr().out
+    assert "SIMULATED CAR" in english
+    assert "connection at cell 41 has too much resistance" in english
+    assert "HIGH VOLTAGE" in english
+    assert "J = connection" in english
+    assert "Not visible from these data" in english
+    assert main(["battery", "--from", str(drive), "--lang", "zh"]) == Exit.DONE
+    chinese = capfd.readouterr().out
+    assert "第 41 号单体处的连接电阻过大" in chinese
+    assert "该数据无法判断" in chinese
+    assert len([line for line in chinese.splitlines() if line.strip().startswith(("1 ", "13 ", "85 "))]) == 3
+
+
+def test_the_json_keeps_its_promise(drive: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["battery", "--from", str(drive), "--json"]) == Exit.DONE
+    told = json.loads(capfd.readouterr().out)
+    assert told["schema"] == "huizhen.battery/1"
+    assert told["simulated"] is True
+    assert told["cells"] == 96
+    promised = {"weakest", "spread_mv", "soc", "soh", "insulation_kohm", "findings", "rejected"}
+    assert promised <= told.keys()
+    assert told["findings"][0]["code"] == "battery.module-joint"
+    assert told["study"]["causes"][0]["cell"] == 41
+    assert told["soh"] == {"percent": pytest.approx(98, abs=4), "interval": None, "method": "car-says"}
+
+
+def test_live_on_the_simulated_car(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["battery", "--demo", "--duration", "3", "--lang", "en"]) == Exit.DONE
+    out = capfd.readouterr().out
+    assert "is weaker than the rest of the pack" in out
+    assert "mV from the median" in out
+    assert main(["battery", "--demo", "--duration", "3", "--lang", "zh", "--fail-on", "soon"]) == Exit.FINDINGS
+    assert "弱于其余单体" in capfd.readouterr().out
+
+
+def test_a_certificate_is_one_page_without_scripts(
+    drive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "证书.html"
+    words = ["battery", "--from", str(drive), "--rated-ah", "150", "-o", str(page)]
+    assert main([*words, "--lang", "zh"]) == Exit.DONE
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "<script" not in text
+    assert "http" not in text.replace("http-equiv", "")
+    assert "第 41 号单体" in text
+    assert "70 %" in text
+    assert str(page) in capfd.readouterr().err
+    saved = tmp_path / "battery.json"
+    assert main(["battery", "--from", str(drive), "-o", str(saved), "-q"]) == Exit.DONE
+    assert json.loads(saved.read_text(encoding="utf-8"))["schema"] == "huizhen.battery/1"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--from", "nowhere.blf"], Exit.USAGE, "nowhere.blf"),
+        (["--demo", "--cells", "lead"], Exit.USAGE, "nmc811"),
+        (["--from", "x.blf", "--demo"], Exit.USAGE, "--from"),
+        (["--demo", "-o", "/nowhere/at/all.json"], Exit.USAGE, "/nowhere/at/all.json"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    words: list[str], code: Exit, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["battery", *words, "--lang", "en"]) == code
+    err = capfd.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_recording_without_a_battery_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "other.log"
+    log.write_text("".join(f"({at / 100:.6f}) can0 123#0011223344556677\n" for at in range(300)))
+    assert main(["battery", "--from", str(log), "--lang", "en"]) == Exit.USAGE
+    captured = capfd.readouterr()
+    assert "300 frames" in captured.err
+    assert "--dbc" in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "many", "1e9"])
+def test_a_rated_capacity_is_a_capacity(value: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["battery", "--demo", f"--rated-ah={value}", "--lang", "en"])
+    assert exit_.value.code == Exit.USAGE
+    assert "--rated-ah" in capfd.readouterr().err
