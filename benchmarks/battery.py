@@ -95,7 +95,7 @@ def one_case(job: tuple[str, str, int]) -> tuple[str, bool, bool, bool, bool]:
     return (
         what,
         found,
-        found and first.removeprefix("battery.") in wanted,
+        found and first in wanted,
         any(item.what == "capacity" for item in study.unseen),
         baseline(series) == CELL,
     )

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "Commands", "build_parser", "main"]
 
 COMMANDS: Final = (
-    "doctor", "scan", "read", "battery", "charge", "telematics", "log", "db", "dtc", "case", "consult", "signals",
-    "sim", "config",
+    "doctor", "scan", "read", "battery", "verify", "charge", "telematics", "log", "db", "dtc", "case", "consult",
+    "signals", "sim", "config",
 )  # fmt: skip
 
 _HELP_WIDTH: Final = 78
