@@ -487,6 +487,11 @@ class Finding:
     evidence: tuple[Evidence, ...]
     safety: tuple[Text, ...] = ()
 
+    @property
+    def is_fast_lane(self) -> bool:
+        """Dangerous (heat, isolation, loss of drive): it goes before everything else, in rooms and queues too."""
+        return self.severity is Severity.STOP
+
     def to_json(self) -> Json:
         """One entry of ``findings``."""
         return {
@@ -495,6 +500,7 @@ class Finding:
             "title": self.title.to_json(),
             "evidence": [item.to_json() for item in self.evidence],
             "safety": [step.to_json() for step in self.safety],
+            "fast_lane": self.is_fast_lane,
         }
 
 
