@@ -42,12 +42,12 @@ def trip_power_w(seconds: int, rng: np.random.Generator, profile: str = "mixed")
 
 
 def off_the_table(kind: CellType, error: float, rng: np.random.Generator) -> CellType:
-    """The same cell with another curve: at both ends of the table the charge is off, each by its own draw."""
+    """The same cell with another curve: at every quarter of the table the charge is off, each by its own draw."""
     if not error:
         return kind
-    low, high = error * rng.standard_normal(2)
     soc = np.array([0, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 100]) / 100
-    moved = soc + (low + (high - low) * soc) * np.minimum(1.0, np.minimum(soc, 1 - soc) / 0.1)
+    off = np.interp(soc, [0.0, 0.25, 0.5, 0.75, 1.0], error * rng.standard_normal(5))
+    moved = np.maximum.accumulate(soc + off * np.minimum(1.0, np.minimum(soc, 1 - soc) / 0.1))
     return replace(kind, ocv_v=tuple(kind.ocv_from_soc(moved).tolist()))
 
 
