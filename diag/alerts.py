@@ -73,7 +73,7 @@ class _State:
 class AlertBook:
     """All findings of one car that stand or have just gone.
 
-    Two findings are the same when code and first evidence's place agree: two ECUs with the same fault are two.
+    A battery has each finding once, whatever it rests on now; codes of two ECUs are two findings.
     """
 
     _states: dict[tuple[str, str], _State] = field(default_factory=dict)
@@ -133,6 +133,8 @@ class AlertBook:
 
 
 def _place(finding: Finding) -> str:
-    """Where it is, without the figures that change from reading to reading."""
-    first = finding.evidence[0] if finding.evidence else None
-    return first.ref if first is not None and first.kind != "signal" else ""
+    """What tells findings of one code apart: two ECUs with a code each are two, a battery has each trouble once."""
+    return finding.title.en if finding.code.startswith(_SEVERAL) else ""
+
+
+_SEVERAL: Final = ("dtc.", "network.", "monitor.")

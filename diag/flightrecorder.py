@@ -1,8 +1,8 @@
 """The flight recorder: all traffic in a ring on disk, and the half minutes around an event kept for good.
 
 The ring is a folder of short candump files; the oldest go when it is full. They are plain text, whole after every
-batch, so that a crash of this machine costs the last line and nothing else. An event copies the frames from before it to after
-it into a file of its own; events that follow each other closely become one.
+batch, so that a crash of this machine costs the last line and nothing else. An event copies the frames from before it
+to after it into a file of its own; events that follow each other closely become one.
 
 No clock: the frames' own times count.
 """
@@ -186,6 +186,29 @@ class FlightRecorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def newest_ns(self) -> int:
+        """Time of the newest frame; 0 before the first."""
+        return self._newest_ns
+
+    def copy(self, start_ns: int, end_ns: int, path: Path) -> int:
+        """Copies what the ring holds of a time into a candump file; returns the number of frames."""
+        count = 0
+        with path.open("w", encoding="ascii") as out:
+            for t_ns, line in _lines(self._paths(start_ns, end_ns)):
+                if start_ns <= t_ns <= end_ns:
+                    out.write(line)
+                    count += 1
+        return count
+
+    def _paths(self, start_ns: int, end_ns: int) -> list[Path]:
+        """The ring's files that may hold frames of a time, the one being written included."""
+        paths = [path for first, last, _, path in self._segments if last >= start_ns and first <= end_ns]
+        if self._file is not None:
+            self._file.flush()
+            paths.append(self.folder / f"ring-{self._number - 1:08d}.log")
+        return paths
+
     def _next_segment(self, t_ns: int) -> None:
         self._close_segment()
         path = self.folder / f"ring-{self._number:08d}.log"
@@ -218,16 +241,10 @@ class FlightRecorder:
     def _keep(self, event: KeptEvent) -> KeptEvent:
         """Copies the event's frames out of the ring."""
         self._waiting = None
-        if self._file is not None:
-            self._file.flush()
-        current = self.folder / f"ring-{self._number - 1:08d}.log"
-        paths = [path for first, last, _, path in self._segments if last >= event.start_ns and first <= event.end_ns]
-        if self._file is not None:
-            paths.append(current)
         part = event.path.with_suffix(".part")
         first_ns = last_ns = None
         with part.open("w", encoding="ascii") as out:
-            for t_ns, line in _lines(paths):
+            for t_ns, line in _lines(self._paths(event.start_ns, event.end_ns)):
                 if event.start_ns <= t_ns <= event.end_ns:
                     out.write(line)
                     event.frames += 1

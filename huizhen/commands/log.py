@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from huizhen.exits import Exit
+from huizhen.links import add_link_options, seconds
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,7 @@ _SHOWN_IDS = 40
 
 
 def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
-    """Names the options of ``log info``, ``log convert`` and ``log decode``."""
+    """Names the options of ``log info``, ``log convert``, ``log decode`` and ``log record``."""
     parser = commands.add_parser(
         "log", parents=[common], help=tr("log.help"), description=tr("log.description"), epilog=tr("log.epilog")
     )
@@ -59,6 +60,28 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     decode.add_argument("-o", "--output", metavar="OUT", help=tr("log.decode.output"))
     decode.add_argument("--signals", metavar="A,B", action="append", default=[], help=tr("log.decode.signals"))
     decode.add_argument("--summary", action="store_true", help=tr("log.decode.summary"))
+    recorder = actions.add_parser(
+        "record",
+        parents=[common],
+        help=tr("log.record.help"),
+        description=tr("log.record.description"),
+        epilog=tr("log.record.epilog"),
+    )
+    recorder.add_argument("-o", "--output", metavar="FILE", help=tr("log.record.output"))
+    recorder.add_argument("--ring", metavar="FOLDER", help=tr("log.record.ring"))
+    recorder.add_argument("--ring-mb", type=int, default=500, metavar="MB", help=tr("log.record.ring_mb"))
+    recorder.add_argument("--around", type=seconds, default=30.0, metavar="S", help=tr("log.record.around"))
+    recorder.add_argument("--poll", type=_poll_seconds, default=10.0, metavar="S", help=tr("log.record.poll"))
+    recorder.add_argument("--duration", type=seconds, metavar="S", help=tr("log.record.duration"))
+    add_link_options(recorder, tr)
+
+
+def _poll_seconds(text: str) -> float:
+    """Seconds, 0 for never."""
+    return 0.0 if text == "0" else seconds(text)
+
+
+_poll_seconds.__name__ = "seconds"
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -69,6 +92,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return _convert(args, console)
     if args.action == "decode":
         return _decode(args, console)
+    if args.action == "record":
+        from huizhen.logrecord import record
+
+        return record(args, console)
     from huizhen.errors import BadUsage
 
     raise BadUsage(console.tr("log.no_action"))

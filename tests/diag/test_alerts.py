@@ -11,7 +11,7 @@ S = 1_000_000_000
 
 
 def finding(severity=Severity.SOON, code="battery.spread", ref="x", kind="signal"):
-    return Finding(code, severity, Text("t", "题"), (Evidence(kind, ref, Text("e", "证")),))
+    return Finding(code, severity, Text(f"t {ref}", f"题 {ref}"), (Evidence(kind, ref, Text("e", "证")),))
 
 
 def told(book, times, findings):
@@ -75,6 +75,13 @@ def test_a_cell_whose_figure_changes_is_one():
     book = AlertBook()
     out = told(book, range(50), lambda t: [finding(ref="CellVoltage 31" if t % 2 else "CellVoltage 32")])
     assert out == [(0, Change.BEGAN)]
+
+
+def test_a_code_that_joins_a_measured_finding_is_the_same_finding():
+    book = AlertBook()
+    measured = finding(Severity.STOP, "insulation.low")
+    stored = finding(Severity.STOP, "insulation.low", "0x7EC P0AA6-1A", "dtc")
+    assert told(book, range(20), lambda t: [measured if t < 9 else stored]) == [(0, Change.BEGAN)]
 
 
 def test_notices_travel_as_json():

@@ -1,0 +1,92 @@
+"""``huizhen log record``: a bus into a file, and the flight recorder on a car that breaks while it watches."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+import virtualbus
+from dbc.recording import open_recording
+from huizhen.cli import main
+from huizhen.exits import Exit
+from virtualbus.car import Car
+from virtualbus.errors import Phrase
+from virtualbus.faults import make_fault
+from virtualbus.scenario import Phase, Scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOUND = Scenario("sound", Phrase("sound", "sound"), "ev400", (), cycle=(Phase("park", 1.0),))
+
+
+@pytest.mark.parametrize("name", ["drive.log", "drive.blf", "行驶.csv"])
+def test_a_bus_into_a_file_of_any_format(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / name
+    with virtualbus.running(SOUND) as car:
+        words = ["log", "record", "-i", "virtual", "-c", car.channel, "-o", str(place), "--duration", "2"]
+        assert main([*words, "--lang", "en"]) == Exit.DONE
+    frames = len(open_recording(str(place)).table)
+    assert frames > 800
+    assert f"{frames} frames" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_the_flight_recorder_keeps_what_surrounds_a_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    begins_s = Car(SOUND, 7).plant.t_s + 14.0
+    breaking = replace(SOUND, faults=(make_fault("isolation", from_s=begins_s, leak_ohm=2500.0),))
+    ring = tmp_path / "flight"
+    with virtualbus.running(breaking, seed=7) as car:
+        words = ["log", "record", "-i", "virtual", "-c", car.channel, "--ring", str(ring)]
+        assert main([*words, "--around", "6", "--poll", "2", "--duration", "38", "--jsonl"]) == Exit.DONE
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert events, "the loss of isolation is an event"
+    assert {event["schema"] for event in events} == {"huizhen.event/1"}
+    reasons = [reason["text"]["en"] for event in events for reason in event["reasons"]]
+    assert any("Isolation" in reason for reason in reasons)
+    assert any("P0AA6-1A" in reason for reason in reasons)
+    event = events[0]
+    assert "InsulationResistance" in [item["signal"] for item in event["moved"][:3]]
+    table = open_recording(str(ring / event["frames_file"])).table
+    assert len(table) == event["frames"]
+    assert table.t_ns[-1] - table.t_ns[0] == pytest.approx((event["to_s"] - event["from_s"]) * 1e9, rel=0.01)
+    assert json.loads((ring / event["frames_file"]).with_suffix(".json").read_text(encoding="utf-8")) == event
+
+
+def test_a_sound_car_makes_no_event(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with virtualbus.running(SOUND, seed=8) as car:
+        words = ["log", "record", "-i", "virtual", "-c", car.channel, "--ring", str(tmp_path), "--poll", "0"]
+        assert main([*words, "--duration", "8", "--lang", "zh"]) == Exit.DONE
+    captured = capfd.readouterr()
+    assert "保留 0 个事件" in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.glob("ring-*.log"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], Exit.USAGE, "--ring"),
+        (["-o", "a.log", "--ring", "b"], Exit.USAGE, "--ring"),
+        (["-o", "a.unknown"], Exit.USAGE, ".blf"),
+        (["-o", "/nowhere/a.log"], Exit.USAGE, "/nowhere"),
+        (["--ring", "/proc/flight"], Exit.USAGE, "/proc/flight"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    words: list[str], code: Exit, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["log", "record", "--demo", "--duration", "1", *words, "--lang", "en"]) == code
+    err = capfd.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_silent_bus_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["log", "record", "-i", "virtual", "-c", "nobody-here", "--duration", "1", "--lang", "en"]
+    assert main([*words, "-o", str(tmp_path / "a.log")]) == Exit.NO_ANSWER
+    assert "nothing was heard" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
