@@ -8,7 +8,8 @@ Standard: none; practice as collected in ``docs/standards.md`` (battery).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from diag.battery import battery_from_series
 from diag.batterydoctor import BatteryStudy, study_battery, with_study
@@ -31,17 +32,28 @@ class BatteryReport:
 
     Args:
         study: None where there is no recording of cells.
+        started_ns: UTC of the first reading; None where the recording's clock starts anywhere.
     """
 
     state: BatteryState
     study: BatteryStudy | None
     findings: tuple[Finding, ...]
+    started_ns: int | None = None
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """What is followed over visits."""
+        soh = self.state.soh
+        return {**self.state.features, "soh_percent": float(soh["percent"]) if soh else None}
 
     def to_json(self) -> Json:
         """``huizhen.battery/1``."""
         study, state = self.study, self.state.to_json()
         return {
             "schema": "huizhen.battery/1",
+            "started": None
+            if self.started_ns is None
+            else datetime.fromtimestamp(self.started_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
             **state,
             "soh_methods": [item.to_json() for item in study.health.methods] if study else [],
             "soh_missing": study.health.why_not.to_json() if study and study.health.why_not else None,
@@ -78,4 +90,9 @@ def battery_report(
     study = study_battery(series, limits=limits, state=state, kind=kind, rated_ah=rated_ah)
     state = with_study(state, study)
     findings = findings_from_facts(dtcs=(), battery=state, studied=study.findings if study else ())
-    return BatteryReport(state, study, findings)
+    starts = [int(item.t_ns[0]) for item in series.values() if len(item.t_ns)]
+    started_ns = min((start for start in starts if start >= _YEAR_2000_NS), default=None)
+    return BatteryReport(state, study, findings, started_ns)
+
+
+_YEAR_2000_NS: Final = 946_684_800_000_000_000

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Outlook", "Watched", "look_ahead", "watched_figures"]
+__all__ = ["Outlook", "Watched", "look_ahead", "point_from_json", "watched_figures"]
 
 _FILE: Final = Path(__file__).parent / "rules" / "outlook.toml"
 _DAY_NS: Final = 86_400_000_000_000
@@ -133,6 +134,30 @@ def watched_figures() -> tuple[Watched, ...]:
         )
         for item in tomllib.loads(_FILE.read_text(encoding="utf-8"))["figure"]
     )
+
+
+def point_from_json(value: Any) -> tuple[str | None, int, dict[str, float | None]]:
+    """VIN, time (UTC nanoseconds) and figures of a saved visit (``huizhen.scan/1`` or ``huizhen.battery/1``).
+
+    Raises:
+        ValueError: it is something else, has no time or no battery; says which.
+    """
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if schema not in ("huizhen.scan/1", "huizhen.battery/1"):
+        raise ValueError("schema huizhen.scan/1, huizhen.battery/1")
+    battery = value.get("battery") if schema == "huizhen.scan/1" else value
+    told, vin = value.get("started"), (value.get("vehicle") or {}).get("vin")
+    if not isinstance(battery, dict) or not isinstance(battery.get("features"), dict):
+        raise ValueError("battery")  # noqa: TRY004 - a file's content is wrong, not a caller's type
+    if not isinstance(told, str):
+        raise ValueError("started")  # noqa: TRY004 - as above
+    figures = {
+        str(name): float(figure) if isinstance(figure, (int, float)) else None
+        for name, figure in battery["features"].items()
+    }
+    soh = battery.get("soh")
+    figures["soh_percent"] = float(soh["percent"]) if isinstance(soh, dict) else None
+    return vin, round(datetime.fromisoformat(told).timestamp() * 1e9), figures
 
 
 def look_ahead(

@@ -13,12 +13,14 @@ import numpy as np
 from diag.batteryreport import battery_report
 from diag.facts import Json, Series
 from diag.gbt32960 import merge_cells
+from diag.outlook import look_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from diag.facts import BatteryState, Finding
     from diag.gbt32960 import TelematicsMessage
+    from diag.outlook import Outlook
 
 __all__ = ["ReportedBattery", "batteries_from_telematics"]
 
@@ -39,6 +41,7 @@ class ReportedBattery:
         first_ns: UTC of the first of them.
         last_ns: of the last.
         battery: None where the reports hold no traction battery.
+        outlook: what will cross a limit, by its figures day by day.
     """
 
     vin: str
@@ -47,6 +50,7 @@ class ReportedBattery:
     last_ns: int
     battery: BatteryState | None
     findings: tuple[Finding, ...]
+    outlook: tuple[Outlook, ...] = ()
 
     def to_json(self) -> Json:
         """One entry of ``cars``."""
@@ -55,6 +59,7 @@ class ReportedBattery:
             "reports": self.reports,
             "battery": self.battery.to_json() if self.battery else None,
             "findings": [finding.to_json() for finding in self.findings],
+            "outlook": [item.to_json() for item in self.outlook],
         }
 
 
@@ -101,7 +106,29 @@ def _one(vin: str, messages: Sequence[TelematicsMessage]) -> ReportedBattery:
     series = {name: _series(name, unit, values) for name, (unit, values) in samples.items()}
     report = battery_report(series, source="telematics:gbt32960") if series else None
     battery, findings = (report.state, report.findings) if report is not None else (None, ())
-    return ReportedBattery(vin, len(messages), min(times), max(times), battery, findings)
+    outlook = look_ahead(_daily(series))
+    return ReportedBattery(vin, len(messages), min(times), max(times), battery, findings, outlook)
+
+
+def _daily(series: Mapping[str, Series]) -> list[tuple[int, dict[str, float | None]]]:
+    """The figures of each day (UTC) on which there were reports."""
+    days = sorted({int(day) for item in series.values() for day in np.unique(item.t_ns // _DAY_NS)})
+    if len(days) < _FEWEST_DAYS:
+        return []
+    found = []
+    for day in days:
+        part = {}
+        for name, item in series.items():
+            rows = item.t_ns // _DAY_NS == day
+            if rows.any():
+                part[name] = Series(item.name, item.unit, item.t_ns[rows], item.values[rows], item.valid[rows])
+        if report := battery_report(part, source="telematics:gbt32960"):
+            found.append((day * _DAY_NS + _DAY_NS // 2, report.figures))
+    return found
+
+
+_DAY_NS: Final = 86_400_000_000_000
+_FEWEST_DAYS: Final = 4
 
 
 def _ns(message: TelematicsMessage) -> int:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Final
 from huizhen.scanview import show_figures, show_finding, show_rejected, show_safety
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diag.batteryreport import BatteryReport
     from diag.broadcast import Broadcast
     from diag.facts import BatteryState
+    from diag.outlook import Outlook
     from diag.packhealth import Capacity
     from huizhen.console import Console
 
-__all__ = ["show_battery_report"]
+__all__ = ["show_battery_report", "show_outlook"]
 
 _PER_ROW: Final = 12
 _CELL_WIDTH: Final = 5
@@ -53,6 +56,20 @@ def show_battery_report(
             why, remedy = item.why.in_language(tr.lang), item.remedy.in_language(tr.lang)
             text = tr("battery.unseen", what=names_of[item.what], why=why, remedy=remedy)
             console.wrapped(text, indent="    ", first="  · ")
+
+
+def show_outlook(outlook: Sequence[Outlook], visits: int, console: Console) -> None:
+    """Prints what will cross a limit; with a history and nothing to tell, that too."""
+    if not outlook and not visits:
+        return
+    tr = console.tr
+    console.line()
+    console.line(console.style(tr("battery.outlook"), "title"))
+    if not outlook:
+        console.line("  " + tr("battery.no_trend", visits=visits))
+    for item in outlook:
+        text = console.style(item.text.in_language(tr.lang), item.severity.value)
+        console.wrapped(text, indent="    ", first="  · ")
 
 
 def _show_cells(report: BatteryReport, console: Console) -> None:

@@ -9,12 +9,15 @@ from huizhen.links import add_link_options, seconds
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from dbc.database import Database
     from dbc.table import FrameTable
+    from diag.batteryreport import BatteryReport
     from diag.broadcast import Broadcast
     from diag.celltypes import CellType
     from diag.frames import Frame
+    from diag.outlook import Outlook
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -47,6 +50,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     parser.add_argument("--duration", type=seconds, default=10.0, metavar="S", help=tr("battery.duration"))
     parser.add_argument("--rated-ah", type=_ampere_hours, metavar="AH", help=tr("battery.rated_ah"))
     parser.add_argument("--cells", dest="cell_type", metavar="TYPE", help=tr("battery.cell_type"))
+    parser.add_argument("--history", nargs="+", default=[], metavar="FILE", help=tr("battery.history"))
     parser.add_argument("--fail-on", choices=("stop", "soon", "monitor", "low"), help=tr("battery.fail_on"))
     parser.add_argument("-o", "--output", metavar="FILE", help=tr("battery.output"))
     add_link_options(parser, tr)
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Reads or listens, judges, prints, saves; returns the exit code."""
     from diag.batteryreport import battery_report
     from diag.facts import Severity
-    from huizhen.batteryview import show_battery_report
+    from huizhen.batteryview import show_battery_report, show_outlook
     from huizhen.errors import BadUsage
     from huizhen.files import check_writable
 
@@ -65,24 +69,61 @@ def run(args: argparse.Namespace, console: Console) -> int:
     kind = _cell_type(args.cell_type, console)
     if args.output:
         check_writable(args.output)
+    history = [_visit(path, console) for path in args.history]
+    if len({vin for vin, _, _ in history if vin}) > 1:
+        raise BadUsage(console.tr("battery.history_of_several"))
     broadcast, simulated = _recorded(args, console) if args.source else _listened(args, console)
     report = battery_report(broadcast.series, source=broadcast.source, kind=kind, rated_ah=args.rated_ah)
     if report is None:
         console.error(console.tr("battery.none", frames=broadcast.frames, database=_names(broadcast, console)))
         return Exit.USAGE if args.source else Exit.NO_ANSWER
-    value = {**report.to_json(), "simulated": simulated}
+    outlook = _outlook(history, report)
+    value = {**report.to_json(), "simulated": simulated, "outlook": [item.to_json() for item in outlook]}
     if args.output:
         _save(args.output, value, console)
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
         console.json(value)
     else:
         show_battery_report(report, broadcast, console, simulated=simulated)
+        show_outlook(outlook, len(history), console)
     if args.output:
         console.note(console.tr("battery.saved", path=args.output))
     worst = min((finding.severity.rank for finding in report.findings), default=None)
     if args.fail_on and worst is not None and worst <= Severity(args.fail_on).rank:
         return Exit.FINDINGS
     return Exit.DONE
+
+
+def _visit(path: str, console: Console) -> tuple[str | None, int, dict[str, float | None]]:
+    """VIN, time and figures of a saved visit.
+
+    Raises:
+        BadUsage: it cannot be read, or is none.
+    """
+    import json
+    from pathlib import Path
+
+    from diag.outlook import point_from_json
+    from huizhen.errors import BadUsage
+
+    try:
+        return point_from_json(json.loads(Path(path).read_bytes()))
+    except OSError as error:
+        raise BadUsage(console.tr("battery.history_unreadable", path=path, why=error.strerror or str(error))) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        why = console.tr("verify.no_json") if isinstance(error, (UnicodeDecodeError, RecursionError)) else str(error)
+        raise BadUsage(console.tr("battery.no_history", path=path, why=why)) from error
+
+
+def _outlook(
+    history: Sequence[tuple[str | None, int, dict[str, float | None]]], report: BatteryReport
+) -> tuple[Outlook, ...]:
+    from diag.outlook import look_ahead
+
+    points = [(t_ns, figures) for _, t_ns, figures in history]
+    if history and report.started_ns is not None and report.started_ns > max(t_ns for t_ns, _ in points):
+        points.append((report.started_ns, report.figures))
+    return look_ahead(points)
 
 
 def _names(broadcast: Broadcast, console: Console) -> str:

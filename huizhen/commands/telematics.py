@@ -80,6 +80,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _battery(messages: list[TelematicsMessage], console: Console, *, is_json: bool) -> int:
     """Each car's battery over its reports, judged like one that was read."""
     from diag.telematicsbattery import batteries_from_telematics
+    from huizhen.batteryview import show_outlook
     from huizhen.scanview import show_battery, show_finding
 
     cars = batteries_from_telematics(messages)
@@ -93,6 +94,7 @@ def _battery(messages: list[TelematicsMessage], console: Console, *, is_json: bo
         for finding in car.findings:
             show_finding(finding, console)
         show_battery(car.battery, console)
+        show_outlook(car.outlook, 0, console)
     return Exit.DONE
 
 

@@ -126,3 +126,46 @@ def test_a_rated_capacity_is_a_capacity(value: str, capfd: pytest.CaptureFixture
         main(["battery", "--demo", f"--rated-ah={value}", "--lang", "en"])
     assert exit_.value.code == Exit.USAGE
     assert "--rated-ah" in capfd.readouterr().err
+
+
+def saved_visits(folder: Path, capfd: pytest.CaptureFixture[str], values: list[float]) -> list[str]:
+    """One real scan, its isolation and day changed."""
+    capfd.readouterr()
+    assert main(["scan", "--demo", "--scenario", "healthy", "--json"]) == Exit.DONE
+    scan = json.loads(capfd.readouterr().out)
+    paths = []
+    for number, value in enumerate(values):
+        scan["started"] = f"2026-0{1 + number // 4}-{1 + 7 * (number % 4):02d}T08:00:00Z"
+        scan["battery"]["features"]["insulation_ohm_per_v"] = value
+        paths.append(folder / f"visit-{number}.json")
+        paths[-1].write_text(json.dumps(scan), encoding="utf-8")
+    return [str(path) for path in paths]
+
+
+def test_a_history_that_moves_towards_a_limit_is_told_before_it_breaks(
+    drive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    falling = saved_visits(tmp_path, capfd, [9000, 6500, 5200, 3900, 3100, 2300, 1700, 1400])
+    words = ["battery", "--from", str(drive), "--history"]
+    assert main([*words, *falling, "--lang", "en"]) == Exit.DONE
+    out = capfd.readouterr().out
+    assert "isolation resistance" in out
+    assert "reaches 500" in out
+    assert main([*words, *falling, "--lang", "zh", "--json"]) == Exit.DONE
+    (outlook,) = json.loads(capfd.readouterr().out)["outlook"]
+    assert outlook["figure"] == "insulation_ohm_per_v"
+    assert outlook["interval_days"][0] < outlook["days"] < outlook["interval_days"][1]
+
+
+def test_a_sound_history_says_so_and_a_wrong_file_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sound = saved_visits(tmp_path, capfd, [9000, 8000, 9500, 8700, 9100, 8900, 8200, 9300])
+    words = ["battery", "--demo", "--scenario", "healthy", "--duration", "2", "--lang", "en", "--history"]
+    assert main([*words, *sound]) == Exit.DONE
+    assert "no figure of 8 earlier visits" in capfd.readouterr().out
+    wrong = tmp_path / "wrong.json"
+    for text in ("", "{}", "[1]", '{"schema": "huizhen.scan/1", "battery": null}', "\xff"):
+        wrong.write_bytes(text.encode("latin-1"))
+        assert main([*words, str(wrong)]) == Exit.USAGE
+        err = capfd.readouterr().err
+        assert "wrong.json" in err
+        assert err.count("\n") == 1
