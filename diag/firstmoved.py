@@ -11,7 +11,7 @@ Standard: none.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -38,6 +38,8 @@ _SAME_MOMENT_S: Final = 0.25
 _STATES: Final = 16
 _GUESSED_STEP: Final = 0.05
 _CLEAR: Final = 1.5
+_FAMILY: Final = 4
+_UNEVEN: Final = 3
 _SILENT_SCORE: Final = 10.0
 
 
@@ -90,10 +92,17 @@ def what_moved_first(series: Mapping[str, Series], start_ns: int, event_ns: int,
     """
     usual_until = max(start_ns + (event_ns - start_ns) // 2, event_ns - int(_BEFORE_S * 1e9))
     quanta = _quanta(series)
+    apart = _apart_from_family(series)
     found = []
     for item in series.values():
         seen = item.valid & np.isfinite(item.values) & (item.t_ns >= start_ns) & (item.t_ns <= end_ns)
-        if moved := _one(item, item.t_ns[seen], item.values[seen], usual_until, end_ns, quanta[_family(item)]):
+        quantum = quanta[_family(item)]
+        moved = _one(item, item.t_ns[seen], item.values[seen], usual_until, end_ns, quantum)
+        if item.name in apart:
+            own = _one(item, item.t_ns[seen], apart[item.name][seen], usual_until, end_ns, quantum)
+            if own is not None and (moved is None or own.t_ns < moved.t_ns):
+                moved = _with_values(own, item, seen)
+        if moved is not None:
             found.append(moved)
     return tuple(_in_order(found))
 
@@ -101,6 +110,39 @@ def what_moved_first(series: Mapping[str, Series], start_ns: int, event_ns: int,
 def _family(item: Series) -> tuple[str, str]:
     """Signals that differ by their number only are measured alike: ``CellTemp_01``, ``CellTemp_02`` …."""
     return re.sub(r"\d+", "", item.name), item.unit
+
+
+def _apart_from_family(series: Mapping[str, Series]) -> dict[str, Floats]:
+    """Signals of one kind against their median: a cell that sags is seen although all cells follow the current."""
+    families: dict[tuple[str, str], list[Series]] = {}
+    for item in series.values():
+        families.setdefault(_family(item), []).append(item)
+    out: dict[str, Floats] = {}
+    for members in families.values():
+        shortest = min(len(item.values) for item in members)
+        longest = max(len(item.values) for item in members)
+        if len(members) < _FAMILY or longest - shortest > _UNEVEN or shortest < _FEWEST:
+            continue
+        table = np.full((longest, len(members)), np.nan)
+        for at, item in enumerate(members):
+            table[: len(item.values), at] = np.where(item.valid, item.values, np.nan)
+        seen = np.isfinite(table).any(axis=1)
+        middle = np.full(longest, np.nan)
+        middle[seen] = np.nanmedian(table[seen], axis=1)
+        for item in members:
+            away = item.values - middle[: len(item.values)]
+            out[item.name] = np.where(np.isfinite(away), away, 0.0)
+    return out
+
+
+def _with_values(moved: Moved, item: Series, seen: NDArray[np.bool_]) -> Moved:
+    """The same with the signal's own values instead of its distance from the others."""
+    t_ns, values = item.t_ns[seen], item.values[seen]
+    before = values[(t_ns <= moved.t_ns) & (t_ns > moved.t_ns - int(_STAYS_S * 1e9))]
+    after = values[(t_ns > moved.t_ns) & (t_ns <= moved.t_ns + int(_STAYS_S * 1e9))]
+    if moved.after is None or not len(before) or not len(after):
+        return moved
+    return replace(moved, before=float(np.median(before)), after=float(np.median(after)))
 
 
 def _quanta(series: Mapping[str, Series]) -> dict[tuple[str, str], float | None]:

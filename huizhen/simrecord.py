@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from virtualbus.network import Frames
     from virtualbus.scenario import Scenario
 
-__all__ = ["record_car"]
+__all__ = ["frame_tables", "record_car"]
 
 _TICKS_PER_S: Final = 1_000_000_000 // TICK_NS
 _PIECE_TICKS: Final = 10 * _TICKS_PER_S
@@ -47,7 +47,8 @@ def _ticked_tables(car: Car, ticks: int) -> Iterator[FrameTable]:
         )
 
 
-def _tables(car: Car, ticks: int) -> Iterator[FrameTable]:
+def frame_tables(car: Car, ticks: int) -> Iterator[FrameTable]:
+    """The frames of a car's next ticks, ten seconds at a time; times count from the first."""
     if car.dc_charging is not None:
         yield from _ticked_tables(car, ticks)
         return
@@ -93,7 +94,7 @@ def record_car(
     ticks = max(1, round(seconds * _TICKS_PER_S))
 
     def pieces() -> Iterator[FrameTable]:
-        return _tables(Car(scenario, seed), ticks)
+        return frame_tables(Car(scenario, seed), ticks)
 
     tally = Tally()
     for table in pieces():

@@ -191,3 +191,13 @@ def test_driving_a_little_harder_comes_after_what_really_moved():
     harder = series("Pedal", np.where((TIME > 45) & (TIME < 55), 64.0, 40 + 5 * np.clip(NOISE, -2, 2)), unit="%")
     fault = series("Isolation", np.where(TIME < 59, 900.0, 40.0) + NOISE, unit="kOhm")
     assert ranked(harder, fault)[0] == "Isolation"
+
+
+def test_a_cell_that_sags_is_seen_although_all_cells_follow_the_current():
+    load = 0.2 * np.sin(TIME / 3)
+    cells = [
+        series(f"CellVoltage_{n:02d}", np.round(3.7 + load + 0.001 * RNG.standard_normal(900), 3)) for n in range(8)
+    ]
+    sags = np.round(3.7 + load - 0.03 * np.clip(TIME - 58, 0, 1) + 0.001 * NOISE, 3)
+    assert ranked(*cells, series("CellVoltage_99", sags)) == ["CellVoltage_99"]
+    assert ranked(*cells) == []
