@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["BatteryStudy", "study_battery", "with_study"]
 
 _SHOWN_CELLS: Final = 6
-_BLOCK: Final = 3
+_FEWEST_SUMS: Final = 10
 _SMOOTH_S: Final = 5.0
 _CLEAR_OF_NOISE: Final = 9.0
 
@@ -138,7 +138,7 @@ def study_battery(
     pack = pack_series(series, signals, limits, is_flipped=is_flipped)
     if pack is None:
         return None
-    pack = _without_wires(pack, limits)
+    whole, pack = pack, _without_wires(pack, limits)
     seconds = float(pack.t_s[-1]) + pack.bin_s
     model = fit_cells(pack, kind=kind) if seconds >= limits.study_needs_s else None
     causes = find_causes(model, limits) if model is not None else ()
@@ -149,6 +149,7 @@ def study_battery(
         *_cells(pack, model, causes, limits, state, heats),
         *_probes(pack, signals, limits, set(heats.values())),
         *_charge_jumps(pack, signals, limits),
+        *_sum(whole, limits),
     ]
     return BatteryStudy(
         seconds=seconds,
@@ -461,6 +462,29 @@ def _charge_jumps(pack: PackSeries, signals: BatterySignals, limits: BatteryLimi
             )
         )
     return [finding_of("battery.soc-jump", evidence)] if evidence else []
+
+
+def _sum(pack: PackSeries, limits: BatteryLimits) -> list[Finding]:
+    """The cells against the pack voltage, moment by moment; a sense wire leaves their sum alone."""
+    rows = np.isfinite(pack.cell_v).all(axis=1) & np.isfinite(pack.pack_v)
+    if int(rows.sum()) < _FEWEST_SUMS:
+        return []
+    total, told = pack.cell_v[rows].sum(axis=1), pack.pack_v[rows]
+    share = float(np.median((total - told) / told))
+    if abs(share) <= limits.sum_recorded_share:
+        return []
+    volts = float(np.median(total - told))
+    side, side_zh = ("more", "高") if share > 0 else ("less", "低")
+    evidence = measured(
+        f"PackVoltage 0–{pack.t_s[-1]:.0f} s",
+        f"over the whole recording the cells add up to {abs(volts):.1f} V {side} than the pack voltage "
+        f"({100 * abs(share):.2f} %, limit {100 * limits.sum_recorded_share:g} %)",
+        f"整个记录期间单体电压之和比总压{side_zh} {abs(volts):.1f} V"
+        f"（{100 * abs(share):.2f} %，限值 {100 * limits.sum_recorded_share:g} %）",
+        volts,
+        "V",
+    )
+    return [finding_of("data.cell-sum", [evidence])]
 
 
 def with_study(state: BatteryState, study: BatteryStudy | None) -> BatteryState:

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from diag.battery import battery_from_series
+import numpy as np
+
+from diag.battery import battery_from_series, find_battery_signals
 from diag.batterydoctor import BatteryStudy, study_battery, with_study
+from diag.facts import Text
 from diag.findings import findings_from_facts
 from diag.limits import load_limits
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from diag.facts import BatteryState, Finding, Json, Series
     from diag.limits import BatteryLimits
 
-__all__ = ["BatteryReport", "battery_report"]
+__all__ = ["BatteryReport", "battery_report", "find_misfit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,40 @@ class BatteryReport:
             "warranty_years": load_limits().warranty_years,
             "findings": [finding.to_json() for finding in self.findings],
         }
+
+
+def find_misfit(series: Mapping[str, Series], limits: BatteryLimits | None = None) -> Text | None:
+    """Why these cannot be a battery's signals: a database of another car turns its bytes into such voltages.
+
+    Readings that stand still, zero or all ones are what a sleeping unit sends, and are no proof.
+
+    Returns:
+        the worst signal with its values, None where at least half of the cells are believable.
+    """
+    limits = limits or load_limits()
+    signals = find_battery_signals({name: item.unit for name, item in series.items()})
+    if signals is None or not signals.cells:
+        return None
+    odd: list[tuple[float, str, float, float, str]] = []
+    for name, scale in signals.cells.values():
+        item = series[name]
+        volts = item.values[item.valid] * scale
+        if not len(volts):
+            continue
+        outside = (volts < limits.cell_possible_v[0]) | (volts > limits.cell_possible_v[1])
+        if outside.mean() > 0.5 and (volts.min() < 0 or float(np.ptp(volts)) > 0):
+            worst = float(np.abs(volts - 3.5).max())
+            odd.append(
+                (worst, name, float(item.values[item.valid].min()), float(item.values[item.valid].max()), item.unit)
+            )
+    if 2 * len(odd) <= len(signals.cells):
+        return None
+    _, name, low, high, unit = max(odd)
+    return Text(
+        f"{name} reads {low:g} … {high:g} {unit}, which no cell has ({len(odd)} of {len(signals.cells)} cells are so)",
+        f"{name} 读数为 {low:g} … {high:g} {unit}，单体不可能有此电压"
+        f"（{len(signals.cells)} 个单体中有 {len(odd)} 个如此）",
+    )
 
 
 def battery_report(

@@ -238,6 +238,8 @@ def findings_from_facts(
 
 def _with_studied(found: list[Finding], studied: Sequence[Finding]) -> list[Finding]:
     """What load and time showed says more than a cell that is low now: the latter becomes its evidence."""
+    told = {finding.code for finding in studied}
+    found = [finding for finding in found if finding.code != "data.cell-sum" or finding.code not in told]
     chief = next((finding for finding in studied if finding.code in _WHY_A_CELL_IS_LOW), None)
     if chief is None:
         return [*found, *studied]

@@ -58,7 +58,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Reads or listens, judges, prints, saves; returns the exit code."""
-    from diag.batteryreport import battery_report
+    from diag.batteryreport import battery_report, find_misfit
     from diag.facts import Severity
     from huizhen.batteryview import show_battery_report, show_outlook
     from huizhen.errors import BadUsage
@@ -73,6 +73,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if len({vin for vin, _, _ in history if vin}) > 1:
         raise BadUsage(console.tr("battery.history_of_several"))
     broadcast, simulated = _recorded(args, console) if args.source else _listened(args, console)
+    if (why := find_misfit(broadcast.series)) is not None:
+        text = why.in_language(console.tr.lang)
+        raise BadUsage(console.tr("battery.misfit", database=_names(broadcast, console), why=text))
     report = battery_report(broadcast.series, source=broadcast.source, kind=kind, rated_ah=args.rated_ah)
     if report is None:
         console.error(console.tr("battery.none", frames=broadcast.frames, database=_names(broadcast, console)))

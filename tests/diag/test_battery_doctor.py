@@ -209,6 +209,15 @@ def test_a_jump_of_the_charge_counter():
     assert "battery.soc-jump" in codes(study_battery(series))
 
 
+def test_cells_that_do_not_add_up_are_a_finding_about_the_data():
+    series, _ = readings(minutes=10)
+    old = series["PackVoltage"]
+    for share, expected in ((1.002, []), (1.008, ["data.cell-sum"]), (0.97, ["data.cell-sum"])):
+        series["PackVoltage"] = Series(old.name, "V", old.t_ns, old.values * share, old.valid)
+        report = battery_report(series, source="test")
+        assert [finding.code for finding in report.findings] == expected
+
+
 def charge_between_rests(seed, health=1.0, cell="NMC811"):
     def aged(spread):
         spread.capacity *= health

@@ -120,6 +120,23 @@ def test_a_recording_without_a_battery_says_what_to_do(tmp_path: Path, capfd: py
     assert captured.out == ""
 
 
+def test_a_database_of_another_car_is_refused_with_the_reason(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    signals = "".join(f' SG_ CellVoltage_{n} : {16 * n}|16@1- (1,0) [0|0] "mV" X\n' for n in range(4))
+    (tmp_path / "other.dbc").write_text(f'VERSION ""\nBU_: X\nBO_ 291 Cells: 8 X\n{signals}')
+    lines = [f"({at / 100:.6f}) can0 123#{(0xD8EF + at) % 0x10000:04X}F0D8EFD8F0D8\n" for at in range(200)]
+    log = tmp_path / "car.log"
+    log.write_text("".join(lines))
+    words = ["battery", "--from", str(log), "--dbc", str(tmp_path / "other.dbc")]
+    assert main([*words, "--lang", "en"]) == Exit.USAGE
+    err = capfd.readouterr().err
+    assert "other does not fit these frames" in err
+    assert "mV" in err
+    assert main([*words, "--lang", "zh"]) == Exit.USAGE
+    assert "不符" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("value", ["0", "-3", "many", "1e9"])
 def test_a_rated_capacity_is_a_capacity(value: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
