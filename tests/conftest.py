@@ -41,8 +41,8 @@ def _own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in a machine of its own for minutes begins first, so that nothing waits for it in the end."""
-    items.sort(key=lambda item: "socketcan/" not in item.nodeid)
+    """What runs in a machine of its own, and takes all of this one for it, comes last."""
+    items.sort(key=lambda item: "socketcan/" in item.nodeid)
 
 
 @pytest.fixture

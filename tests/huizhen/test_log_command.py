@@ -101,7 +101,7 @@ def test_decode_writes_the_asked_for_signals(
         (["log", "decode", "{log}"], "--dbc"),
         (["log", "decode", "{log}", "--dbc", "{dbc}", "--signals", "StateOfCharg"], "perhaps StateOfCharge"),
         (["log", "decode", "{log}", "--dbc", "{dbc}", "-o", "{dir}/out.doc"], "must end in"),
-        (["log"], "info, convert or decode"),
+        (["log"], "info, convert, decode or record"),
     ],
 )
 def test_failures_are_one_line_and_exit_2(
