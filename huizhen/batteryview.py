@@ -33,11 +33,13 @@ def show_battery_report(
     if simulated:
         console.line(console.style(tr("scan.simulated"), "monitor"))
     names = ", ".join(database.name for database in broadcast.databases)
-    seconds = f"{study.seconds:.0f}" if study else "0"
+    seconds = f"{_length_s(broadcast):.0f}"
     console.line(console.style(tr("battery.title", cells=len(report.state.cell_v), seconds=seconds), "title"))
     console.line("  " + console.style(tr("battery.read_with", database=names), "dim"))
     console.line()
-    if not report.findings:
+    if study is None or not any(volts is not None for volts in report.state.cell_v):
+        console.wrapped(console.style(tr("battery.no_cells"), "monitor"), indent="  ", first="  ")
+    elif not report.findings:
         console.line("  " + console.style(tr("battery.no_findings"), "good"))
     for finding in report.findings:
         show_finding(finding, console)
@@ -56,6 +58,12 @@ def show_battery_report(
             why, remedy = item.why.in_language(tr.lang), item.remedy.in_language(tr.lang)
             text = tr("battery.unseen", what=names_of[item.what], why=why, remedy=remedy)
             console.wrapped(text, indent="    ", first="  · ")
+
+
+def _length_s(broadcast: Broadcast) -> float:
+    """From the first to the last reading of any signal."""
+    times = [(int(item.t_ns[0]), int(item.t_ns[-1])) for item in broadcast.series.values() if len(item.t_ns)]
+    return (max(last for _, last in times) - min(first for first, _ in times)) / 1e9 if times else 0.0
 
 
 def show_outlook(outlook: Sequence[Outlook], visits: int, console: Console) -> None:

@@ -137,6 +137,13 @@ def test_a_database_of_another_car_is_refused_with_the_reason(
     assert "不符" in capfd.readouterr().err
 
 
+def test_a_bus_without_cells_is_not_taken_for_a_sound_battery(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["battery", "--demo", "--scenario", "ev800", "--duration", "2", "--lang", "en"]) == Exit.DONE
+    out = capfd.readouterr().out
+    assert "no cell voltages arrived" in out
+    assert "nothing stands out" not in out
+
+
 @pytest.mark.parametrize("value", ["0", "-3", "many", "1e9"])
 def test_a_rated_capacity_is_a_capacity(value: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
