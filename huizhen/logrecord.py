@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import tempfile
+import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +34,7 @@ from huizhen.scanview import show_finding
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from dbc.database import Database
     from diag.addressing import Target
@@ -55,12 +58,29 @@ def record(args: argparse.Namespace, console: Console) -> int:
     """Records until the time is over, Ctrl-C, or the adapter goes away; returns the exit code."""
     if bool(args.output) == bool(args.ring):
         raise BadUsage(console.tr("log.record.file_or_ring"))
+    if args.ring_mb < 1:
+        raise BadUsage(console.tr("log.record.ring_too_small"))
     try:
-        if args.output:
-            return _to_file(args, console)
-        return _to_ring(args, console)
+        with _ends_by_signal():
+            return _to_file(args, console) if args.output else _to_ring(args, console)
     except OSError as error:
         raise CannotWrite(args.output or args.ring, error.strerror or str(error)) from error
+
+
+@contextmanager
+def _ends_by_signal() -> Iterator[None]:
+    """Ends as by Ctrl-C also in the background of a script, and when it is told to: what was heard is written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _frame_link(vehicle: OpenVehicle, console: Console) -> FrameLink:

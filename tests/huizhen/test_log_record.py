@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -74,6 +78,7 @@ def test_a_sound_car_makes_no_event(tmp_path: Path, capfd: pytest.CaptureFixture
         (["-o", "a.unknown"], Exit.USAGE, ".blf"),
         (["-o", "/nowhere/a.log"], Exit.USAGE, "/nowhere"),
         (["--ring", "/proc/flight"], Exit.USAGE, "/proc/flight"),
+        (["--ring", "b", "--ring-mb", "-5"], Exit.USAGE, "--ring-mb"),
     ],
 )
 def test_mistakes_are_told_in_one_line(
@@ -83,6 +88,22 @@ def test_mistakes_are_told_in_one_line(
     err = capfd.readouterr().err
     assert told in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_heard_is_written_when_it_is_told_to_end(sign: signal.Signals, tmp_path: Path) -> None:
+    place = tmp_path / "drive.blf"
+    words = [sys.executable, "-m", "huizhen", "log", "record", "--demo", "-o", str(place), "--lang", "en"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not any(path.stat().st_size > 20_000 for path in tmp_path.rglob("frames.log")):
+            assert time.monotonic() < deadline, "nothing is being recorded"
+            time.sleep(0.1)
+        process.send_signal(sign)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == Exit.DONE, told
+    assert len(open_recording(str(place)).table) > 300
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.blf"]
 
 
 def test_a_silent_bus_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
