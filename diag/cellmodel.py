@@ -220,15 +220,14 @@ def _median_cell(
     x = (taken_ah[good] - taken_ah[good].mean()) / span if span > 0 else np.zeros(int(good.sum()))
     weight = np.sqrt(pack.weight[good])
     curve = [x**power for power in range(_CURVE_ORDER + 1)] if span > 0 else [np.ones(len(x))]
-    best: tuple[float, float, float, float] | None = None
+    best = (np.inf, _TAU_S[0], 0.0, 0.0)
     for tau_s in _TAU_S:
         lagged = _lag(current, pack.t_s, tau_s)[good]
         table = np.column_stack([-current[good], -lagged, *curve])
         solution, *_ = np.linalg.lstsq(table * weight[:, None], median[good] * weight, rcond=None)
         rest = float(np.mean((weight * (median[good] - table @ solution)) ** 2))
-        if best is None or rest < best[0]:
+        if rest < best[0]:
             best = (rest, tau_s, float(solution[0]), float(solution[1]))
-    assert best is not None  # noqa: S101 - there is at least one time constant
     return best[1], max(0.0, best[2]), max(0.0, best[3])
 
 

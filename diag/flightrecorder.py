@@ -136,11 +136,11 @@ class FlightRecorder:
         for frame in frames:
             if frame.t_ns < self._last_ns:  # an adapter's clock that went back must not hide frames
                 self._close_segment()
-            if self._file is None or frame.t_ns - self._first_ns >= _SEGMENT_S * 1e9:
-                self._next_segment(frame.t_ns)
-            assert self._file is not None  # noqa: S101 - just opened
+            file = self._file
+            if file is None or frame.t_ns - self._first_ns >= _SEGMENT_S * 1e9:
+                file = self._next_segment(frame.t_ns)
             line = candump_line(frame)
-            self._file.write(line)
+            file.write(line)
             self._size += len(line)
             self._last_ns = frame.t_ns
             self._newest_ns = max(self._newest_ns, frame.t_ns)
@@ -209,13 +209,14 @@ class FlightRecorder:
             paths.append(self.folder / f"ring-{self._number - 1:08d}.log")
         return paths
 
-    def _next_segment(self, t_ns: int) -> None:
+    def _next_segment(self, t_ns: int) -> IO[str]:
         self._close_segment()
         path = self.folder / f"ring-{self._number:08d}.log"
         self._number += 1
         self._file = path.open("w", encoding="ascii")
         self._first_ns, self._size = t_ns, 0
         self._last_ns = t_ns
+        return self._file
 
     def _close_segment(self) -> None:
         if self._file is None:

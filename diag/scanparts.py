@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from diag.addressing import Target
 from diag.answers import ask
+from diag.direct import DirectLink
 from diag.errors import DiagError, NegativeResponse, NoAnswer
 from diag.facts import FreezeFrame, Text
 from diag.nrc import nrc_text
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from diag.answers import Answer, RequestLink
+    from diag.facts import Ecu
     from diag.obd import FrozenMoment
 
-__all__ = ["answer_or_none", "freeze_frame_from_obd", "targets_of", "why_of"]
+__all__ = ["answer_or_none", "freeze_frame_from_obd", "target_of", "targets_of", "why_of"]
 
 
 def targets_of(databases: Iterable[Database]) -> dict[int, Target]:
@@ -28,6 +30,14 @@ def targets_of(databases: Iterable[Database]) -> dict[int, Target]:
         for node in database.nodes
         if node.diag_request_id is not None and node.diag_response_id is not None
     }
+
+
+def target_of(ecu: Ecu, link: object) -> Target:
+    """Where an ECU of a report is asked again through the link that the report was made with."""
+    request_id = int(ecu.request_address, 16)
+    if isinstance(link, DirectLink) and not link.is_can:
+        return Target.at_logical(request_id)
+    return Target.physical(request_id, int(ecu.address, 16))
 
 
 async def answer_or_none(link: RequestLink, target: Target, payload: bytes, timeout_s: float | None) -> Answer | None:

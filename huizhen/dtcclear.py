@@ -126,18 +126,14 @@ async def _one_by_one(
 ) -> None:
     from contextlib import AsyncExitStack
 
-    from diag.addressing import Target
     from diag.clearing import Cleared, clear_ecu, clear_request_for, read_state
     from diag.direct import DirectLink
     from diag.request import IsoTpLink
+    from diag.scanparts import target_of
     from huizhen.files import write_json
 
     link = vehicle.link
-    is_logical = isinstance(link, DirectLink) and not link.is_can
-    targets = {}
-    for ecu in ecus:
-        request_id, response_id = int(ecu.request_address, 16), int(ecu.address, 16)
-        targets[ecu.address] = Target.at_logical(request_id) if is_logical else Target.physical(request_id, response_id)
+    targets = {ecu.address: target_of(ecu, link) for ecu in ecus}
     async with AsyncExitStack() as stack:
         requests = link if isinstance(link, DirectLink) else await stack.enter_async_context(IsoTpLink(link))
         work.state = await read_state(requests, list(targets.values()), timeout_s=vehicle.timeout_s)

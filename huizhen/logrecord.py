@@ -25,6 +25,7 @@ from diag.firstmoved import what_moved_first
 from diag.flightrecorder import FlightRecorder, candump_line
 from diag.request import IsoTpLink
 from diag.scan import scan
+from diag.scanparts import target_of
 from diag.uds import UdsSession
 from huizhen.errors import BadUsage, CannotWrite
 from huizhen.exits import Exit
@@ -295,8 +296,6 @@ async def _fly(args: argparse.Namespace, console: Console, flight: _Flight) -> N
 
 async def _targets(vehicle: OpenVehicle, args: argparse.Namespace, console: Console) -> list[Target]:
     """Who answers, by one ordinary scan."""
-    from diag.addressing import Target
-
     try:
         report = await scan(
             vehicle.link,
@@ -313,7 +312,7 @@ async def _targets(vehicle: OpenVehicle, args: argparse.Namespace, console: Cons
         return []
     console.stage_done()
     return [
-        Target(int(ecu.request_address, 16), int(ecu.address, 16), len(ecu.address) > len("0x7FF"))
+        target_of(ecu, vehicle.link)
         for ecu in report.ecus
         if ecu.request_address and ecu.codes_read and "uds" in ecu.protocol
     ]

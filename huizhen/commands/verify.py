@@ -9,6 +9,7 @@ from huizhen.links import add_link_options
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from diag.repairproof import Proof, RepairVisit
     from huizhen.cli import Commands
@@ -50,10 +51,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.after:
         after = _saved(args.after, console)
     else:
-        value = _scanned(args, before, console)
+        value, trouble = _scanned(args, before, console)
         if args.output:
             write_json(args.output, value)
             console.note(console.tr("scan.saved", path=args.output))
+        if trouble is not None:
+            raise trouble
         after = _visit(value, "", console)
     try:
         proof = prove_repair(before, after)
@@ -101,19 +104,35 @@ def _visit(value: Any, path: str, console: Console) -> RepairVisit:
         raise BadUsage(console.tr("verify.no_scan", path=path, why=str(error))) from error
 
 
-def _scanned(args: argparse.Namespace, before: RepairVisit, console: Console) -> dict[str, Any]:
-    """The car as it is now, with the state of every code that its ECUs can test."""
+def _scanned(
+    args: argparse.Namespace, before: RepairVisit, console: Console
+) -> tuple[dict[str, Any], BaseException | None]:
+    """The car as it is now, with the state of every code that its ECUs can test; and what cut the reading short."""
     import asyncio
 
-    return asyncio.run(_scan(args, before, console))
+    from diag.errors import LinkLost
+
+    found: list[dict[str, Any]] = []
+    try:
+        asyncio.run(_scan(args, before, console, found.append))
+    except (KeyboardInterrupt, LinkLost) as error:
+        console.stage_done()
+        if not found:
+            raise
+        return found[-1], error
+    return found[-1], None
 
 
-async def _scan(args: argparse.Namespace, before: RepairVisit, console: Console) -> dict[str, Any]:
-    from diag.addressing import Target
-    from diag.canbus import CanLink
+async def _scan(
+    args: argparse.Namespace, before: RepairVisit, console: Console, keep: Callable[[dict[str, Any]], None]
+) -> None:
+    from contextlib import AsyncExitStack
+
+    from diag.direct import DirectLink
     from diag.repairstates import read_states
     from diag.request import IsoTpLink
     from diag.scan import scan
+    from diag.scanparts import target_of
     from huizhen.links import open_vehicle
 
     async with open_vehicle(args, console) as vehicle:
@@ -123,21 +142,21 @@ async def _scan(args: argparse.Namespace, before: RepairVisit, console: Console)
             simulated=vehicle.simulated,
             timeout_s=vehicle.timeout_s,
             progress=lambda stage: console.stage(stage.in_language(console.tr.lang)),
+            keep=lambda part: keep({**part.to_json(), "cases": None, "dtc_status": []}),
         )
         vehicle.remember()
         wanted = {ecu for ecu, _ in before.codes}
         targets = [
-            Target(int(ecu.request_address, 16), int(ecu.address, 16), len(ecu.address) > len("0x7FF"))
+            target_of(ecu, vehicle.link)
             for ecu in report.ecus
             if ecu.address in wanted and ecu.request_address and ecu.protocol != "j1939"
         ]
-        if isinstance(vehicle.link, CanLink):
-            async with IsoTpLink(vehicle.link) as requests:
-                states = await read_states(requests, targets, timeout_s=vehicle.timeout_s)
-        else:
-            states = await read_states(vehicle.link, targets, timeout_s=vehicle.timeout_s)  # type: ignore[arg-type]
+        async with AsyncExitStack() as stack:
+            link = vehicle.link
+            requests = link if isinstance(link, DirectLink) else await stack.enter_async_context(IsoTpLink(link))
+            states = await read_states(requests, targets, timeout_s=vehicle.timeout_s)
         console.stage_done()
-    return {**report.to_json(), "cases": None, "dtc_status": states}
+    keep({**report.to_json(), "cases": None, "dtc_status": states})
 
 
 def _show(proof: Proof, before: RepairVisit, after: RepairVisit, console: Console) -> None:

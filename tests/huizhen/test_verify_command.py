@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,6 +97,28 @@ def test_a_fault_that_comes_and_goes_is_intermittent(before: Path, capfd: pytest
         told = verdict([str(before), *link(car)], capfd)
     assert told["verdict"] == "intermittent"
     assert "log record" in told["items"][0]["needed"]["en"]
+
+
+def test_through_a_doip_gateway_the_states_are_asked_at_its_addresses(
+    before: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def gateway(name: str) -> tuple[subprocess.Popen[str], list[str]]:
+        words = [sys.executable, "-m", "huizhen", "sim", "run", "--front", "doip:0", "--scenario", name]
+        process = subprocess.Popen([*words, "--duration", "90"], stdout=subprocess.PIPE, text=True)
+        port = json.loads(process.stdout.readline())["port"]
+        return process, ["--adapter", f"doip:127.0.0.1:{port}"]
+
+    process, words = gateway("isolation")
+    with process:
+        assert main(["scan", *words, "-q", "-o", str(before)]) == Exit.DONE
+        process.terminate()
+    process, words = gateway("healthy")
+    with process:
+        told = verdict([str(before), *words], capfd)
+        process.terminate()
+    item = next(item for item in told["items"] if item["what"] == "dtc")
+    assert item["outcome"] == "fixed", item
+    assert "passed" in item["because"]["en"]
 
 
 def test_a_new_code_is_worse(before: Path, capfd: pytest.CaptureFixture[str]) -> None:
