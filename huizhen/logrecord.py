@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dbc.errors import DbcError
 from diag.alerts import AlertBook, Change
 from diag.battery import battery_from_series
 from diag.broadcast import choose_database, choose_for_recording, decode_broadcast, decode_recorded
@@ -108,17 +109,25 @@ def _to_file(args: argparse.Namespace, console: Console) -> int:
     with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as folder:
         part = Path(folder) / "frames.log"
         try:
-            count = asyncio.run(_write(args, console, part))
-        except (KeyboardInterrupt, LinkLost) as error:
-            trouble = error
-        console.stage_done()
-        if part.exists() and part.stat().st_size:
-            with stream_recording(part) as stream:
-                count = stream.facts.tally.frames
-                lost = write_frames(stream.facts, stream.pieces, args.output, chosen)
-            console.note(console.tr("log.record.done", path=args.output, n=count))
-            for loss in lost:
-                console.note(console.tr("log.convert.loss", loss=getattr(loss, console.tr.lang)))
+            try:
+                count = asyncio.run(_write(args, console, part))
+            except (KeyboardInterrupt, LinkLost) as error:
+                trouble = error
+            console.stage_done()
+            if part.exists() and part.stat().st_size:
+                with stream_recording(part) as stream:
+                    count = stream.facts.tally.frames
+                    lost = write_frames(stream.facts, stream.pieces, args.output, chosen)
+                console.note(console.tr("log.record.done", path=args.output, n=count))
+                for loss in lost:
+                    console.note(console.tr("log.convert.loss", loss=getattr(loss, console.tr.lang)))
+        except (OSError, DbcError):
+            # A full disk: the lines that reached it are all there is, and stay.
+            console.stage_done()
+            if part.exists() and part.stat().st_size:
+                kept = part.replace(place.with_name(f"{place.name}.part.log"))
+                console.note(console.tr("log.record.part", path=kept))
+            raise
     if isinstance(trouble, LinkLost):
         raise trouble
     if not count:

@@ -106,6 +106,17 @@ def test_what_was_heard_is_written_when_it_is_told_to_end(sign: signal.Signals, 
     assert [path.name for path in tmp_path.iterdir()] == ["drive.blf"]
 
 
+def test_a_full_disk_keeps_what_reached_it(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = small_disk / "drive.log"
+    with virtualbus.running(SOUND) as car:
+        words = ["log", "record", "-i", "virtual", "-c", car.channel, "-o", str(place), "--duration", "40"]
+        assert main([*words, "--lang", "en"]) == Exit.USAGE
+    err = capfd.readouterr().err
+    assert "drive.log.part.log" in err
+    assert "No space left" in err
+    assert len(open_recording(str(small_disk / "drive.log.part.log")).table) > 3000
+
+
 def test_a_silent_bus_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = ["log", "record", "-i", "virtual", "-c", "nobody-here", "--duration", "1", "--lang", "en"]
     assert main([*words, "-o", str(tmp_path / "a.log")]) == Exit.NO_ANSWER
