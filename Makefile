@@ -4,34 +4,72 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 EXTRAS ?= test
-# Two test processes: much of a test's time is waiting for an answer. A file's tests stay together.
-BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Four test processes on two processors: much of a test's time is waiting for an answer. A file's tests stay together;
+# which files begin stands in tests/durations.toml.
+BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
+# Hundreds of tests keep real time (buses, browsers, relays), and this machine may be busy with something else: one that
+# fails is tried once more, and the summary tells which were (RERUN). A real defect fails twice.
+AGAIN := --reruns 1 --reruns-delay 3 -rfEsR
+# What every test took, for tools/durations.
+TOLD := --junitxml=.venv/durations.xml -o junit_family=xunit1
+# Hundreds of processes of ours start during the tests: each module is compiled once, not in every one of them.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check style types contracts collected bench docs release clean
 
 demo: .venv/.installed-demo
 	@$(BIN)/huizhen scan --demo --scenario weak-cell
 
-test: .venv/.installed-test
-	$(BIN)/pytest -q $(BESIDE)
+test: collected
+	$(BIN)/pytest -q $(BESIDE) $(AGAIN) $(TOLD)
 
 check: .venv/.installed-test
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target types style contracts collected
+	$(BIN)/pytest -q $(BESIDE) $(AGAIN) $(TOLD)
+
+style: .venv/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -q $(BESIDE)
 
+types: .venv/.installed-test
+	$(BIN)/mypy
+	$(BIN)/mypy examples/*.py
+
+contracts: .venv/.installed-test
+	$(BIN)/lint-imports --no-logo
+
+# Everything compiled once for all test processes, and a mistake in a test module told before any test runs.
+collected: .venv/.installed-test
+	@$(BIN)/python -m compileall -q dbc diag casebase virtualbus consult huizhen
+	@$(BIN)/pytest -q --collect-only >.venv/collected.txt || { cat .venv/collected.txt; exit 1; }
+
+# Hours: runs the benchmarks and writes what they print into docs/performance.md and docs/case-library.md.
 bench: .venv/.installed-test
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/tables.py
+
+# The documentation as a site, in build/site; nothing in it is fetched from elsewhere.
+# Material for MkDocs is kept until May 2027, as it says itself at each start (silenced here); its makers' successor,
+# Zensical, is said to read the same mkdocs.yml.
+docs: .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html (searching needs a server: python3 -m http.server -d build/site)"
+
+release: .venv/.installed-test
+	$(BIN)/python tools/release.py
 
 clean:
 	rm -rf .venv build dist consult/static consult/page/node_modules
 
-.venv/.installed-demo: pyproject.toml tools/setup
+PAGE := $(wildcard consult/page/src/* consult/page/*.json consult/page/*.html consult/page/*.ts)
+
+.venv/.installed-demo: pyproject.toml tools/setup $(PAGE)
 	@tools/setup demo ""
 	@touch $@
 
-.venv/.installed-test: pyproject.toml tools/setup
+.venv/.installed-docs: pyproject.toml tools/setup
+	@tools/setup docs docs
+	@touch $@
+
+.venv/.installed-test: pyproject.toml tools/setup $(PAGE)
 	@tools/setup test "$(EXTRAS)"
 	@touch $@ .venv/.installed-demo

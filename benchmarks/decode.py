@@ -25,7 +25,7 @@ import cantools
 import numpy as np
 
 from dbc.database import load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.files import bundled
 from dbc.table import EXTENDED, FD, FrameTable
 

@@ -28,7 +28,7 @@ from can.io import MF4Writer
 from decode import SHARED, frames, opendbc_folder
 
 from dbc.database import load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.recording import open_recording
 from dbc.recording.mdf import File
 from dbc.recording.unsorted import Walk

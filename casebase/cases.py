@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from casebase.success import Success
     from diag.facts import Json, Text
 
-__all__ = ["SCHEMA", "Cases", "Match", "NextTest", "Reason", "Safety", "Verdict"]
+__all__ = ["SCHEMA", "Campaign", "Cases", "Match", "NextTest", "Reason", "Safety", "Verdict"]
 
 SCHEMA: Final = "huizhen.cases/1"
 
@@ -50,7 +51,7 @@ class Reason:
     """One piece of evidence for or against a fix.
 
     Args:
-        kind: ``dtc``, ``finding``, ``feature``, ``silence``, ``symptom``.
+        kind: ``dtc``, ``finding``, ``feature``, ``silence``, ``symptom``, ``meaning``.
         ref: the code, feature or word.
         weight: natural-log units it moved the fix by; negative speaks against it.
     """
@@ -75,6 +76,8 @@ class Match:
         p: probability that this is the cause and the cure, among all known ones and "none of these".
         interval: 80 % interval of ``p`` for the number of cases behind the fix.
         score: log evidence, before normalising.
+        p_raw: ``p`` before the log of closed jobs corrected it; None is the same.
+        success: what became of it so far, None where nobody knows.
     """
 
     case_id: str
@@ -88,6 +91,13 @@ class Match:
     safety: Safety
     source_class: str
     score: float
+    success: Success | None = None
+    p_raw: float | None = None
+
+    @property
+    def uncorrected(self) -> float:
+        """The probability before the log of closed jobs corrected it."""
+        return self.p if self.p_raw is None else self.p_raw
 
     def to_json(self) -> Json:
         """One entry of ``matches``."""
@@ -96,12 +106,14 @@ class Match:
             "source_id": self.source_id,
             "title": self.title.to_json(),
             "p": round(self.p, 4),
+            "p_raw": round(self.uncorrected, 4),
             "interval": [round(self.interval[0], 4), round(self.interval[1], 4)],
             "because": [reason.to_json() for reason in self.because],
             "against": [reason.to_json() for reason in self.against],
             "fix": self.fix.to_json(),
             "safety": self.safety.value,
             "source_class": self.source_class,
+            "outcomes": self.success.to_json() if self.success is not None else None,
         }
 
 
@@ -143,6 +155,27 @@ class NextTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Campaign:
+    """A recall or bulletin whose vehicles this one is among."""
+
+    case_id: str
+    source_id: str
+    kind: str
+    title: Text
+    published: str = ""
+
+    def to_json(self) -> Json:
+        """One entry of ``campaigns``."""
+        return {
+            "case_id": self.case_id,
+            "source_id": self.source_id,
+            "kind": self.kind,
+            "title": self.title.to_json(),
+            "published": self.published,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Cases:
     """The whole answer.
 
@@ -150,6 +183,9 @@ class Cases:
         matches: at most ten, best first.
         p_unknown: probability that the cause is none of the known ones.
         unexplained: codes that no credible match explains.
+        campaigns: recalls and bulletins that are for this vehicle, those that fit the story first; to be asked for by
+            VIN before any part is bought.
+        campaigns_total: how many there are.
     """
 
     verdict: Verdict
@@ -158,6 +194,19 @@ class Cases:
     p_unknown: float = 0.0
     unexplained: tuple[str, ...] = ()
     simulated: bool = False
+    campaigns: tuple[Campaign, ...] = ()
+    campaigns_total: int = 0
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it: the fixes with probability and interval, in both languages."""
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{match.p:.0%} ({match.interval[0]:.0%}–{match.interval[1]:.0%})</td>"
+            f"<td>{escape(f'{match.title.en} · {match.title.zh}')}</td></tr>"
+            for match in self.matches
+        )
+        return f"<p>{self.verdict.value}, none of these: {self.p_unknown:.0%}</p><table>{rows}</table>"
 
     def to_json(self) -> Json:
         """CASES of the contract."""
@@ -169,4 +218,6 @@ class Cases:
             "p_unknown": round(self.p_unknown, 4),
             "unexplained": list(self.unexplained),
             "simulated": self.simulated,
+            "campaigns": [campaign.to_json() for campaign in self.campaigns],
+            "campaigns_total": self.campaigns_total,
         }

@@ -10,24 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from casebase.cases import Safety
+from casebase.contentfile import read_toml
 from casebase.errors import ContentBroken
-from casebase.words import Vocabulary
+from casebase.words import Vocabulary, default_vocabulary
 from diag.facts import EcuRole, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "CASES_OF",
     "CONTENT",
     "HOW_OFTEN",
+    "NOTICE_TEST",
     "SOURCES",
     "Bin",
     "Catalogue",
@@ -52,6 +53,10 @@ SOURCES: Final = ("standard", "public-notice", "physics", "judgement")
 CASES_OF: Final = {"common": 40.0, "normal": 20.0, "rare": 10.0}
 """How many cases a fix of ours stands for until real ones are counted: how common it is beside the others."""
 
+NOTICE_TEST: Final = "campaign-by-vin"
+"""The test of ``tests.toml`` that tells whether a published campaign is open for a car."""
+_NO_FIXES: Final = ("features", "makes", "tests", "words", "safety", "weights")
+"""Kinds of files that hold something else."""
 _TIMES: Final = ("minutes", "hour", "half-day", "day", "days")
 _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _DOTTED: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)*")
@@ -127,15 +132,21 @@ class Fix:
     checks: tuple[Check, ...]
     steps: tuple[Text, ...]
     verify: Text
+    causes: tuple[str, ...] = ()
     commonness: str = "normal"
     scope: Scope = field(default_factory=Scope)
 
     @property
     def fix_id(self) -> str:
         """Identity by content: the hash of component, failure mode, action and scope, 16 hex digits."""
-        canonical = [self.component, self.failure_mode, self.action, self.scope.to_json()]
-        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _identity(self.component, self.failure_mode, self.action, self.scope)
+
+
+@lru_cache(maxsize=1 << 13)
+def _identity(component: str, failure_mode: str, action: str, scope: Scope) -> str:
+    canonical = [component, failure_mode, action, scope.to_json()]
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +218,13 @@ def load_catalogue(folder: Path = CONTENT) -> Catalogue:
         ContentBroken: a file is missing, is no TOML, or says something that is not allowed.
     """
     scales = {s.name: s for s in (_scale(n) for n in _nodes(folder / "features.toml", "feature"))}
-    tests = tuple(_test(n) for n in _nodes(folder / "tests.toml", "test"))
+    tests = tuple(_test(n) for path in _files(folder, "tests") for n in _nodes(path, "test"))
     known_tests = _once("tests.toml", (t.test_id for t in tests))
-    words = Vocabulary.load(folder / "words.toml")
-    fixes: list[Fix] = []
-    for path in sorted(folder.glob("*.toml")):
-        if path.name not in ("features.toml", "tests.toml", "words.toml", "safety.toml"):
-            fixes.extend(_fix(node, scales, known_tests, words) for node in _nodes(path, "fix"))
+    words = default_vocabulary() if folder == CONTENT else Vocabulary.load(folder)
+    paths = [path for path in sorted(folder.glob("*.toml")) if path.stem.partition("-")[0] not in _NO_FIXES]
+    nodes = [node for path in paths for node in _nodes(path, "fix")]
+    words.remember([text for node in nodes for text in _texts_in(node.data.get("symptoms"))])
+    fixes = [_fix(node, scales, known_tests, words) for node in nodes]
     _once("fix", (fix.slug for fix in fixes))
     _once("fix", (fix.fix_id for fix in fixes))
     return Catalogue(tuple(sorted(fixes, key=lambda f: f.slug)), tests, scales, load_safety(folder))
@@ -226,7 +237,7 @@ def load_safety(folder: Path = CONTENT) -> Mapping[Safety, tuple[Text, ...]]:
     Raises:
         ContentBroken: the file is missing or a class has no steps.
     """
-    data = _toml(folder / "safety.toml")
+    data = read_toml(folder / "safety.toml")
     steps: dict[Safety, tuple[Text, ...]] = {Safety.NONE: ()}
     for kind in (Safety.HV_NEARBY, Safety.HV_WORK):
         table = data.get(kind.value)
@@ -234,17 +245,13 @@ def load_safety(folder: Path = CONTENT) -> Mapping[Safety, tuple[Text, ...]]:
     return steps
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ContentBroken(path.name, "-", Text("cannot be read", "无法读取")) from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ContentBroken(path.name, "-", str(exc)) from exc
+def _files(folder: Path, kind: str) -> list[Path]:
+    """``tests.toml`` and what further files of that kind there are: ``tests-engine.toml``."""
+    return [folder / f"{kind}.toml", *sorted(folder.glob(f"{kind}-*.toml"))]
 
 
 def _nodes(path: Path, key: str) -> list[_Node]:
-    data = _toml(path)
+    data = read_toml(path)
     if unknown := set(data) - {key}:
         raise ContentBroken(path.name, min(unknown), Text("unknown key", "未知的键"))
     whole = _Node(path.name, key, data)
@@ -380,7 +387,7 @@ def _safety(node: _Node) -> tuple[Text, ...]:
 
 _FIX_KEYS: Final = (
     "id", "component", "failure_mode", "action", "title", "fix", "source", "source_note", "safety", "time", "parts",
-    "symptoms", "codes", "findings", "silent", "features", "checks", "steps", "verify", "commonness", "scope",
+    "symptoms", "codes", "findings", "silent", "features", "checks", "steps", "verify", "commonness", "scope", "causes",
 )  # fmt: skip
 
 
@@ -408,6 +415,7 @@ def _fix(node: _Node, scales: Mapping[str, FeatureScale], tests: frozenset[str],
         checks=tuple(_check(child, tests) for child in node.children("checks", 1)),
         steps=node.texts("steps", 2),
         verify=node.text("verify"),
+        causes=_causes(node),
         commonness=node.one_of("commonness", CASES_OF) if "commonness" in node.data else "normal",
         scope=_scope(node),
     )
@@ -419,12 +427,29 @@ def _symptoms(node: _Node, words: Vocabulary) -> tuple[tuple[str, ...], tuple[st
         raise node.fail("symptoms", "needs en and zh", "需要 en 与 zh")
     both = _Node(node.file, f"{node.where}: symptoms", table)
     for lang in ("zh", "en"):
-        for phrase in both.items(lang, 2):
+        phrases = both.items(lang, 2)
+        for phrase in phrases:
             if not isinstance(phrase, str) or bool(_HAN.search(phrase)) != (lang == "zh"):
                 raise both.fail(lang, f"{phrase!r} is not a sentence of this language", f"{phrase!r} 不是该语言的句子")
-            if not any(term.startswith("#") for term in words.terms(phrase)):
+        for phrase, terms in zip(phrases, words.terms_of(phrases), strict=True):
+            if not any(term.startswith("#") for term in terms):
                 raise both.fail(lang, f"{phrase!r} has no word of the vocabulary", f"{phrase!r} 不含词表中的词")
     return tuple(both.items("zh")), tuple(both.items("en"))
+
+
+def _texts_in(table: object) -> Iterator[str]:
+    """Whatever sentences there are; whether they are right is looked at later."""
+    for listed in table.values() if isinstance(table, dict) else ():
+        yield from (text for text in listed if isinstance(text, str)) if isinstance(listed, list) else ()
+
+
+def _causes(node: _Node) -> tuple[str, ...]:
+    """Causes of ``diag/rules/causes.toml`` that this fix cures, without their prefix."""
+    names = node.items("causes")
+    for name in names:
+        if not isinstance(name, str) or not _SLUG.fullmatch(name):
+            raise node.fail("causes", f"{name!r} is not allowed here", f"不允许 {name!r}")
+    return tuple(names)
 
 
 def _codes(node: _Node) -> tuple[CodeSeen, ...]:

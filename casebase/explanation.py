@@ -13,6 +13,8 @@ from diag.facts import Text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from casebase.catalogue import FeatureScale
     from casebase.matching import Posterior, Seen
     from casebase.postings import Postings
@@ -47,6 +49,8 @@ _STATES: Final[Mapping[str, Text]] = {
 _MOST_BECAUSE: Final = 10
 _MOST_AGAINST: Final = 8
 _TELLING: Final = 0.05
+_UNNAMED: Final = 4
+"""Pieces of evidence that may have nothing to be said of them."""
 _EXPECTED: Final = 0.5
 
 
@@ -56,18 +60,40 @@ def reasons(
     """What speaks for one candidate and what against it, strongest first."""
     because: list[Reason] = []
     against: list[Reason] = []
-    for i, item in enumerate(result.seen):
-        value = float(result.parts[i, column])
-        if value > _TELLING and item.ref:
+    values = result.parts[:, column]
+    for i in _strongest(values, _MOST_BECAUSE + _UNNAMED):
+        item, value = result.seen[i], float(values[i])
+        if item.kind in ("sentence", "meaning"):
+            if said := result.said.get((item.kind, column)):
+                because.append(_alike(item.kind, said, value))
+        elif item.ref:
             because.append(Reason(item.kind, item.ref, _there(item, scales, query), value))
-        elif value < -_TELLING and item.kind != "symptom":
+    for i in np.flatnonzero(values < -_TELLING).tolist():
+        item = result.seen[i]
+        if item.kind != "symptom":
             text = _there(item, scales, query)
             sentence = Text(f"{text.en}: not explained by this", f"{text.zh}：不能由此解释")
-            against.append(Reason(item.kind, item.ref, sentence, value))
+            against.append(Reason(item.kind, item.ref, sentence, float(values[i])))
     against.extend(_missing(int(result.rows[column]), result, postings, scales, query))
     because.sort(key=lambda r: (-r.weight, r.kind, r.ref))
     against.sort(key=lambda r: (r.weight, r.kind, r.ref))
     return tuple(because[:_MOST_BECAUSE]), tuple(against[:_MOST_AGAINST])
+
+
+def _strongest(values: NDArray[np.float64], most: int) -> list[int]:
+    """Which pieces of evidence speak for a fix: the strongest so many of them, and those that equal the last."""
+    at = np.flatnonzero(values > _TELLING)
+    if at.size > most:
+        at = at[values[at] >= np.partition(values[at], at.size - most)[at.size - most]]
+    return [int(i) for i in at]
+
+
+def _alike(kind: str, sentence: str, value: float) -> Reason:
+    if kind == "sentence":
+        text = Text(f"customers say of it: “{sentence}”", f"用户常这样描述：“{sentence}”")
+    else:
+        text = Text(f"the complaint reads like “{sentence}”", f"报修描述与“{sentence}”意思相近")
+    return Reason(kind, sentence, text, value)
 
 
 def _there(item: Seen, scales: Mapping[str, FeatureScale], query: Query) -> Text:
@@ -75,6 +101,11 @@ def _there(item: Seen, scales: Mapping[str, FeatureScale], query: Query) -> Text
         return _dtc(item.dtc)
     if item.kind == "feature" and item.value is not None:
         return _figure(scales[item.ref], item.value)
+    if item.kind == "cause":
+        odds, title = query.causes[item.ref]
+        return Text(
+            f"the readings speak for “{title.en}” ({odds * 100:.0f} %)", f"读数指向“{title.zh}”（{odds * 100:.0f}%）"
+        )
     if item.kind == "silence":
         role = ROLE_NAMES[item.ref]
         return Text(f"the {role.en} does not answer", f"{role.zh}无应答")
@@ -127,9 +158,7 @@ def _missing(
         group = read.get(group_of_term(term) or "")
         if group is None or term in group.seen:
             continue
-        rows, chance, _ = postings.posting(term)
-        at = np.flatnonzero(rows == row)
-        if at.size == 0 or float(chance[at[0]]) < _EXPECTED:
+        if not postings.is_usual(term, row, _EXPECTED):
             continue
         kind, *rest = term.split("|")
         if kind == "f" and row in postings.seen(group.seen[0]):

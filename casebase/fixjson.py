@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from casebase.cases import Safety
@@ -20,7 +20,13 @@ __all__ = ["body_from", "fix_from_body", "json_from_fix", "scale_from_body", "te
 
 def body_from(thing: Fix | TellingTest | FeatureScale) -> str:
     """The JSON of one of them; an open upper end of a bin is null."""
-    return json.dumps(_finite(asdict(thing)), ensure_ascii=False, sort_keys=True)
+    if isinstance(thing, FeatureScale):
+        return json.dumps(_finite(asdict(thing)), ensure_ascii=False, sort_keys=True)
+    return json.dumps(thing, ensure_ascii=False, sort_keys=True, default=_fields)
+
+
+def _fields(thing: Any) -> dict[str, Any]:
+    return {one.name: getattr(thing, one.name) for one in fields(thing)}
 
 
 def json_from_fix(fix: Fix) -> Json:
@@ -60,6 +66,7 @@ def fix_from_body(body: str) -> Fix:
         checks=tuple(Check(c["test"], c["positive"], _text(c["expect"])) for c in data["checks"]),
         steps=tuple(map(_text, data["steps"])),
         verify=_text(data["verify"]),
+        causes=tuple(data.get("causes", ())),
         commonness=data["commonness"],
         scope=Scope(**data["scope"]),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from casebase.catalogue import FeatureScale
+    from casebase.meaning import Meaning
     from casebase.postings import Postings
     from casebase.query import DtcSeen, Query
     from casebase.words import Vocabulary
 
 __all__ = [
+    "MOST_CANDIDATES",
     "MOST_CAUSES",
     "NEUTRAL_FINDINGS",
+    "SPOKEN",
     "Absent",
     "Posterior",
     "Seen",
@@ -41,8 +44,15 @@ __all__ = [
 NEUTRAL_FINDINGS: Final = frozenset({"dtc.confirmed", "data.vin-mismatch", "data.codes-cleared"})
 """Findings that only repeat a code, or speak of the car's papers."""
 
+SPOKEN: Final = frozenset({"symptom", "sentence", "meaning"})
+"""Kinds of evidence that somebody said; all others were measured."""
+
+MOST_CANDIDATES: Final = 256
+"""How many fixes are looked at closely."""
 MOST_CAUSES: Final = 3
 """How many faults at once are told apart."""
+
+_NO_MASS: Final = -1e6
 
 _MEASURED_BY: Final = {
     "battery.cell-weak": "cell_low_mv",
@@ -61,6 +71,7 @@ class Weights:
     Args:
         absent: of expected and read, but not there.
         finding, feature: less than 1, because they stem from the same frames as the codes.
+        cause: of a cause that the readings rank, times its odds; those under ``least_odds`` say nothing.
         repeat: of the same code in a further ECU.
         miss_*: the most that evidence costs a fix that does not list it, natural-log units.
         unknown: prior probability that the cause is none of the known ones.
@@ -76,6 +87,8 @@ class Weights:
     repeat: float = 0.4
     other_type: float = 0.85
     other_ecu: float = 0.6
+    cause: float = 0.8
+    least_odds: float = 0.1
     miss_dtc: float = 1.0
     miss_finding: float = 0.5
     miss_feature: float = 0.4
@@ -122,6 +135,9 @@ class Posterior:
         p: float64 ``(candidates,)``; with ``p_unknown`` they sum to 1.
         score: float64 ``(candidates,)``: log evidence with the prior; minus infinity where too little speaks for it.
         parts: float64 ``(evidence, candidates)``: what each piece contributes.
+        allowed: bool ``(fixes,)``: which were looked at.
+        is_own: bool ``(candidates,)``: for this very vehicle, and not known from another one.
+        said: kind of vote and column of a candidate -> the sentence of the fix that the complaint reads like.
     """
 
     rows: NDArray[np.int32]
@@ -131,6 +147,14 @@ class Posterior:
     seen: tuple[Seen, ...]
     absent: tuple[Absent, ...]
     parts: NDArray[np.float64]
+    allowed: NDArray[np.bool_]
+    is_own: NDArray[np.bool_]
+    said: Mapping[tuple[str, int], str] = field(default_factory=dict)
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether a fix is likelier than none of them."""
+        return bool(self.p.size) and self.p_unknown <= max(0.5, float(self.p.max()))
 
 
 def has_fault_evidence(query: Query, scales: Mapping[str, FeatureScale], words: Vocabulary) -> bool:
@@ -156,13 +180,19 @@ def evidence_of(
         Seen("finding", code, ((f"g|{code}", 1.0),), weights.finding, weights.miss_finding)
         for code in sorted(set(query.findings) - NEUTRAL_FINDINGS)
     ]
+    seen += [
+        Seen("cause", name, ((f"c|{name}", 1.0),), weights.cause * odds, weights.miss_finding)
+        for name, (odds, _) in sorted(query.causes.items())
+        if odds >= weights.least_odds
+    ]
     absent: list[Absent] = []
     for name in sorted(set(query.features) & set(scales)):
         value = query.features[name]
         found = scales[name].bin_of(value)
         term = f"f|{name}|{found.name}"
         miss = weights.miss_feature if found.fault else 0.0
-        seen.append(Seen("feature", name, ((term, 1.0),), weights.feature, miss, value=value))
+        if found.name != "good":  # a healthy figure is what most cars have: it speaks against faults, and for none
+            seen.append(Seen("feature", name, ((term, 1.0),), weights.feature, miss, value=value))
         absent.append(Absent(f"f|{name}", (term,), weights.feature))
     seen += [
         Seen("silence", role, ((f"s|{role}", 1.0),), weights.silence, weights.miss_silence) for role in query.silent
@@ -197,8 +227,12 @@ def posterior(
     scales: Mapping[str, FeatureScale],
     words: Vocabulary,
     weights: Weights | None = None,
+    wording: Sequence[Meaning] = (),
 ) -> Posterior:
-    """Scores every fix and normalises with "none of these".
+    """Scores the fixes for this vehicle and normalises with "none of these".
+
+    Where none of them is likelier than "none of these", the cars around it are asked: the same model in other years,
+    those of its platform, its make, all. The first circle that has an answer gives it; without any the narrowest does.
 
     Where the best fix leaves confirmed codes over that another one explains, the car has two faults: the probability is
     shared between the causes by how much evidence speaks for each, so that the second is not lost beside the first.
@@ -206,10 +240,39 @@ def posterior(
     weights = weights or Weights()
     seen, absent = evidence_of(query, scales, words, weights)
     vehicle = query.vehicle
-    allowed = postings.allowed(vehicle.make, vehicle.model, vehicle.model_year)
-    some = _Candidates.of(postings, seen, allowed)
-    parts = np.array([_contribution(postings, some, item) for item in seen]).reshape(len(seen), some.rows.size)
+    own: Posterior | None = None
+    for allowed in postings.gates(vehicle.make, vehicle.model, vehicle.model_year):
+        found = _within(allowed, postings, seen, absent, weights, wording)
+        own = own or found
+        if found.is_answer:
+            return replace(found, is_own=own.allowed[found.rows])
+    return own or _within(np.zeros(len(postings), dtype=np.bool_), postings, seen, absent, weights, wording)
+
+
+def _within(
+    allowed: NDArray[np.bool_],
+    postings: Postings,
+    seen: tuple[Seen, ...],
+    absent: tuple[Absent, ...],
+    weights: Weights,
+    wording: Sequence[Meaning],
+) -> Posterior:
+    """The posterior over some of the fixes."""
+    levels = [_Level.all_of(postings, item, allowed) for item in seen]
+    some = _Candidates.of(postings, seen, levels, allowed, wording)
+    parts = np.array([_contribution(some, *both) for both in zip(seen, levels, strict=True)])
+    parts = parts.reshape(len(seen), some.rows.size)
     _discount_repeats(parts, seen, weights.repeat)
+    measured = any(item.kind not in SPOKEN for item in seen)
+    said: dict[tuple[str, int], str] = {}
+    votes = [meaning for meaning in wording if meaning.rows.size]
+    for meaning in votes:
+        at, there = some.columns(meaning.rows)
+        gain = np.zeros(some.rows.size)
+        gain[at] = meaning.gain[there] * (meaning.beside if measured else 1.0)
+        said |= {(meaning.kind, int(c)): meaning.said[i] for c, i in zip(at, np.flatnonzero(there), strict=True)}
+        seen = (*seen, Seen(meaning.kind, "", (), meaning.most, 0.0))
+        parts = np.vstack([parts, gain])
     missing = np.zeros(some.rows.size)
     for group in absent:
         missing += weights.absent * group.weight * _absence(postings, some, group)
@@ -218,6 +281,10 @@ def posterior(
     none = math.log(weights.unknown / (1.0 - weights.unknown) * max(1.0, float(np.sqrt(postings.n[allowed]).sum())))
     support = np.maximum(parts, 0.0).sum(axis=0)
     score = np.where(support < weights.least_support, -np.inf, prior + parts.sum(axis=0) + missing)
+    if votes:
+        voted = parts[len(seen) - len(votes) :].sum(axis=0)
+        before = np.where(support - voted < weights.least_support, -np.inf, score - voted)
+        none += min(sum(meaning.none for meaning in votes), _log_mass(score) - _log_mass(before))
     p, p_unknown = _normalise(score, none, cases)
     causes = [int(p.argmax())] if p.size else []
     while causes and len(causes) < MOST_CAUSES:
@@ -232,12 +299,40 @@ def posterior(
         share = float(rest[causes[-1]] / (support[causes[:-1]].sum() + rest[causes[-1]]))
         p = (1.0 - share) * p + share * p_further
         p_unknown = (1.0 - share) * p_unknown + share * unknown_further
-    return Posterior(some.rows, p, p_unknown, score, seen, absent, parts)
+    own = np.ones(some.rows.size, dtype=np.bool_)
+    return Posterior(some.rows, p, p_unknown, score, seen, absent, parts, allowed, own, said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One term of a piece of evidence as the library has it.
+
+    Args:
+        rows: int32: fixes that list the term.
+        ratio: float64, same shape: ``ln(P(t|p)/P(t))``.
+        shown: bool, same shape: seen with the fix at least sometimes.
+        share: of the evidence's weight that this level carries.
+    """
+
+    rows: NDArray[np.int32]
+    ratio: NDArray[np.float64]
+    shown: NDArray[np.bool_]
+    share: float
+
+    @classmethod
+    def all_of(cls, postings: Postings, item: Seen, allowed: NDArray[np.bool_]) -> tuple[_Level, ...]:
+        """The levels that the library knows, from the most specific to the least, of the fixes that are allowed."""
+        out = []
+        for term, share in item.levels:
+            rows, counts, chance, rate = postings.posting(term, allowed)
+            if rate:
+                out.append(cls(rows, np.log(chance / rate), counts > 0, share))
+        return tuple(out)
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """The fixes that show at least one piece of the evidence: all others have nothing that speaks for them.
+    """The fixes that show at least one piece of the evidence, the most promising of them where they are many.
 
     Args:
         rows: int32 ``(candidates,)``, rising.
@@ -248,15 +343,37 @@ class _Candidates:
     place: NDArray[np.int32]
 
     @classmethod
-    def of(cls, postings: Postings, seen: Sequence[Seen], allowed: NDArray[np.bool_]) -> _Candidates:
+    def of(
+        cls,
+        postings: Postings,
+        seen: Sequence[Seen],
+        levels: Sequence[tuple[_Level, ...]],
+        allowed: NDArray[np.bool_],
+        wording: Sequence[Meaning] = (),
+    ) -> _Candidates:
         chosen = np.zeros(len(postings), dtype=np.bool_)
-        for item in seen:
-            for term, _ in item.levels:
-                chosen[postings.seen(term)] = True
-        rows = np.flatnonzero(chosen & allowed).astype(np.int32)
+        rough = np.zeros(len(postings))
+        for item, known in zip(seen, levels, strict=True):
+            best = np.zeros(len(postings)) if len(known) > 1 else rough
+            for level in known:
+                chosen[level.rows[level.shown]] = True
+                gain = np.maximum(level.ratio, 0.0) * (level.share * item.weight)
+                if len(known) > 1:
+                    best[level.rows] = np.maximum(best[level.rows], gain)
+                else:
+                    rough[level.rows] += gain
+            if len(known) > 1:
+                rough += best
+        for meaning in wording:  # words that no fix lists may still mean what one says
+            chosen[meaning.rows] |= allowed[meaning.rows]
+            rough[meaning.rows] += meaning.gain
+        rows = np.flatnonzero(chosen)
+        if rows.size > MOST_CANDIDATES:
+            promise = rough[rows] + 0.5 * np.log(np.maximum(postings.n[rows], 1.0))
+            rows = np.sort(rows[np.argpartition(-promise, MOST_CANDIDATES)[:MOST_CANDIDATES]])
         place = np.full(len(postings), -1, dtype=np.int32)
         place[rows] = np.arange(rows.size, dtype=np.int32)
-        return cls(rows, place)
+        return cls(rows.astype(np.int32), place)
 
     def columns(self, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Columns of those of ``rows`` that are candidates, and which of them are."""
@@ -276,20 +393,15 @@ def _left_over(parts: NDArray[np.float64], seen: Sequence[Seen], causes: list[in
     ]
 
 
-def _contribution(postings: Postings, some: _Candidates, item: Seen) -> NDArray[np.float64]:
+def _contribution(some: _Candidates, item: Seen, levels: tuple[_Level, ...]) -> NDArray[np.float64]:
     """What one piece of evidence does to every candidate."""
     out = np.full(some.rows.size, -item.miss * item.weight)
-    known = item.kind in ("dtc", "silence")
-    for term, share in reversed(item.levels):
-        rows, chance, rate = postings.posting(term)
-        if rows.size == 0:
-            continue
-        known = True
-        at, there = some.columns(rows)
-        ratio = np.log(chance[there] / rate)
-        gain = np.maximum(np.maximum(ratio, 0.0) * share * item.weight, out[at])
-        out[at] = np.where(postings.counts_of(term)[there] > 0, gain, ratio)
-    return out if known else np.zeros(some.rows.size)
+    for level in reversed(levels):
+        at, there = some.columns(level.rows)
+        ratio = level.ratio[there]
+        gain = np.maximum(np.maximum(ratio, 0.0) * level.share * item.weight, out[at])
+        out[at] = np.where(level.shown[there], gain, ratio)
+    return out if levels or item.kind in ("dtc", "silence") else np.zeros(some.rows.size)
 
 
 def _discount_repeats(parts: NDArray[np.float64], seen: Sequence[Seen], repeat: float) -> None:
@@ -319,6 +431,12 @@ def _absence(postings: Postings, some: _Candidates, group: Absent) -> NDArray[np
         if term.startswith("f|"):
             out[some.columns(postings.seen(term))[0]] = 0.0
     return np.minimum(out, 0.0)
+
+
+def _log_mass(score: NDArray[np.float64]) -> float:
+    """``ln Σ exp``; a large negative number where nothing takes part."""
+    peak = float(score.max(initial=_NO_MASS))
+    return peak + math.log(max(float(np.exp(score - peak).sum()), 1.0))
 
 
 def _normalise(

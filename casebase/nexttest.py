@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from casebase.catalogue import Fix, TellingTest
+    from casebase.catalogue import Check, TellingTest
 
-__all__ = ["LEADING", "best_test", "information_gain"]
+__all__ = ["LEADING", "Lead", "best_test", "information_gain", "the_test"]
 
 LEADING: Final = 30
 """How many fixes a test has to tell apart."""
@@ -48,29 +49,50 @@ def _entropy(p: NDArray[np.float64]) -> float:
     return float(-(some * np.log2(some)).sum())
 
 
-def best_test(leading: Sequence[tuple[Fix, float]], p_unknown: float, tests: Sequence[TellingTest]) -> NextTest | None:
-    """The next test for the leading fixes with their probabilities; None when no test tells anything."""
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """One of the leading answers: its name, what tests show when it is right, its probability."""
+
+    slug: str
+    checks: tuple[Check, ...]
+    p: float
+
+
+def best_test(leading: Sequence[Lead], p_unknown: float, tests: Sequence[TellingTest]) -> NextTest | None:
+    """The next test for the leading answers; None when no test tells anything."""
     leading = leading[:LEADING]
     if not leading:
         return None
-    weights = np.array([p for _, p in leading] + [p_unknown])
+    weights = np.array([lead.p for lead in leading] + [p_unknown])
     weights = weights / weights.sum()
+    said: dict[str, dict[int, float]] = {}
+    for at, lead in enumerate(leading):
+        for check in lead.checks:
+            said.setdefault(check.test, {}).setdefault(at, check.positive)
     rated: list[tuple[float, TellingTest]] = []
     for test in tests:
-        chance = [next((c.positive for c in fix.checks if c.test == test.test_id), None) for fix, _ in leading]
-        if all(value is None for value in chance):
-            continue
-        yes = np.array([test.other if value is None else value for value in chance] + [test.other])
-        rated.append((information_gain(weights, yes), test))
+        if test.test_id in said:
+            yes = np.full(weights.size, test.other)
+            yes[list(said[test.test_id])] = list(said[test.test_id].values())
+            rated.append((information_gain(weights, yes), test))
     most = max((gain for gain, _ in rated), default=0.0)
     if most < _LEAST_BITS:
         return None
     useful = [(gain, test) for gain, test in rated if gain >= max(_LEAST_BITS, _WORTH * most)]
     gain, test = min(useful, key=lambda entry: (entry[1].safety.rank, -entry[0] / _cost(entry[1]), entry[1].test_id))
-    named = [(fix, check) for fix, _ in leading for check in fix.checks if check.test == test.test_id]
+    return _step(test, leading, gain)
+
+
+def the_test(name: str, leading: Sequence[Lead], tests: Sequence[TellingTest]) -> NextTest | None:
+    """A certain test for the leading answers, whatever it tells; None when it is none of ``tests``."""
+    return next((_step(test, leading, 0.0) for test in tests if test.test_id == name), None)
+
+
+def _step(test: TellingTest, leading: Sequence[Lead], gain: float) -> NextTest:
+    named = [(lead, check) for lead in leading for check in lead.checks if check.test == test.test_id]
     return NextTest(
         test.test_id, test.title, test.how, test.yes, named[0][1].expect, test.minutes, test.remote, test.safety, gain,
-        tuple(fix.slug for fix, _ in named[:5]),
+        tuple(lead.slug for lead, _ in named[:5]),
     )  # fmt: skip
 
 

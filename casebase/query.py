@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from casebase.errors import BadEvidence
@@ -111,6 +112,21 @@ class VehicleFacets:
     batch: str | None = None
     software: Mapping[str, str] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, object]:
+        """What is known, as the question's JSON says it."""
+        told: dict[str, object] = {}
+        if self.make:
+            told["make"] = self.make
+        if self.model:
+            told["model"] = self.model
+        if self.model_year:
+            told["model_year"] = self.model_year
+        if self.batch:
+            told["batch"] = self.batch
+        if self.software:
+            told["software"] = dict(self.software)
+        return told
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -121,6 +137,7 @@ class Query:
         findings: finding code -> its title.
         silent: roles of ECUs that were expected and did not answer.
         read: roles that were asked and answered completely: where a missing code says something.
+        causes: what the readings rank behind codes and findings: code without prefix -> odds and title.
         scanned: whether the findings come from a scan, so that a missing finding says something.
         simulated: the simulated car; its outcome never counts.
     """
@@ -134,6 +151,28 @@ class Query:
     read: tuple[str, ...] = ()
     scanned: bool = False
     simulated: bool = False
+    causes: Mapping[str, tuple[float, Text]] = field(default_factory=dict)
+
+    def evidence_json(self) -> dict[str, Any]:
+        """The evidence as the JSON that :meth:`from_json` reads, without complaint and vehicle."""
+        told: dict[str, Any] = {
+            "dtcs": [
+                {
+                    "code": dtc.code, "failure_type": dtc.failure_type, "ecu_role": dtc.role, "ecu": dtc.ecu,
+                    "status": dtc.state,
+                }
+                for dtc in self.dtcs
+            ],
+            "features": dict(self.features),
+            "findings": [{"code": code, "title": title.to_json()} for code, title in self.findings.items()],
+            "causes": [
+                {"code": f"cause.{name}", "odds": odds, "title": title.to_json()}
+                for name, (odds, title) in self.causes.items()
+            ],
+            "silent": list(self.silent),
+            "read": list(self.read),
+        }  # fmt: skip
+        return {key: value for key, value in told.items() if value or (key == "findings" and self.scanned)}
 
     @classmethod
     def from_report(cls, report: VehicleReport, symptom: str = "") -> Query:
@@ -162,6 +201,7 @@ class Query:
             read=_roles(line, "read"),
             scanned="findings" in line,
             simulated=line.get("simulated") is True,
+            causes=_causes(line),
         )
 
 
@@ -191,6 +231,7 @@ def _query_from_scan(scan: Mapping[str, Any], symptom: str) -> Query:
         read=tuple(sorted(complete)),
         scanned=True,
         simulated=scan.get("simulated") is True,
+        causes=_causes(scan),
     )
 
 
@@ -226,6 +267,7 @@ def parse_dtc(item: object) -> DtcSeen | None:
     )
 
 
+@lru_cache(maxsize=1 << 14)
 def _dtc_from_text(text: str) -> DtcSeen:
     if found := _DTC.fullmatch(text):
         code, failure, where = found.groups()
@@ -358,6 +400,21 @@ def _findings(line: Mapping[str, Any]) -> dict[str, Text]:
             out[code] = Text(title["en"], title["zh"])
         else:
             out[code] = Text(code, code)
+    return out
+
+
+def _causes(line: Mapping[str, Any]) -> dict[str, tuple[float, Text]]:
+    """The causes that a scan ranks, by their odds."""
+    out: dict[str, tuple[float, Text]] = {}
+    for item in _items(line, "causes"):
+        if not isinstance(item, Mapping) or not isinstance(item.get("code"), str):
+            raise BadEvidence("causes", Text(f"{_short(item)} is not a cause", f"{_short(item)} 不是原因"))
+        odds, title = item.get("odds"), item.get("title")
+        name = item["code"].removeprefix("cause.")
+        if isinstance(odds, int | float) and not isinstance(odds, bool) and 0.0 < odds <= 1.0:
+            told = isinstance(title, Mapping) and isinstance(title.get("en"), str) and isinstance(title.get("zh"), str)
+            text = Text(title["en"], title["zh"]) if told and isinstance(title, Mapping) else Text(name, name)
+            out[name] = float(odds), text
     return out
 
 

@@ -1,4 +1,4 @@
-"""The library's file: SQLite through sqlite-utils, and the only place with SQL.
+"""The library's file: SQLite through sqlite-utils; SQL stands here and in the tables beside.
 
 A library is made by named migrations, each in one transaction with its own record, and can therefore be opened by a
 later version; one with a migration that this version does not know is refused. Opening checks the file's pages.
@@ -7,11 +7,13 @@ Whatever SQLite or the system says is translated into :class:`casebase.errors.Li
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import shutil
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlite_utils
@@ -26,66 +28,24 @@ from casebase.errors import (
     LibraryReadOnly,
     LibraryUnreadable,
     NotALibrary,
-    SimulatedOutcome,
 )
+from casebase.schema import MIGRATIONS, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "OUTCOMES", "FixRow", "ShownRow", "Store"]
+__all__ = ["APPLICATION_ID", "OUTCOMES", "FixRow", "ShownRow", "Store"]
 
 APPLICATION_ID: Final = 0x485A4342
 """``HZCB`` in the file's header: what kind of SQLite file this is."""
-OUTCOMES: Final = ("fixed", "not-fixed", "something-else")
 _BUSY_S: Final = 5.0
-_NO_LAST_YEAR: Final = 9999
-
-Migration = tuple[str, "Callable[[sqlite_utils.Database], None]"]
-
-
-def _fixes_and_terms(db: sqlite_utils.Database) -> None:
-    db.execute(
-        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    )
-    db.execute(
-        "CREATE TABLE scopes (id INTEGER PRIMARY KEY, make TEXT NOT NULL DEFAULT '', model TEXT NOT NULL DEFAULT '',"
-        " year_from INTEGER NOT NULL DEFAULT 0, year_to INTEGER NOT NULL DEFAULT 9999,"
-        " UNIQUE (make, model, year_from, year_to))"
-    )
-    db.execute(
-        "CREATE TABLE fixes (id TEXT PRIMARY KEY, slug TEXT NOT NULL UNIQUE, component TEXT NOT NULL,"
-        " failure_mode TEXT NOT NULL, action TEXT NOT NULL, scope_id INTEGER NOT NULL REFERENCES scopes (id),"
-        " source TEXT NOT NULL, safety TEXT NOT NULL, origin TEXT NOT NULL, n REAL NOT NULL CHECK (n > 0),"
-        " retired INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL)"
-    )
-    db.execute(
-        "CREATE TABLE terms (fix_id TEXT NOT NULL REFERENCES fixes (id), term TEXT NOT NULL,"
-        " n REAL NOT NULL CHECK (n >= 0), PRIMARY KEY (fix_id, term)) WITHOUT ROWID"
-    )
-    db.execute("CREATE TABLE tests (id TEXT PRIMARY KEY, position INTEGER NOT NULL, body TEXT NOT NULL)")
-    db.execute("CREATE TABLE scales (name TEXT PRIMARY KEY, position INTEGER NOT NULL, body TEXT NOT NULL)")
-
-
-def _cases_and_outcomes(db: sqlite_utils.Database) -> None:
-    db.execute(
-        "CREATE TABLE cases (id INTEGER PRIMARY KEY, opened_ns INTEGER NOT NULL, closed_ns INTEGER,"
-        " symptom TEXT NOT NULL DEFAULT '', vehicle TEXT NOT NULL DEFAULT '{}',"
-        " simulated INTEGER NOT NULL CHECK (simulated IN (0, 1)))"
-    )
-    db.execute(
-        "CREATE TABLE outcome_log (id INTEGER PRIMARY KEY, case_id INTEGER NOT NULL REFERENCES cases (id),"
-        " fix_id TEXT NOT NULL REFERENCES fixes (id), rank INTEGER NOT NULL, p REAL NOT NULL, verdict TEXT NOT NULL,"
-        " simulated INTEGER NOT NULL CHECK (simulated IN (0, 1)), outcome TEXT CHECK (outcome IN ('fixed', 'not-fixed',"
-        " 'something-else')), CHECK (simulated = 0 OR outcome IS NULL))"
-    )
-    db.execute("CREATE INDEX outcome_log_fix ON outcome_log (fix_id, outcome)")
-
-
-MIGRATIONS: Final[tuple[Migration, ...]] = (
-    ("001-fixes-and-terms", _fixes_and_terms),
-    ("002-cases-and-outcomes", _cases_and_outcomes),
+_SMALL: Final = 64_000_000
+"""Bytes of a file that is read through whenever it is opened."""
+_LARGE: Final = frozenset(
+    ("cases", "learnt", "outcome_log", "notices", "notice_vehicles", "notice_texts", "shared_counts", "shared_terms")
 )
+_PAGE: Final = 1 << 16
+_NO_LAST_YEAR: Final = 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +65,26 @@ class FixRow:
     year_from: int | None
     year_to: int | None
     body: str
+    origin: str = "bundled"
 
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """One match that a person was shown."""
+    """One match that a person was shown: with the probability told, and that before the log corrected it."""
 
     fix_id: str
     rank: int
     p: float
+    p_raw: float
     verdict: str
+
+
+def _has_room(path: str) -> bool:
+    """Whether a page more would find a place; SQLite calls some full disks an input/output error."""
+    try:
+        return path == ":memory:" or shutil.disk_usage(Path(path).parent).free >= _PAGE
+    except OSError:
+        return True
 
 
 @contextmanager
@@ -122,6 +92,8 @@ def _translated(path: str) -> Iterator[None]:
     """Turns what SQLite says into what it means for the library."""
     try:
         yield
+    except sqlite3.ProgrammingError:
+        raise  # a mistake of ours, and nothing about the file
     except sqlite3.Error as exc:
         code = (getattr(exc, "sqlite_errorcode", None) or 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
@@ -132,10 +104,12 @@ def _translated(path: str) -> Iterator[None]:
             raise LibraryLocked(path) from exc
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             raise LibraryReadOnly(path) from exc
-        if code == sqlite3.SQLITE_FULL:
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and not _has_room(path)):
             raise LibraryFull(path) from exc
         raise LibraryUnreadable(path, str(exc)) from exc
     except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise LibraryFull(path) from exc
         raise LibraryUnreadable(path, exc.strerror or str(exc)) from exc
 
 
@@ -143,7 +117,7 @@ class Store:
     """An open library file."""
 
     def __init__(self, db: sqlite_utils.Database, path: str, *, writable: bool) -> None:
-        self._db = db
+        self.db = db
         self.path = path
         self.writable = writable
 
@@ -196,67 +170,111 @@ class Store:
 
     def close(self) -> None:
         """Lets the file go."""
-        self._db.conn.close()
+        self.db.conn.close()
 
     def _check(self, *, create: bool) -> None:
-        kind = self._value("PRAGMA application_id")
-        empty = create and kind == 0 and not self._value("SELECT count(*) FROM sqlite_master")
-        if not empty and kind != APPLICATION_ID:
-            raise NotALibrary(self.path)
-        state = str(self._value("PRAGMA quick_check(1)"))
-        if state != "ok":
-            raise LibraryDamaged(self.path, state.splitlines()[0])
-        done = set() if empty else self._done()
-        if beyond := sorted(done - {name for name, _ in MIGRATIONS}):
-            raise LibraryNewer(self.path, beyond[0])
+        done = self.verify(create=create)
         for name, change in MIGRATIONS:
             if name not in done:
                 self._migrate(name, change)
 
+    def verify(self, *, create: bool, whole: bool = False) -> set[str]:
+        """Whether this is a library whose pages check; returns the changes that it has seen.
+
+        Args:
+            create: an empty file will do.
+            whole: check every page, however large the file is.
+
+        Raises:
+            LibraryError: it is none, is damaged or newer.
+        """
+        # In this order: another process makes tables and kind in one step, perhaps just now.
+        tables = self.value("SELECT count(*) FROM sqlite_master")
+        kind = self.value("PRAGMA application_id")
+        empty = create and kind == 0 and not tables
+        if not empty and kind != APPLICATION_ID:
+            raise NotALibrary(self.path)
+        for part in self._parts_to_check(whole=whole):
+            state = str(self.value(f"PRAGMA quick_check({part})"))
+            if state != "ok":
+                raise LibraryDamaged(self.path, state.splitlines()[0])
+        done = set() if empty else self._done()
+        if beyond := sorted(done - {name for name, _ in MIGRATIONS}):
+            raise LibraryNewer(self.path, beyond[0])
+        return done
+
+    def _parts_to_check(self, *, whole: bool) -> Sequence[str]:
+        """What ``quick_check`` is asked: everything, or of a large file the tables that every question needs.
+
+        A million cases take seconds to read through; a damaged page among them is reported when it is met.
+        """
+        size = int(self.value("PRAGMA page_count")) * int(self.value("PRAGMA page_size"))
+        if whole or size <= _SMALL:
+            return ("1",)
+        return [f"'{row[0]}'" for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+                if row[0] not in _LARGE and not row[0].startswith("sqlite_")]  # fmt: skip
+
     def _done(self) -> set[str]:
-        return {str(row[0]) for row in self._db.execute("SELECT name FROM migrations")}
+        return {str(row[0]) for row in self.db.execute("SELECT name FROM migrations")}
 
     def _migrate(self, name: str, change: Callable[[sqlite_utils.Database], None]) -> None:
         """One change with its record; nothing, when another process made it meanwhile."""
-        with self._transaction():
-            if self._value("PRAGMA application_id") == 0:
-                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._db.execute(
+        with self.transaction():
+            if self.value("PRAGMA application_id") == 0:
+                self.db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self.db.execute(
                     "CREATE TABLE migrations (name TEXT PRIMARY KEY,"
                     " applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')))"
                 )
             if name not in self._done():
-                change(self._db)
-                self._db.table("migrations").insert({"name": name})
+                change(self.db)
+                self.db.table("migrations").insert({"name": name})
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """Everything or nothing; takes the writer's lock at once."""
         with _translated(self.path):
             if not self.writable:
                 raise LibraryReadOnly(self.path)
-            self._db.execute("BEGIN IMMEDIATE")
+            self.db.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
-                if self._db.conn.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if self.db.conn.in_transaction:
+                    self.db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+            self.db.execute("COMMIT")
 
-    def _value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
-        row = self._db.execute(sql, parameters).fetchone()
+    def value(self, sql: str, parameters: Sequence[object] = ()) -> Any:
+        """The first field of the first row, None without one."""
+        with _translated(self.path):
+            row = self.db.execute(sql, parameters).fetchone()
         return None if row is None else row[0]
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a question."""
+        with _translated(self.path):
+            return self.db.execute(sql, parameters).fetchall()
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Another one means that somebody has written, this process or another."""
+        return int(self.value("PRAGMA data_version")), self.db.conn.total_changes
+
+    @property
+    def identity(self) -> str:
+        """Of this file's contents: copies that go their own way, and restored ones, get another."""
+        return self.meta("identity") or ""
 
     def migrations(self) -> tuple[str, ...]:
         """Names of the changes that this file has seen, in order."""
         with _translated(self.path):
-            return tuple(str(row[0]) for row in self._db.execute("SELECT name FROM migrations ORDER BY name"))
+            return tuple(str(row[0]) for row in self.db.execute("SELECT name FROM migrations ORDER BY name"))
 
     def meta(self, key: str) -> str | None:
         """A remark about the file itself."""
         with _translated(self.path):
-            value = self._value("SELECT value FROM meta WHERE key = ?", (key,))
+            value = self.value("SELECT value FROM meta WHERE key = ?", (key,))
         return None if value is None else str(value)
 
     def put_bundled(
@@ -270,39 +288,44 @@ class Store:
 
         Fixes that are no longer part of it are retired: they match no more, what was learnt of them stays.
         """
-        with self._transaction():
-            self._db.execute("UPDATE fixes SET retired = 1, slug = id WHERE origin = 'bundled'")
+        with self.transaction():
+            self.db.execute("UPDATE fixes SET retired = 1, slug = id WHERE origin = 'bundled'")
             for row, terms in fixes:
-                self._put_fix(row, "bundled", terms)
+                self.put_fix(row, "bundled", terms)
             for table, key, rows in (("tests", "id", tests), ("scales", "name", scales)):
-                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - one of two names that stand in the line above
-                self._db.table(table).insert_all(
+                self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - one of two names that stand in the line above
+                self.db.table(table).insert_all(
                     {key: name, "position": position, "body": body} for position, (name, body) in enumerate(rows)
                 )
-            self._db.table("meta").upsert({"key": "content_hash", "value": content_hash}, pk="key")
+            self.db.table("meta").upsert({"key": "content_hash", "value": content_hash}, pk="key")
 
-    def _put_fix(self, row: FixRow, origin: str, terms: dict[str, float]) -> None:
+    def put_fix(self, row: FixRow, origin: str, terms: dict[str, float]) -> None:
+        """A fix with its terms, new or instead of the one with the same identity, in the caller's transaction."""
         place = (row.make or "", row.model or "", row.year_from or 0, row.year_to or _NO_LAST_YEAR)
-        self._db.execute("INSERT OR IGNORE INTO scopes (make, model, year_from, year_to) VALUES (?, ?, ?, ?)", place)
-        scope_id = self._value(
-            "SELECT id FROM scopes WHERE make = ? AND model = ? AND year_from = ? AND year_to = ?", place
-        )
-        self._db.table("fixes").upsert(
-            {
-                "id": row.fix_id, "slug": row.slug, "component": row.component, "failure_mode": row.failure_mode,
-                "action": row.action, "scope_id": scope_id, "source": row.source, "safety": row.safety,
-                "origin": origin, "n": row.n, "retired": 0, "body": row.body,
-            },
-            pk="id",
+        execute = self.db.conn.execute
+        execute("INSERT OR IGNORE INTO scopes (make, model, year_from, year_to) VALUES (?, ?, ?, ?)", place)
+        execute(
+            "INSERT INTO fixes (id, slug, component, failure_mode, action, scope_id, source, safety, origin, n,"
+            " retired, body) SELECT ?, ?, ?, ?, ?, id, ?, ?, ?, ?, 0, ? FROM scopes"
+            " WHERE make = ? AND model = ? AND year_from = ? AND year_to = ?"
+            " ON CONFLICT (id) DO UPDATE SET slug = excluded.slug, scope_id = excluded.scope_id,"
+            " source = excluded.source, safety = excluded.safety, origin = excluded.origin,"
+            " n = excluded.n, retired = 0, body = excluded.body",
+            (
+                row.fix_id, row.slug, row.component, row.failure_mode, row.action, row.source, row.safety, origin,
+                row.n, row.body, *place,
+            ),
         )  # fmt: skip
-        self._db.execute("DELETE FROM terms WHERE fix_id = ?", (row.fix_id,))
-        self._db.table("terms").insert_all({"fix_id": row.fix_id, "term": term, "n": n} for term, n in terms.items())
+        if terms:
+            execute("DELETE FROM terms WHERE fix_id = ?", (row.fix_id,))
+            self.db.conn.executemany(
+                "INSERT INTO terms VALUES (?, ?, ?)", [(row.fix_id, term, n) for term, n in terms.items()]
+            )
 
-    def fixes(self) -> list[FixRow]:
-        """All fixes that may match, by slug."""
-        with _translated(self.path):
-            rows = self._db.execute(f"{_FIX_SQL} WHERE retired = 0 ORDER BY slug").fetchall()
-        return [_fix_row(row) for row in rows]
+    def fixes(self, *, own: bool = False) -> list[FixRow]:
+        """All fixes that may match, or those of them that come with the program, by slug."""
+        which = " AND origin = 'bundled'" if own else ""
+        return [_fix_row(row) for row in self.rows(f"{_FIX_SQL} WHERE retired = 0{which} ORDER BY slug")]
 
     def find_fix(self, name: str) -> FixRow:
         """A fix by its slug, its id, or the beginning of its id that only it has.
@@ -311,9 +334,10 @@ class Store:
             FixUnknown: there is none, or the beginning fits several.
         """
         with _translated(self.path):
-            rows = self._db.execute(f"{_FIX_SQL} WHERE slug = ? OR fixes.id = ?", (name, name)).fetchall()
+            rows = self.db.execute(f"{_FIX_SQL} WHERE fixes.id = ?", (name,)).fetchall()
+            rows = rows or self.db.execute(f"{_FIX_SQL} WHERE slug = ?", (name,)).fetchall()
             if not rows and len(name) >= 4 and name.isalnum():
-                rows = self._db.execute(f"{_FIX_SQL} WHERE fixes.id LIKE ? || '%'", (name.lower(),)).fetchall()
+                rows = self.db.execute(f"{_FIX_SQL} WHERE fixes.id LIKE ? || '%'", (name.lower(),)).fetchall()
         if len(rows) != 1:
             raise FixUnknown(name)
         return _fix_row(rows[0])
@@ -321,7 +345,7 @@ class Store:
     def terms(self) -> list[tuple[str, str, float]]:
         """``(fix id, term, count)`` of all fixes that may match, in a fixed order."""
         with _translated(self.path):
-            return self._db.execute(
+            return self.db.execute(
                 "SELECT fix_id, term, terms.n FROM terms JOIN fixes ON fixes.id = fix_id WHERE retired = 0"
                 " ORDER BY slug, term"
             ).fetchall()
@@ -333,85 +357,110 @@ class Store:
             "scales": "SELECT name, body FROM scales ORDER BY position",
         }[table]
         with _translated(self.path):
-            return self._db.execute(sql).fetchall()
+            return self.db.execute(sql).fetchall()
 
-    def log_shown(
-        self, opened_ns: int, symptom: str, vehicle: dict[str, Any], shown: Sequence[ShownRow], *, simulated: bool
-    ) -> int:
-        """Keeps what a person was shown, marked when the car was simulated; returns the number of the job."""
-        with self._transaction():
-            self._db.table("cases").insert(
-                {
-                    "opened_ns": opened_ns, "symptom": symptom, "vehicle": json.dumps(vehicle, ensure_ascii=False),
-                    "simulated": int(simulated),
-                }
-            )  # fmt: skip
-            case_id = int(self._value("SELECT last_insert_rowid()"))
-            self._db.table("outcome_log").insert_all(
-                {
-                    "case_id": case_id, "fix_id": row.fix_id, "rank": row.rank, "p": row.p, "verdict": row.verdict,
-                    "simulated": int(simulated),
-                }
-                for row in shown
-            )  # fmt: skip
-        return case_id
-
-    def close_job(self, case_id: int, fix_id: str, outcome: str, closed_ns: int) -> None:
-        """What became of a shown fix.
-
-        Raises:
-            SimulatedOutcome: the job was on the simulated car.
-            FixUnknown: the job or the fix was not shown.
-        """
-        with self._transaction():
-            row = self._db.execute(
-                "SELECT id, simulated FROM outcome_log WHERE case_id = ? AND fix_id = ?", (case_id, fix_id)
-            ).fetchone()
-            if row is None:
-                raise FixUnknown(fix_id)
-            if row[1]:
-                raise SimulatedOutcome(case_id)
-            self._db.table("outcome_log").update(row[0], {"outcome": outcome})
-            self._db.table("cases").update(case_id, {"closed_ns": closed_ns})
+    def log_shown(self, case_id: int, shown: Sequence[ShownRow], *, simulated: bool) -> None:
+        """Keeps what a person was shown for a job, in the caller's transaction."""
+        self.db.table("outcome_log").insert_all(
+            {
+                "case_id": case_id, "fix_id": row.fix_id, "rank": row.rank, "p": row.p, "p_raw": row.p_raw,
+                "verdict": row.verdict, "simulated": int(simulated),
+            }
+            for row in shown
+        )  # fmt: skip
 
     def outcomes(self) -> dict[str, dict[str, int]]:
         """Fix id -> how many real jobs ended how; simulated ones never count."""
-        with _translated(self.path):
-            rows = self._db.execute(
-                "SELECT fix_id, outcome, count(*) FROM outcome_log WHERE simulated = 0 AND outcome IS NOT NULL"
-                " GROUP BY fix_id, outcome ORDER BY fix_id, outcome"
-            ).fetchall()
+        rows = self.rows(
+            "SELECT fix_id, outcome, count(*) FROM cases WHERE simulated = 0 AND outcome IS NOT NULL"
+            " AND fix_id IS NOT NULL GROUP BY fix_id, outcome ORDER BY fix_id, outcome"
+        )
         out: dict[str, dict[str, int]] = {}
         for fix_id, outcome, count in rows:
             out.setdefault(fix_id, dict.fromkeys(OUTCOMES, 0))[outcome] = count
         return out
 
+    def backup(self, path: Path) -> None:
+        """A copy of the whole library as it is now, while others read and write.
+
+        Raises:
+            LibraryError: it cannot be written there; nothing is left behind.
+        """
+        made = path.with_name(f".{path.name}.part")
+        journal = made.with_name(f"{made.name}-journal")
+        try:
+            with _translated(str(path)):
+                for left in (journal, made):  # by one that was killed
+                    left.unlink(missing_ok=True)
+                copy = sqlite3.connect(made)
+                try:
+                    self.db.conn.backup(copy)
+                finally:
+                    copy.close()
+                made.replace(path)
+        finally:
+            for left in (journal, made):
+                with suppress(OSError):
+                    left.unlink(missing_ok=True)
+
+    def restore(self, path: Path) -> None:
+        """Everything as it is in a backup, which is only read; what this library had is gone.
+
+        Raises:
+            LibraryError: the backup is no library, is damaged or newer; nothing was changed.
+        """
+        if not self.writable:
+            raise LibraryReadOnly(self.path)
+        name = str(path)
+        with _translated(name):
+            if not path.exists():
+                raise LibraryMissing(name)
+            if not path.is_file() or not path.stat().st_size:
+                raise NotALibrary(name)
+            backup = Store(sqlite_utils.Database(_connect(path, writable=False)), name, writable=False)
+        try:
+            backup.verify(create=False, whole=True)
+            with _translated(self.path):
+                backup.db.conn.backup(self.db.conn)
+        finally:
+            backup.close()
+        self._check(create=False)
+        with _translated(self.path):
+            self.db.execute("UPDATE meta SET value = lower(hex(randomblob(8))) WHERE key = 'identity'")
+
     def counts(self) -> dict[str, int]:
         """How much of everything the library has."""
         with _translated(self.path):
             return {
-                "fixes": self._value("SELECT count(*) FROM fixes WHERE retired = 0"),
-                "retired": self._value("SELECT count(*) FROM fixes WHERE retired = 1"),
-                "terms": self._value("SELECT count(DISTINCT term) FROM terms"),
-                "tests": self._value("SELECT count(*) FROM tests"),
-                "jobs": self._value("SELECT count(*) FROM cases WHERE simulated = 0"),
-                "simulated_jobs": self._value("SELECT count(*) FROM cases WHERE simulated = 1"),
-                "outcomes": self._value("SELECT count(*) FROM outcome_log WHERE outcome IS NOT NULL"),
+                "fixes": self.value("SELECT count(*) FROM fixes WHERE retired = 0 AND origin = 'bundled'"),
+                "learnt_fixes": self.value("SELECT count(*) FROM fixes WHERE origin = 'learnt'"),
+                "shared_fixes": self.value("SELECT count(*) FROM fixes WHERE retired = 0 AND origin = 'shared'"),
+                "notices": self.value("SELECT count(*) FROM notices"),
+                "retired": self.value("SELECT count(*) FROM fixes WHERE retired = 1"),
+                "terms": self.value("SELECT count(DISTINCT term) FROM terms"),
+                "tests": self.value("SELECT count(*) FROM tests"),
+                "jobs": self.value("SELECT count(*) FROM cases WHERE simulated = 0"),
+                "simulated_jobs": self.value("SELECT count(*) FROM cases WHERE simulated = 1"),
+                "drafts": self.value("SELECT count(*) FROM drafts WHERE state = 'waiting'"),
+                "outcomes": self.value("SELECT count(*) FROM cases WHERE simulated = 0 AND outcome IS NOT NULL"),
             }
 
 
 _FIX_SQL: Final = (
-    "SELECT fixes.id, slug, component, failure_mode, action, source, safety, n, make, model, year_from, year_to, body"
+    "SELECT fixes.id, slug, component, failure_mode, action, source, safety, n, make, model, year_from, year_to, body,"
+    " origin"
     " FROM fixes JOIN scopes ON scopes.id = scope_id"
 )
 
 
 def _fix_row(row: Sequence[Any]) -> FixRow:
-    fix_id, slug, component, failure_mode, action, source, safety, n, make, model, year_from, year_to, body = row
+    fix_id, slug, component, failure_mode, action, source, safety, n, make, model, year_from, year_to, body, origin = (
+        row
+    )
     last = None if year_to == _NO_LAST_YEAR else year_to
     return FixRow(
         fix_id, slug, component, failure_mode, action, source, safety, n, make or None, model or None,
-        year_from or None, last, body,
+        year_from or None, last, body, origin,
     )  # fmt: skip
 
 
@@ -421,6 +470,16 @@ def _can_write(path: Path) -> bool:
 
 
 def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+    try:
+        return _connected(path, writable=writable)
+    except sqlite3.OperationalError as exc:
+        # A full disk has no room for what processes share of the journal: alone, a library can be read all the same.
+        if not writable or exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_IOERR:
+            raise
+        return _connected(path, writable=True, alone=True)
+
+
+def _connected(path: Path, *, writable: bool, alone: bool = False) -> sqlite3.Connection:
     if writable:
         conn = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     else:
@@ -429,6 +488,8 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         conn = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
     try:
         conn.execute("PRAGMA foreign_keys = ON")
+        if alone:
+            conn.execute("PRAGMA locking_mode = EXCLUSIVE")
         if writable:
             conn.execute("PRAGMA schema_version")
             conn.execute("PRAGMA journal_mode = WAL")

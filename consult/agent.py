@@ -11,30 +11,24 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import ssl
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from consult.closing import check_statement
+from consult.dialling import SILENCE_S, first_of, first_to_open, given_up, open_socket, refusal_of
+from consult.enrolment import RoomInvite, bring_file, exchange, http_to, post
+from consult.eras import Eras
 from consult.errors import (
-    CertificateBroken,
-    CertificateRefused,
-    ConsultError,
-    InviteExpired,
-    InviteUnknown,
-    InviteUsed,
     JournalBroken,
     MessageBroken,
-    OriginRefused,
     RoleRefused,
     RoomClosed,
     ServerCannotKeep,
     ServerRefused,
     ServerUnreachable,
     SessionRefused,
-    TooMuch,
 )
 from consult.invites import SESSION_LIFE_S
 from consult.messages import (
@@ -46,64 +40,62 @@ from consult.messages import (
     Bye,
     Chat,
     Closed,
+    Dtcs,
     Event,
+    Finish,
     Hello,
+    Hold,
     Refused,
     Welcome,
     encode_message,
     parse_message,
 )
-from consult.spool import Spool
-from consult.wire import encode_samples
+from consult.outflow import Outflow
+from consult.rates import Pacer
+from consult.spokenwords import SpokenWords
+from consult.spool import Spool, store_block
 from diag.facts import Text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    from consult.messages import Message
+    from consult.spool import Lane
+    from consult.spoolfolder import RoomIdentity
     from diag.facts import SampleBlock, StreamSchema
+    from diag.frames import Frame
 
 __all__ = ["Agent", "RoomInvite", "joined_room"]
 
-SILENCE_S: Final = 2.0
-"""The service beats twice a second; nothing for this long means that the connection is dead, whatever TCP thinks."""
+RESTARTING: Final = "consult.service-restarting"
+"""The service says goodbye with this when it comes back: no reason to end the room."""
 
 _BEAT_S: Final = 0.5
-_BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-_REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=5)
+_TICK_S: Final = 0.05
+_SYNC_S: Final = 1.0
+_BACKOFF_S: Final = (0.1, 0.2, 0.4, 0.8)
+_PATIENCE_S: Final = 60.0
+"""How long a service that knew us is asked again after it refused us: it may have been restarted without its rooms."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RoomInvite:
-    """An invite for somebody else. ``expires_us``: UTC microseconds since the Unix epoch."""
-
-    code: str
-    path: str
-    url: str
-    role: str
-    expires_us: int
 
 
 class _ConnectionLost(Exception):
     """This connection is over; another one may go on."""
 
 
-@dataclass(slots=True)
-class _Say:
-    """Chat lines not yet seen coming back as events."""
-
-    waiting: dict[str, str] = field(default_factory=dict)
-    unsent: list[str] = field(default_factory=list)
-
-
 class Agent:
     """One technician in one room. Made by :func:`joined_room`.
 
     Args:
-        on_event: told every event of the room once, in order: chat, people who come and go.
+        on_event: told every event of the room once, in order: chat, people who come and go, requests.
         on_link: told True when the service is reached, False when it is lost.
+
+    Attributes:
+        key: the laptop's public Ed25519 key (hex), by which it signs decisions and results; set before :meth:`run`.
+        allows: what its policy may grant, for the experts to know; likewise.
+        on_hold: told every sign of the hand on the technician's page.
     """
 
     def __init__(
@@ -115,29 +107,51 @@ class Agent:
         *,
         on_event: Callable[[Event], None],
         on_link: Callable[[bool], None],
+        spool: Spool | None = None,
+        identity: RoomIdentity | None = None,
     ) -> None:
         self.server = server
         self.room = room
-        self.spool = Spool()
+        self.spool = Spool() if spool is None else spool  # an empty spool is false
         self.connections = 0
+        self.outflow: Outflow | None = None
+        self.pacer = Pacer()
         self._http = http
         self._token = token
-        self._on_event = on_event
+        self.key = ""
+        self.allows: dict[str, Any] = {}
+        self.on_event = on_event
+        self.on_hold: Callable[[Hold], None] = lambda _: None
         self._on_link = on_link
-        self._epoch = secrets.randbits(32)
+        self.identity = identity
+        self._eras = Eras(self.spool, identity)
         self._wake = asyncio.Event()
+        self._dtcs: dict[str, Any] | None = None
+        self._dtcs_unsent = False
+        self._refused_at_s: float | None = None
         self._ended = False
         self._leave = False
+        self.finished: Event | None = None
+        self.record_head: dict[str, Any] = {}
         self._events_seen = 0
-        self._said = _Say()
-        self._sent = 0
+        self._said = SpokenWords()
         self._heard_s = 0.0
-        self._acked = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """The room is over, and everybody knows."""
+        return self._ended
 
     @property
     def epoch(self) -> int:
-        """Which counting of blocks this is."""
-        return self._epoch
+        """Which counting of blocks is in use for what is measured now."""
+        return self._eras.current.epoch
+
+    def tell_dtcs(self, body: dict[str, Any]) -> None:
+        """Tells the room the fault codes as they are now; the newest is told again after a cut until it was heard."""
+        self._dtcs = body
+        self._dtcs_unsent = True
+        self._wake.set()
 
     def say(self, text: str) -> None:
         """Says something in the room; after a cut it is said again until it was heard."""
@@ -145,9 +159,29 @@ class Agent:
             part = text[start : start + MAX_CHAT_CHARS]
             if part.strip():
                 ident = secrets.token_hex(8)
-                self._said.waiting[ident] = part
-                self._said.unsent.append(ident)
+                self._said.say(Chat(ident, part))
         self._wake.set()
+
+    def post(self, message: Message) -> None:
+        """Brings a decision, a result or a stop to the room; after a cut it is sent again until it was heard."""
+        self._said.say(message)
+        self._wake.set()
+
+    def finish(self, body: dict[str, Any]) -> None:
+        """The job is done; the room ends for everybody once it has heard so and what was measured has arrived.
+
+        Args:
+            body: see :func:`consult.closing.check_statement`.
+
+        Raises:
+            MessageBroken: the room would not take it.
+        """
+        self.post(Finish(check_statement(body), id=secrets.token_hex(8)))
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the service was heard within the last two seconds."""
+        return time.monotonic() - self._heard_s < SILENCE_S
 
     async def invite(self, role: str = "expert") -> RoomInvite:
         """Asks the service for an invite for somebody else.
@@ -155,52 +189,128 @@ class Agent:
         Raises:
             ConsultError: what the service, or the way to it, refused.
         """
-        body = await _post(self._http, self.server, f"/r/{self.room}/invites", {"role": role}, self._token)
+        body = await post(self._http, self.server, f"/r/{self.room}/invites", {"role": role}, self._token)
         try:
             return RoomInvite(body["invite"], body["path"], body["url"], body["role"], body["expires_us"])
         except KeyError as error:
             raise MessageBroken(Text("an invite's answer", "邀请的应答")) from error
+
+    async def let_experts_in(self) -> None:
+        """Lets experts with an account of the service enter without an invite.
+
+        Raises:
+            ConsultError: what the service, or the way to it, refused.
+        """
+        await post(self._http, self.server, f"/r/{self.room}/experts", {"allowed": True}, self._token)
+
+    async def escalate(self, *, language: str = "", region: str = "") -> dict[str, Any]:
+        """Asks the service for an expert, which is the consent that one with an account may come in.
+
+        Args:
+            language: what the technician speaks, such as ``zh``.
+            region: where they are, such as ``CN``.
+
+        Returns:
+            As :meth:`place`.
+
+        Raises:
+            ConsultError: what the service, or the way to it, refused.
+        """
+        body = {"language": language, "region": region}
+        return await post(self._http, self.server, f"/r/{self.room}/escalate", body, self._token)
+
+    async def place(self) -> dict[str, Any]:
+        """Where the car is in the service's queue: ``GET /r/ROOM/queue``.
+
+        Raises:
+            ConsultError: what the service, or the way to it, refused.
+        """
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return (await exchange(self._http, "GET", self.server, f"/r/{self.room}/queue", None, headers))[0]
+
+    async def ask(self, method: str, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request about this room by the laptop's own session.
+
+        Args:
+            method: ``GET`` or ``POST``.
+            what: ``consent``, ``retention``, ``experts`` and what else stands in ``openapi.json`` below ``/r/{room}``.
+            body: of a ``POST``.
+
+        Raises:
+            ConsultError: what the service, or the way to it, refused.
+        """
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return (await exchange(self._http, method, self.server, f"/r/{self.room}/{what}", body, headers))[0]
+
+    async def privacy(self) -> dict[str, Any]:
+        """The service's notice and the wordings of its consents: ``GET /api/privacy``.
+
+        Raises:
+            ConsultError: what the service, or the way to it, refused.
+        """
+        return (await exchange(self._http, "GET", self.server, "/api/privacy", None, {}))[0]
+
+    async def bring_file(self, name: str, data: bytes) -> str:
+        """Brings a file into the room; returns its SHA-256.
+
+        Raises:
+            ConsultError: the room does not take it, or the service was lost for too long.
+        """
+        return await bring_file(self._http, self.server, self.room, self._token, name, data)
 
     def leave(self) -> None:
         """Ends the room for everybody once what was measured has arrived."""
         self._leave = True
         self._wake.set()
 
-    async def run(self, report: dict[str, Any], schema: StreamSchema, blocks: AsyncIterator[SampleBlock]) -> None:
+    async def run(
+        self,
+        report: dict[str, Any],
+        schema: StreamSchema,
+        blocks: AsyncIterator[SampleBlock],
+        *,
+        more: Sequence[tuple[StreamSchema, AsyncIterator[SampleBlock | tuple[Frame, ...]]]] = (),
+    ) -> None:
         """Brings the car into the room and its samples with it, until :meth:`leave` and the last block is kept.
 
         Args:
             report: ``huizhen.scan/1``.
             schema: the columns of ``blocks``.
             blocks: the live samples; their end ends the streaming, not the room.
+            more: other streams; one of kind ``raw`` gives runs of frames.
 
         Raises:
             ConsultError: the room is closed or the service refuses us for good.
         """
+        era = self._eras.begin([schema.to_json(), *(one.to_json() for one, _ in more)], self._token)
         try:
             async with asyncio.TaskGroup() as tasks:
-                source = tasks.create_task(self._measure(schema, blocks))
-                renewer = tasks.create_task(self._renew())
-                await self._stay_connected(report, schema)
-                source.cancel()
-                renewer.cancel()
+                helpers = [
+                    tasks.create_task(self._measure(era.lanes[one.stream], source))
+                    for one, source in ((schema, blocks), *more)
+                ]
+                helpers += [tasks.create_task(self._renew()), tasks.create_task(self._sync())]
+                await self._stay_connected(report)
+                for task in helpers:
+                    task.cancel()
         except ExceptionGroup as group:
-            raise _first_of(group) from group
+            raise first_of(group) from group
 
-    async def _measure(self, schema: StreamSchema, blocks: AsyncIterator[SampleBlock]) -> None:
+    async def _measure(self, lane: Lane, blocks: AsyncIterator[SampleBlock | tuple[Frame, ...]]) -> None:
         async for block in blocks:
             if self._leave:
                 return
-            data = encode_samples(
-                stream=schema.stream,
-                epoch=self._epoch,
-                seq=self.spool.next,
-                t_us=block.t_ns // 1000,
-                values=block.values,
-                valid=block.valid,
-            )
-            self.spool.add(data)
+            store_block(self.spool, lane, block)
             self._wake.set()
+
+    async def _sync(self) -> None:
+        """Has the disk keep what was measured, once a second."""
+        while True:
+            await asyncio.sleep(_SYNC_S)
+            try:
+                await asyncio.to_thread(self.spool.sync)
+            except OSError as error:
+                _log.warning("the spool's disk: %s", error)
 
     async def _renew(self) -> None:
         """Keeps the session alive. A refusal ends the run; an unreachable service is tried again soon."""
@@ -208,18 +318,23 @@ class Agent:
         while True:
             await asyncio.sleep(pause_s)
             try:
-                answer = await _post(self._http, self.server, f"/r/{self.room}/renew", {}, self._token)
+                answer = await post(self._http, self.server, f"/r/{self.room}/renew", {}, self._token)
                 self._token = str(answer.get("token", self._token))
+                self._eras.keep(self._token)
                 pause_s = SESSION_LIFE_S / 3
-            except ServerUnreachable:
+            except (ServerUnreachable, ServerRefused):
                 pause_s = 30.0
+            except SessionRefused:
+                if self.is_reached:
+                    raise
+                pause_s = 30.0  # a service without its rooms is being restarted: the connection will tell
 
-    async def _stay_connected(self, report: dict[str, Any], schema: StreamSchema) -> None:
+    async def _stay_connected(self, report: dict[str, Any]) -> None:
         failures = 0
         while True:
             before = self.connections
             try:
-                await self._connect_once(report, schema)
+                await self._connect_once(report)
             except _ConnectionLost as error:
                 _log.info("connection to %s lost: %s", self.server, error)
             if self._ended:
@@ -227,47 +342,57 @@ class Agent:
             failures = 0 if self.connections > before else failures + 1
             await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
 
-    async def _connect_once(self, report: dict[str, Any], schema: StreamSchema) -> None:
+    async def _connect_once(self, report: dict[str, Any]) -> None:
         """One connection from its first word to its end."""
-        url = f"{self.server}/r/{self.room}/agent"
         try:
-            socket = await self._http.ws_connect(
-                url,
-                headers={"Authorization": f"Bearer {self._token}"},
-                compress=0,
-                max_msg_size=1 << 20,
-                timeout=aiohttp.ClientWSTimeout(ws_close=0.5),
-            )
+            socket = await first_to_open(self._open_socket)
         except aiohttp.WSServerHandshakeError as error:
-            if self._leave and error.status in (401, 410):
-                self._ended = True
-                return
-            if error.status in (401, 403, 410):
-                raise {401: SessionRefused(), 403: OriginRefused(), 410: RoomClosed()}[error.status] from error
-            raise _ConnectionLost(f"HTTP {error.status}") from error
+            self._judge_refusal(error)
+            return
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _ConnectionLost(str(error)) from error
+        self._refused_at_s = None
         try:
-            await self._talk(socket, report, schema)
+            await self._talk(socket, report)
         finally:
             await socket.close()
 
-    async def _talk(
-        self, socket: aiohttp.ClientWebSocketResponse, report: dict[str, Any], schema: StreamSchema
-    ) -> None:
+    def _judge_refusal(self, error: aiohttp.WSServerHandshakeError) -> None:
+        """What an answer that is no websocket means: the end, or another attempt.
+
+        Raises:
+            _ConnectionLost: another attempt may work.
+            ConsultError: none will.
+        """
+        final = refusal_of(error.status)
+        if self._leave and error.status in (401, 410):
+            self._ended = True
+            return
+        if final is None:
+            raise _ConnectionLost(f"HTTP {error.status}") from error
+        if self._refused_at_s is None:
+            self._refused_at_s = time.monotonic()
+        if not self.connections or time.monotonic() - self._refused_at_s > _PATIENCE_S:
+            raise final from error
+        raise _ConnectionLost(f"HTTP {error.status}, though we were in this room") from error
+
+    async def _open_socket(self) -> aiohttp.ClientWebSocketResponse:
+        return await open_socket(self._http, f"{self.server}/r/{self.room}/agent", self._token)
+
+    async def _talk(self, socket: aiohttp.ClientWebSocketResponse, report: dict[str, Any]) -> None:
         self._heard_s = time.monotonic()
-        hello = Hello(PROTOCOL, self._epoch, report, [schema.to_json()], self._events_seen)
+        self.pacer, self.outflow = Pacer(), None
         try:
             async with asyncio.TaskGroup() as tasks:
                 watchdog = tasks.create_task(self._watch_silence())
-                await socket.send_str(encode_message(hello))
-                welcome = await self._hear_welcome(socket)
-                self._sent = self._wanted(welcome, schema)
-                self._said.unsent = list(self._said.waiting)
+                await self._greet(socket, report)
+                await self._hear_welcome(socket)
+                self._said.repeat()
+                self._dtcs_unsent = self._dtcs is not None
                 self.connections += 1
                 self._on_link(True)
                 try:
-                    sender = tasks.create_task(self._send(socket))
+                    sender = tasks.create_task(self._send(socket, report))
                     await self._hear(socket)
                     sender.cancel()
                     watchdog.cancel()
@@ -275,58 +400,90 @@ class Agent:
                     if not self._ended:
                         self._on_link(False)
         except ExceptionGroup as group:
-            first = _first_of(group)
+            first = first_of(group)
             if not isinstance(first, (_ConnectionLost, aiohttp.ClientError, ConnectionError)):
                 raise first from group
             if not self._ended:
                 raise _ConnectionLost(str(first)) from group
 
+    async def _greet(self, socket: aiohttp.ClientWebSocketResponse, report: dict[str, Any]) -> None:
+        """Says hello for the oldest epoch of which something is still here; what was measured first arrives first."""
+        era = self._eras.oldest
+        hello = Hello(PROTOCOL, era.epoch, report, era.schemas, self._events_seen, self.key, self.allows)
+        await socket.send_str(encode_message(hello))
+
     async def _watch_silence(self) -> None:
-        while True:
-            await asyncio.sleep(SILENCE_S / 8)
-            if time.monotonic() - self._heard_s > SILENCE_S:
-                raise _ConnectionLost(f"silent for {SILENCE_S:g} s")
+        raise _ConnectionLost(await given_up(lambda: self._heard_s, lambda: self.pacer.rtt_s))
 
-    def _wanted(self, welcome: Welcome, schema: StreamSchema) -> int:
-        wanted = welcome.next.get(str(schema.stream))
-        if not isinstance(wanted, int):
+    def _take_welcome(self, welcome: Welcome) -> None:
+        era = self._eras.oldest
+        wanted = {stream: welcome.next.get(str(stream)) for stream in era.lanes}
+        known = {stream: seq for stream, seq in wanted.items() if isinstance(seq, int)}
+        if len(known) != len(wanted):
             raise MessageBroken(Text("a welcome without our stream", "欢迎消息缺少数据流"))
-        return wanted
+        self.outflow = Outflow(self.spool, era, known, self.pacer)
+        self._wake.set()
 
-    async def _hear_welcome(self, socket: aiohttp.ClientWebSocketResponse) -> Welcome:
+    async def _hear_welcome(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         message = await socket.receive()
+        while message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+            message = await socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise self._end_of(socket)
         self._heard_s = time.monotonic()
         welcome = parse_message(message.data, FROM_SERVER)
         if not isinstance(welcome, Welcome):
             raise MessageBroken(Text("no welcome", "缺少欢迎消息"))
-        return welcome
+        self._take_welcome(welcome)
 
     async def _hear(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                continue
             self._heard_s = time.monotonic()
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                await self._hear_echo(socket, message)
+                continue
             match parse_message(message.data, FROM_SERVER):
-                case Ack(epoch=self._epoch, next=kept):
-                    self._acked = max(self._acked, kept)
-                    self.spool.acknowledge(kept)
+                case Ack() as ack:
+                    self._eras.acknowledge(ack)
                     self._wake.set()
-                case Event() as event if event.n > self._events_seen:
-                    self._events_seen = event.n
-                    self._said.waiting.pop(event.id, None)
-                    self._on_event(event)
-                case Refused(code=code):
-                    _log.warning("the service refused something: %s", code)
-                case Closed():
+                case Event() as event:
+                    self._take_event(event)
+                case Welcome() as welcome:
+                    self._take_welcome(welcome)
+                case Closed(code=code) if code == RESTARTING and not self._leave:
+                    raise _ConnectionLost(code)
+                case Hold() as hold:
+                    self.on_hold(hold)
+                case Refused() as refused:
+                    self._take_refusal(refused)
+                case Closed(code=code, chain=head):
+                    self.record_head = head
                     self._ended = True
                     if self._leave:
                         return
-                    raise RoomClosed
-                case Beat() | Ack() | Event() | Welcome():
+                    raise ServerCannotKeep(self.server) if code == JournalBroken.code else RoomClosed
+                case Beat():
                     pass
         raise self._end_of(socket)
+
+    async def _hear_echo(self, socket: aiohttp.ClientWebSocketResponse, message: aiohttp.WSMessage) -> None:
+        if message.type is aiohttp.WSMsgType.PING:
+            await socket.pong(message.data)
+        elif message.type is aiohttp.WSMsgType.PONG:
+            self.pacer.note_echo(int.from_bytes(message.data[:8], "little"), self._heard_s)
+            self._wake.set()
+
+    def _take_event(self, event: Event) -> None:
+        if event.n <= self._events_seen:
+            return
+        self._events_seen = event.n
+        self._said.hear(event)
+        if event.kind == "dtc" and event.body == self._dtcs:
+            self._dtcs = None
+        if event.kind == "finish":
+            self.finished = event
+            self.leave()
+        self.on_event(event)
 
     def _end_of(self, socket: aiohttp.ClientWebSocketResponse) -> Exception:
         """What a closed connection means: a broken rule is final, everything else can be tried again."""
@@ -334,89 +491,55 @@ class Agent:
             return MessageBroken(Text("the service did not understand us", "服务端无法识别本端消息"))
         return _ConnectionLost(f"closed with code {socket.close_code}")
 
-    async def _send(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Sends blocks from where the service stands, chat lines, and beats when there is nothing else."""
+    def _take_refusal(self, refused: Refused) -> None:
+        if refused.id:
+            self._said.forget(refused.id)
+        _log.warning("the service refused something: %s", refused.code)
+
+    async def _send(self, socket: aiohttp.ClientWebSocketResponse, report: dict[str, Any]) -> None:
+        """Sends words, then blocks as the line allows, and beats when there is nothing else."""
+        beat_s = time.monotonic()
         while True:
             self._wake.clear()
-            while self._said.unsent:
-                ident = self._said.unsent.pop(0)
-                if ident in self._said.waiting:
-                    await socket.send_str(encode_message(Chat(ident, self._said.waiting[ident])))
-            while (entry := self.spool.from_seq(self._sent)) is not None:
-                seq, block = entry
-                await socket.send_bytes(block)
-                self._sent = seq + 1
-                if self._said.unsent:
+            await self._send_words(socket)
+            outflow = self.outflow
+            if outflow is not None and self._eras.end_oldest(self._token):
+                self.outflow = outflow = None
+                await self._greet(socket, report)
+            sent = False
+            while outflow is not None and not self._said.has_unsent:
+                message = outflow.next_message(time.monotonic(), time.time_ns() // 1000)
+                if message is None:
                     break
-            if self._leave and not len(self.spool) and not self._said.waiting:
+                sent = True
+                await socket.send_bytes(message)
+                self.pacer.note_sent(len(message))
+                await self._ping(socket)
+            if not sent:
+                await self._ping(socket)
+            if self._leave and not len(self.spool) and not self._said:
                 await socket.send_str(encode_message(Bye()))
-            if not self._wake.is_set():
-                try:
-                    async with asyncio.timeout(_BEAT_S):
-                        await self._wake.wait()
-                except TimeoutError:
-                    await socket.send_str(encode_message(Beat()))
+            if sent:
+                beat_s = time.monotonic()
+            elif time.monotonic() - beat_s >= _BEAT_S:
+                beat_s = time.monotonic()
+                await socket.send_str(encode_message(Beat()))
+            thin = outflow is not None and outflow.clock.is_thin
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S if thin else _BEAT_S / 2):
+                    await self._wake.wait()
 
+    async def _ping(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        token = self.pacer.next_ping(time.monotonic())
+        if token is not None:
+            await socket.ping(token.to_bytes(8, "little"))
 
-def _first_of(group: BaseExceptionGroup[Any]) -> BaseException:
-    """The first single error in a group."""
-    first = group.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-_BY_CODE: Final[dict[str, Callable[[], ConsultError]]] = {
-    InviteUnknown.code: InviteUnknown,
-    InviteUsed.code: InviteUsed,
-    InviteExpired.code: InviteExpired,
-    SessionRefused.code: SessionRefused,
-    OriginRefused.code: OriginRefused,
-    RoomClosed.code: RoomClosed,
-    RoleRefused.code: lambda: RoleRefused("?"),
-    TooMuch.code: lambda: TooMuch(Text("requests", "请求"), "—"),
-}
-
-
-async def _post(
-    http: aiohttp.ClientSession, server: str, path: str, body: dict[str, Any], token: str | None = None
-) -> dict[str, Any]:
-    """One JSON request to the service.
-
-    Raises:
-        ConsultError: what the service said, or why it could not be asked.
-    """
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        async with http.post(f"{server}{path}", json=body, headers=headers, timeout=_REQUEST_TIMEOUT) as response:
-            try:
-                answer = await response.json()
-            except (aiohttp.ContentTypeError, ValueError):
-                answer = None
-            if response.status == 200 and isinstance(answer, dict):
-                return answer
-            code = answer.get("error") if isinstance(answer, dict) else None
-            if code in _BY_CODE:
-                known = _BY_CODE[code]()
-                raise known
-            if code == JournalBroken.code:
-                raise ServerCannotKeep(server)
-            raise ServerRefused(server, response.status)
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise CertificateRefused(server, error.certificate_error.verify_message) from error  # type: ignore[attr-defined]  # ssl's error has it, its stub hides it
-    except aiohttp.ServerFingerprintMismatch as error:
-        raise CertificateRefused(server, "fingerprint") from error
-    except aiohttp.InvalidURL as error:
-        raise ServerUnreachable(server, Text("not an address", "不是有效地址")) from error
-    except TimeoutError as error:
-        raise ServerUnreachable(server, Text("no answer in time", "超时无应答")) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise ServerUnreachable(server, str(error)) from error
-
-
-def _tls(ca: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
-        raise CertificateBroken(str(ca), str(error)) from error
+    async def _send_words(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        while (text := self._said.take()) is not None:
+            await socket.send_str(text)
+        if self._dtcs_unsent and self._dtcs is not None:
+            self._dtcs_unsent = False
+            await socket.send_str(encode_message(Dtcs(self._dtcs)))
 
 
 @contextlib.asynccontextmanager
@@ -429,6 +552,7 @@ async def joined_room(
     fingerprint: bytes | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
     on_link: Callable[[bool], None] = lambda _: None,
+    open_spool: Callable[[str, str, str], tuple[Spool, RoomIdentity]] | None = None,
 ) -> AsyncIterator[Agent]:
     """Redeems a technician's invite and gives the agent for its room.
 
@@ -440,17 +564,20 @@ async def joined_room(
         on_link: told True when the service is reached, False when it is lost.
         fingerprint: SHA-256 of the one certificate to trust, where it is known from elsewhere.
         ca: the certificate of the authority that signed the service's one, where the system does not know it.
+        open_spool: given server, room and token, opens the spool on disk; None keeps everything in memory.
 
     Raises:
         ConsultError: the invite is not good, or the service cannot be reached or trusted.
     """
     server = server.rstrip("/")
-    connector = aiohttp.TCPConnector(ssl=aiohttp.Fingerprint(fingerprint) if fingerprint else _tls(ca))
-    async with aiohttp.ClientSession(connector=connector) as http:
-        answer = await _post(http, server, "/redeem", {"invite": invite, "name": name, "agent": True})
+    async with http_to(ca, fingerprint) as http:
+        answer = await post(http, server, "/redeem", {"invite": invite, "name": name, "agent": True})
         room, token = answer.get("room"), answer.get("token")
         if not isinstance(room, str):
             raise MessageBroken(Text("an answer without a room", "应答缺少会诊室"))
         if not isinstance(token, str):
             raise RoleRefused(str(answer.get("role")))
-        yield Agent(http, server, room, token, on_event=on_event, on_link=on_link)
+        spool, identity = open_spool(server, room, token) if open_spool else (None, None)
+        agent = Agent(http, server, room, token, on_event=on_event, on_link=on_link, spool=spool, identity=identity)
+        with contextlib.closing(agent.spool):
+            yield agent

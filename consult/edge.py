@@ -3,7 +3,8 @@
 What is special here was measured: without an explicit configuration aiortc asks a public STUN server (5 s and a
 leak), a browser's ``.local`` candidates cost a second each join, a lossy channel still queues unless a gate stands in
 front of it, and a peer whose consent is lost closes for good without ever saying ``disconnected``: so each connection
-serves one viewer and one purpose, is watched by beats, and is rebuilt by the viewer, never repaired.
+serves one viewer and one purpose, is watched by beats, and is rebuilt by the viewer, never repaired. A relay that
+refuses us says nothing either: what is missing among our candidates is the only sign, and is told.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
-from consult.errors import MessageBroken
+from consult.errors import MessageBroken, RelayMissing
+from consult.ice import has_relay
 from diag.facts import Text
 
 if TYPE_CHECKING:
@@ -66,11 +69,24 @@ class LiveEdge:
     Args:
         extra_addresses: addresses of this machine to offer besides those that ICE finds: loopback for a browser on
             this machine.
+        servers: STUN and TURN servers as ``RTCIceServer`` takes them; no other is ever asked.
+        relay_only: no address of this machine is offered.
     """
 
-    def __init__(self, extra_addresses: Sequence[str] = ()) -> None:
-        self._extra = tuple(extra_addresses)
-        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    def __init__(
+        self,
+        extra_addresses: Sequence[str] = (),
+        *,
+        servers: Sequence[dict[str, Any]] = (),
+        relay_only: bool = False,
+    ) -> None:
+        self._extra = () if relay_only else tuple(extra_addresses)
+        self._relay_only = relay_only
+        self._wants_relay = has_relay(servers)
+        self.relay_found: bool | None = None
+        policy = RTCIceTransportPolicy.RELAY if relay_only else RTCIceTransportPolicy.ALL
+        found = [RTCIceServer(**server) for server in servers]
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=found, iceTransportPolicy=policy))
         self._channel: RTCDataChannel | None = None
         self._answering: asyncio.Task[str] | None = None
         self._opened = asyncio.Event()
@@ -95,6 +111,7 @@ class LiveEdge:
 
         Raises:
             MessageBroken: the offer is none, or offers no data channel.
+            RelayMissing: only a relay may be used, and none let us.
         """
         self._answering = asyncio.create_task(self._answer(offer_sdp))
         return await asyncio.shield(self._answering)
@@ -111,7 +128,14 @@ class LiveEdge:
             # aiortc's SDP parser answers bad text with whatever its first wrong index or conversion raises.
             _log.debug("offer refused", exc_info=error)
             raise wrong from error
-        return self._peer.localDescription.sdp
+        sdp = str(self._peer.localDescription.sdp)
+        if self._wants_relay:
+            self.relay_found = " typ relay" in sdp
+            if not self.relay_found:
+                _log.warning("the TURN server gives no relay: check its address, the secret and its certificate")
+        if self._relay_only and not self.relay_found:
+            raise RelayMissing
+        return sdp
 
     def _widen_candidates(self) -> None:
         """Offers the extra addresses too. aioice has no setting for that, so this one gatherer's list is widened."""

@@ -10,8 +10,24 @@
     ├── AccessError
     │   ├── SessionRefused     no session, or one that has ended (401)
     │   ├── RoleRefused        the role may not do this (403)
+    │   ├── ReplayOnly         a recording is watched, nothing in it can be changed (403)
+    │   ├── LoginRefused       unknown account or wrong password (401)
     │   └── OriginRefused      the request came from another site's page (403)
     ├── TooMuch                a limit of size or rate (413, 429)
+    ├── GrantError             a request to the car is not taken, or not done
+    │   ├── CarAway            the technician's laptop is not connected
+    │   ├── EcuUnknown         the scan found no such ECU
+    │   ├── NeverGranted       unknown to the guard's table, or refused by it whoever grants it
+    │   ├── PolicyForbids      the laptop's own policy does not allow it
+    │   ├── RequestUnknown     no such request, or it is over
+    │   ├── RequestExpired     nobody decided within its minute
+    │   ├── AlreadyDecided     a request is decided once
+    │   ├── DigestWrong        what was decided on is not this request, to the byte
+    │   ├── ProofWrong         not the word of the laptop's own technician
+    │   ├── SecondRefused      who asked, or the technician, is no second person
+    │   ├── StateUnmet         the car is not known to be in the state that it must be in
+    │   ├── GrantsStopped      everything was stopped; the technician has not resumed
+    │   └── HoldMissing        it runs only while it is held, and nobody holds it
     ├── WireError
     │   ├── BlockBroken        bytes that are no sample block
     │   └── MessageBroken      text that is no message of the room
@@ -21,12 +37,23 @@
     │   ├── ServerCannotKeep   it has no place for the room's recording
     │   ├── ServerRefused      it answered, and said no without a reason known here
     │   └── RoomClosed         the room has ended
+    │       └── RoomFinished   its job is done: finding and fix are on record
     └── ServiceError
         ├── CannotListen       the port is taken, or the address is not ours
         ├── CertificateBroken  the certificate or key file for TLS cannot be used
         ├── DataUnusable       the folder for the recordings cannot be written
+        ├── DataInUse          another service keeps its rooms in the same folder
+        ├── StateBroken        the service's own database cannot be written or read
+        ├── ConfigUnreadable   the configuration file cannot be read
+        ├── ConfigBroken       the configuration file says something that is no setting
+        ├── AccountBroken      an account's data make no sense
         ├── PageMissing        the page was not built
-        └── JournalBroken      the room's journal cannot be written or read
+        ├── RelayMissing       only a relay may be used, and none lets us
+        ├── UploadBroken       a file that somebody brings is none that a room takes
+        ├── FileUnknown        there is no such file in the room (404)
+        ├── SpoolBroken        an unfinished room on the laptop's disk cannot be resumed
+        ├── JournalBroken      the room's journal cannot be written or read
+        └── RecordingBroken    a file is no room's recording, or cannot be read
 
 Errors carry fields; ``__str__`` builds the English sentence from ``template`` (what happened, where, what to do
 next). The Chinese sentence stands under the same ``code`` in the application's language catalogue.
@@ -42,29 +69,56 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessError",
+    "AccountBroken",
+    "AlreadyDecided",
     "BlockBroken",
     "CannotListen",
+    "CarAway",
     "CertificateBroken",
     "CertificateRefused",
+    "ConfigBroken",
+    "ConfigUnreadable",
     "ConsultError",
+    "DataInUse",
     "DataUnusable",
+    "DigestWrong",
+    "EcuUnknown",
+    "FileUnknown",
+    "GrantError",
+    "GrantsStopped",
+    "HoldMissing",
     "InviteError",
     "InviteExpired",
     "InviteUnknown",
     "InviteUsed",
     "JournalBroken",
+    "LoginRefused",
     "MessageBroken",
+    "NeverGranted",
     "OriginRefused",
     "PageMissing",
+    "PolicyForbids",
+    "ProofWrong",
+    "RecordingBroken",
+    "RelayMissing",
+    "ReplayOnly",
+    "RequestExpired",
+    "RequestUnknown",
     "RoleRefused",
     "RoomClosed",
+    "RoomFinished",
+    "SecondRefused",
     "ServerCannotKeep",
     "ServerError",
     "ServerRefused",
     "ServerUnreachable",
     "ServiceError",
     "SessionRefused",
+    "SpoolBroken",
+    "StateBroken",
+    "StateUnmet",
     "TooMuch",
+    "UploadBroken",
     "WireError",
 ]
 
@@ -133,11 +187,26 @@ class RoleRefused(AccessError):
     template: ClassVar[str] = "the role {role} may not do this; ask the technician"
 
 
+class LoginRefused(AccessError):
+    """No such account, or another password: a stranger learns no difference."""
+
+    code: ClassVar[str] = "consult.login-refused"
+    template: ClassVar[str] = "name or password is wrong; ask the service's administrator for a new password"
+    status: ClassVar[int] = 401
+
+
 class OriginRefused(AccessError):
     """A page of another site sent this request in the visitor's name."""
 
     code: ClassVar[str] = "consult.origin-refused"
     template: ClassVar[str] = "refused: the request comes from another site; open the room by its own address"
+
+
+class ReplayOnly(AccessError):
+    """Somebody wanted to change what is only played again."""
+
+    code: ClassVar[str] = "consult.replay-only"
+    template: ClassVar[str] = "this is a recording: it can be watched, and nothing in it can be changed"
 
 
 @dataclass(eq=False)
@@ -149,6 +218,113 @@ class TooMuch(ConsultError):
     code: ClassVar[str] = "consult.too-much"
     template: ClassVar[str] = "too much: {what}, the limit is {limit}; wait a little or send less"
     status: ClassVar[int] = 429
+
+
+class GrantError(ConsultError):
+    """A request to the car is not taken, or not done. Nothing of it was sent."""
+
+    code: ClassVar[str] = "consult.grant"
+    status: ClassVar[int] = 403
+
+
+class CarAway(GrantError):
+    """Without the laptop nobody can look at a request, let alone do it."""
+
+    code: ClassVar[str] = "consult.car-away"
+    template: ClassVar[str] = "the technician's laptop is not connected; ask again when it is back"
+
+
+@dataclass(eq=False)
+class EcuUnknown(GrantError):
+    """Only ECUs that the scan found can be asked."""
+
+    ecu: str
+    code: ClassVar[str] = "consult.ecu-unknown"
+    template: ClassVar[str] = "the scan found no ECU {ecu}; choose one of the report"
+
+
+@dataclass(eq=False)
+class NeverGranted(GrantError):
+    """The guard's table does not know it, or refuses it whoever grants it."""
+
+    what: Text | str
+    code: ClassVar[str] = "consult.never-granted"
+    template: ClassVar[str] = "never done by remote request: {what}"
+
+
+@dataclass(eq=False)
+class PolicyForbids(GrantError):
+    """The laptop's own policy, which no service can widen."""
+
+    what: Text | str
+    risk: str
+    code: ClassVar[str] = "consult.policy-forbids"
+    template: ClassVar[str] = "the workshop's policy does not allow this: {what} (class {risk})"
+
+
+class RequestUnknown(GrantError):
+    """No such request in this room, or it is over."""
+
+    code: ClassVar[str] = "consult.request-unknown"
+    template: ClassVar[str] = "there is no such open request in this room; ask again"
+
+
+class RequestExpired(GrantError):
+    """A request lives for a minute."""
+
+    code: ClassVar[str] = "consult.request-expired"
+    template: ClassVar[str] = "the request has expired; ask again"
+
+
+class AlreadyDecided(GrantError):
+    """One decision each, and no way to say it twice."""
+
+    code: ClassVar[str] = "consult.already-decided"
+    template: ClassVar[str] = "this request was decided before; ask again"
+
+
+class DigestWrong(GrantError):
+    """A decision counts for the very bytes that the person saw."""
+
+    code: ClassVar[str] = "consult.digest-wrong"
+    template: ClassVar[str] = "what was shown and what is asked for are not the same; nothing was sent, ask again"
+
+
+class ProofWrong(GrantError):
+    """The service says that the technician granted it, and cannot show it."""
+
+    code: ClassVar[str] = "consult.proof-wrong"
+    template: ClassVar[str] = "not granted by this laptop's own technician; use the terminal or the laptop's QR code"
+
+
+class SecondRefused(GrantError):
+    """The second person is neither who asked nor the technician."""
+
+    code: ClassVar[str] = "consult.second-refused"
+    template: ClassVar[str] = "the second person must be another expert than the one who asked"
+
+
+@dataclass(eq=False)
+class StateUnmet(GrantError):
+    """Unknown is not met."""
+
+    what: Text | str
+    code: ClassVar[str] = "consult.state-unmet"
+    template: ClassVar[str] = "nothing was sent: {what}"
+
+
+class GrantsStopped(GrantError):
+    """The kill switch."""
+
+    code: ClassVar[str] = "consult.grants-stopped"
+    template: ClassVar[str] = "everything was stopped; the technician's /resume lets requests through again"
+
+
+class HoldMissing(GrantError):
+    """An actuator runs only while a hand is on the button."""
+
+    code: ClassVar[str] = "consult.hold-missing"
+    template: ClassVar[str] = "not started: it runs only while it is held, and nobody held it"
 
 
 class WireError(ConsultError):
@@ -232,6 +408,13 @@ class RoomClosed(ServerError):
     status: ClassVar[int] = 410
 
 
+class RoomFinished(RoomClosed):
+    """The room has ended with a finding."""
+
+    code: ClassVar[str] = "consult.room-finished"
+    template: ClassVar[str] = "the job is finished: finding and fix are on record, and the room is closed"
+
+
 class ServiceError(ConsultError):
     """The service cannot run here."""
 
@@ -270,6 +453,58 @@ class DataUnusable(ServiceError):
 
 
 @dataclass(eq=False)
+class DataInUse(ServiceError):
+    """Two services on the same rooms would write over each other."""
+
+    path: str
+    code: ClassVar[str] = "consult.data-in-use"
+    template: ClassVar[str] = "another room service is running on {path}; stop it, or choose another folder with --data"
+
+
+@dataclass(eq=False)
+class StateBroken(ServiceError):
+    """The database of accounts, rooms and sessions cannot be written or read."""
+
+    path: str
+    reason: str
+    code: ClassVar[str] = "consult.state-broken"
+    template: ClassVar[str] = "the service's database {path} cannot be used: {reason}; check disk space and permissions"
+    status: ClassVar[int] = 507
+
+
+@dataclass(eq=False)
+class ConfigUnreadable(ServiceError):
+    """The configuration file is not there, or cannot be read."""
+
+    path: str
+    reason: str
+    code: ClassVar[str] = "consult.config-unreadable"
+    template: ClassVar[str] = "cannot read the configuration {path}: {reason}; name a TOML file with --config"
+
+
+@dataclass(eq=False)
+class ConfigBroken(ServiceError):
+    """The configuration file is no TOML, or names something that is no setting."""
+
+    path: str
+    line: int
+    reason: Text | str
+    code: ClassVar[str] = "consult.config-broken"
+    template: ClassVar[str] = "{path}, line {line}: {reason}; docs/room-service.md lists the settings"
+
+
+@dataclass(eq=False)
+class AccountBroken(ServiceError):
+    """An account cannot be made or changed like that."""
+
+    name: str
+    reason: Text | str
+    code: ClassVar[str] = "consult.account-broken"
+    template: ClassVar[str] = "account {name}: {reason}"
+    status: ClassVar[int] = 400
+
+
+@dataclass(eq=False)
 class PageMissing(ServiceError):
     """The package was installed without its page."""
 
@@ -278,6 +513,42 @@ class PageMissing(ServiceError):
     template: ClassVar[str] = (
         "the page is not built: {path} is missing; run `pip install -e .` or `pip install huizhen`"
     )
+
+
+class RelayMissing(ServiceError):
+    """Connections go by a relay only, and the relay lets nobody in."""
+
+    code: ClassVar[str] = "consult.relay-missing"
+    template: ClassVar[str] = "the TURN server gives no relay; check its address, the shared secret and its certificate"
+    status: ClassVar[int] = 502
+
+
+@dataclass(eq=False)
+class UploadBroken(ServiceError):
+    """A file that somebody brings cannot be taken."""
+
+    reason: str | Text
+    code: ClassVar[str] = "consult.upload-broken"
+    template: ClassVar[str] = "the file was not taken: {reason}; a room takes PNG, JPEG, text logs and .hzb bundles"
+    status: ClassVar[int] = 400
+
+
+class FileUnknown(ServiceError):
+    """There is no such file in the room."""
+
+    code: ClassVar[str] = "consult.file-unknown"
+    template: ClassVar[str] = "no such file in this room"
+    status: ClassVar[int] = 404
+
+
+@dataclass(eq=False)
+class SpoolBroken(ServiceError):
+    """What a killed program left of a room on the laptop's disk cannot be used."""
+
+    path: str
+    reason: str | Text
+    code: ClassVar[str] = "consult.spool-broken"
+    template: ClassVar[str] = "cannot resume the room in {path}: {reason}; open a new one"
 
 
 @dataclass(eq=False)
@@ -289,3 +560,13 @@ class JournalBroken(ServiceError):
     code: ClassVar[str] = "consult.journal-broken"
     template: ClassVar[str] = "the room's journal {path} cannot be used: {reason}; check disk space and permissions"
     status: ClassVar[int] = 507
+
+
+@dataclass(eq=False)
+class RecordingBroken(ServiceError):
+    """A file that is no recording of a room, or cannot be read."""
+
+    path: str
+    reason: Text | str
+    code: ClassVar[str] = "consult.recording-broken"
+    template: ClassVar[str] = "{path} cannot be read as a room's recording: {reason}; name a .room file"

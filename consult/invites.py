@@ -1,7 +1,8 @@
 """Who may enter: invites that work once, and the short sessions they turn into.
 
-No I/O; the clock is an argument (seconds that only grow). Codes and tokens are 256 random bits; only their SHA-256 is
-kept, so that whoever reads the memory or a dump of it can enter nowhere.
+No I/O; the clock is an argument: UTC seconds since the Unix epoch, because invites and sessions outlive the process.
+Codes and tokens are 256 random bits; only their SHA-256 is kept, so that whoever reads the memory or the disk can enter
+nowhere. What has changed since it was last written down is listed by ``changes``.
 """
 
 from __future__ import annotations
@@ -9,13 +10,26 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from consult.errors import InviteExpired, InviteUnknown, InviteUsed, SessionRefused
 
-__all__ = ["INVITE_LIFE_S", "SESSION_LIFE_S", "InviteBook", "Role", "Session", "SessionBook"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "INVITE_LIFE_S",
+    "SESSION_LIFE_S",
+    "Invite",
+    "InviteBook",
+    "Role",
+    "Session",
+    "SessionBook",
+    "digest_of_secret",
+    "make_secret",
+]
 
 INVITE_LIFE_S: Final = 15 * 60
 SESSION_LIFE_S: Final = 60 * 60
@@ -47,17 +61,32 @@ class Role(StrEnum):
         return self in (Role.TECHNICIAN, Role.LEAD)
 
     @property
+    def may_ask(self) -> bool:
+        """Whether this role asks for requests to the car, and may be a second person."""
+        return self in (Role.LEAD, Role.EXPERT)
+
+    @property
     def may_speak(self) -> bool:
         """Whether this role writes into the chat."""
         return self is not Role.OBSERVER
 
 
-def _digest(secret: str) -> bytes:
+def digest_of_secret(secret: str) -> bytes:
+    """What is kept of a code or token."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-@dataclass(slots=True)
-class _Invite:
+def make_secret() -> str:
+    """256 random bits as text; a leading ``-`` would read as a flag on a command line, so it begins otherwise."""
+    while (text := secrets.token_urlsafe(32))[0] in "-_":
+        pass
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """One invite. ``digest``: SHA-256 of its code. ``expires_s``: UTC."""
+
     digest: bytes
     room: str
     role: Role
@@ -65,36 +94,29 @@ class _Invite:
     used: bool = False
 
 
-def _secret() -> str:
-    """256 random bits as text; a leading ``-`` would read as a flag on a command line, so it begins otherwise."""
-    while (text := secrets.token_urlsafe(32))[0] in "-_":
-        pass
-    return text
-
-
 @dataclass(slots=True)
 class InviteBook:
     """All invites given out and not yet forgotten."""
 
-    _invites: dict[bytes, _Invite] = field(default_factory=dict)
+    _invites: dict[bytes, Invite] = field(default_factory=dict)
+    changes: dict[bytes, Invite | None] = field(default_factory=dict)
 
     def issue(self, room: str, role: Role, now_s: float, life_s: float = INVITE_LIFE_S) -> str:
         """A new code for one person in one role of one room."""
         self._forget(now_s)
-        code = _secret()
-        digest = _digest(code)
-        self._invites[digest] = _Invite(digest, room, role, now_s + life_s)
+        code = make_secret()
+        self._put(Invite(digest_of_secret(code), room, role, now_s + life_s))
         return code
 
-    def redeem(self, code: str, now_s: float) -> tuple[str, Role]:
-        """Room and role of a code, which is used up by this.
+    def look(self, code: str, now_s: float) -> tuple[str, Role]:
+        """Room and role of a code that could be redeemed now.
 
         Raises:
             InviteUnknown: never given out, or forgotten.
             InviteUsed: somebody redeemed it before.
             InviteExpired: older than its life.
         """
-        digest = _digest(code)
+        digest = digest_of_secret(code)
         # The table is keyed by digest: what its timing could tell is the hash of a guess, not a code.
         invite = self._invites.get(digest)
         if invite is None or not hmac.compare_digest(invite.digest, digest):
@@ -103,23 +125,48 @@ class InviteBook:
             raise InviteUsed
         if now_s >= invite.expires_s:
             raise InviteExpired
-        invite.used = True
         return invite.room, invite.role
+
+    def redeem(self, code: str, now_s: float) -> tuple[str, Role]:
+        """The same, and the code is used up by this.
+
+        Raises:
+            InviteError: as :meth:`look`.
+        """
+        found = self.look(code, now_s)
+        digest = digest_of_secret(code)
+        self._put(replace(self._invites[digest], used=True))
+        return found
+
+    def restore(self, invites: Iterable[Invite]) -> None:
+        """Takes up what was written down before a restart."""
+        self._invites.update({invite.digest: invite for invite in invites})
+
+    def _put(self, invite: Invite) -> None:
+        self._invites[invite.digest] = self.changes[invite.digest] = invite
 
     def _forget(self, now_s: float) -> None:
         for digest in [key for key, invite in self._invites.items() if now_s > invite.expires_s + _REMEMBER_S]:
             del self._invites[digest]
+            self.changes[digest] = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Session:
-    """One person (or agent) in one room, for a while."""
+    """One person (or agent) in one room, for a while.
+
+    Args:
+        person: number of the person in the room; the same for as long as they stay, however often the token is renewed.
+        expires_s: UTC.
+        account: whose account let them in; empty for a guest.
+    """
 
     person: int
     room: str
     role: Role
     name: str
     expires_s: float
+    account: str = ""
 
 
 @dataclass(slots=True)
@@ -128,14 +175,18 @@ class SessionBook:
 
     _sessions: dict[bytes, Session] = field(default_factory=dict)
     _persons: int = 0
+    changes: dict[bytes, Session | None] = field(default_factory=dict)
 
-    def open(self, room: str, role: Role, name: str, now_s: float) -> tuple[str, Session]:
-        """A new person and the token that stands for them."""
+    def open(self, room: str, role: Role, name: str, now_s: float, account: str = "") -> tuple[str, Session]:
+        """A new person and the token that stands for them; an account is one person per room."""
         self._forget(now_s)
-        self._persons += 1
-        session = Session(self._persons, room, role, name, now_s + SESSION_LIFE_S)
-        token = _secret()
-        self._sessions[_digest(token)] = session
+        person = self.person_of(room, account)
+        if person is None:
+            self._persons += 1
+            person = self._persons
+        session = Session(person, room, role, name, now_s + SESSION_LIFE_S, account)
+        token = make_secret()
+        self._put(digest_of_secret(token), session)
         return token, session
 
     def find(self, token: str | None, room: str, now_s: float) -> Session:
@@ -144,10 +195,15 @@ class SessionBook:
         Raises:
             SessionRefused: no token, an unknown or ended one, or one of another room.
         """
-        session = self._sessions.get(_digest(token)) if token else None
+        session = self._sessions.get(digest_of_secret(token)) if token else None
         if session is None or session.room != room or now_s >= session.expires_s:
             raise SessionRefused
         return session
+
+    def account_of(self, room: str, person: int) -> str:
+        """Whose account a person in a room is; empty for guests, and once nothing is known of them any more."""
+        found = (one.account for one in self._sessions.values() if one.room == room and one.person == person)
+        return next(found, "")
 
     def renew(self, token: str, room: str, now_s: float) -> str:
         """A fresh token for the same person; the old one dies within a minute.
@@ -156,16 +212,72 @@ class SessionBook:
             SessionRefused: as :meth:`find`.
         """
         old = self.find(token, room, now_s)
-        fresh = _secret()
-        self._sessions[_digest(fresh)] = Session(old.person, old.room, old.role, old.name, now_s + SESSION_LIFE_S)
-        old.expires_s = min(old.expires_s, now_s + _GRACE_S)
+        fresh = make_secret()
+        self._put(digest_of_secret(fresh), replace(old, expires_s=now_s + SESSION_LIFE_S))
+        self._put(digest_of_secret(token), replace(old, expires_s=min(old.expires_s, now_s + _GRACE_S)))
         return fresh
+
+    def names(self) -> set[str]:
+        """The names of everybody who has a session."""
+        return {session.name for session in list(self._sessions.values()) if session.name}
 
     def close_room(self, room: str) -> None:
         """Ends every session of a room."""
-        for digest in [key for key, session in self._sessions.items() if session.room == room]:
+        self._drop([key for key, session in self._sessions.items() if session.room == room])
+
+    def close_room_accounts(self, room: str, account: str = "") -> set[tuple[str, int]]:
+        """Ends the sessions in a room of everybody who came by an account, or of one account.
+
+        Returns:
+            ``(room, person)`` of those.
+        """
+        gone = {
+            key: one
+            for key, one in self._sessions.items()
+            if one.room == room and one.account and account in ("", one.account)
+        }
+        self._drop(list(gone))
+        return {(session.room, session.person) for session in gone.values()}
+
+    def close_accounts(self, known: Mapping[str, Role | None]) -> set[tuple[str, int]]:
+        """Ends the sessions of accounts that are none any more, or enter rooms as something else.
+
+        Args:
+            known: the accounts by name, and as what they enter a room.
+
+        Returns:
+            ``(room, person)`` of those.
+        """
+        gone = {
+            key: one for key, one in self._sessions.items() if one.account and known.get(one.account) is not one.role
+        }
+        self._drop(list(gone))
+        return {(session.room, session.person) for session in gone.values()}
+
+    def restore(self, sessions: Mapping[bytes, Session], persons: int) -> None:
+        """Takes up what was written down before a restart. ``persons``: the highest number ever given out."""
+        self._sessions.update(sessions)
+        self._persons = max(self._persons, persons)
+
+    @property
+    def persons(self) -> int:
+        """The highest person's number given out so far."""
+        return self._persons
+
+    def person_of(self, room: str, account: str) -> int | None:
+        """Which person an account is in a room; None where it never came in."""
+        if not account:
+            return None
+        found = (one.person for one in self._sessions.values() if one.room == room and one.account == account)
+        return next(found, None)
+
+    def _put(self, digest: bytes, session: Session) -> None:
+        self._sessions[digest] = self.changes[digest] = session
+
+    def _drop(self, digests: list[bytes]) -> None:
+        for digest in digests:
             del self._sessions[digest]
+            self.changes[digest] = None
 
     def _forget(self, now_s: float) -> None:
-        for digest in [key for key, session in self._sessions.items() if now_s >= session.expires_s]:
-            del self._sessions[digest]
+        self._drop([key for key, session in self._sessions.items() if now_s >= session.expires_s])

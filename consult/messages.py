@@ -1,21 +1,24 @@
-"""Everything of a room that is not samples: JSON messages on the websocket, parsed strictly.
+"""Everything of a room that is not samples: JSON messages on the websocket, and who may send which.
 
-No I/O. A message is an object with a ``type``; its other keys are the fields of one dataclass here. A field of the
-same name means the same in every message and is checked by the same rule. Unknown keys are ignored, so that a newer
-side may say more; unknown types and wrong fields are refused.
+No I/O. The rules of their fields stand in :mod:`consult.messagerules`, the messages of a call in
+:mod:`consult.callmessages`.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
 
-from consult.errors import MessageBroken
-from diag.facts import Text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from consult.callmessages import CALL_MESSAGES
+from consult.messagerules import (
+    MAX_CHAT_CHARS,
+    MAX_NAME_CHARS,
+    Message,
+    clean_name,
+    encode_message,
+    parse_json,
+    parse_message,
+)
 
 __all__ = [
     "FROM_AGENT",
@@ -25,48 +28,58 @@ __all__ = [
     "MAX_NAME_CHARS",
     "PROTOCOL",
     "Ack",
+    "Ask",
     "Beat",
     "Bye",
     "Chat",
     "Closed",
+    "Decide",
+    "Dtcs",
     "Event",
+    "Finish",
     "Hello",
+    "Hold",
+    "Line",
     "Live",
+    "Mark",
     "Message",
     "Ping",
+    "Play",
     "Pong",
     "Refused",
+    "Result",
     "RtcOffer",
+    "Seen",
+    "Stop",
+    "Unmark",
+    "View",
     "Want",
     "Welcome",
+    "Withdraw",
     "clean_name",
     "encode_message",
+    "parse_json",
     "parse_message",
 ]
 
 PROTOCOL: Final = 1
-MAX_CHAT_CHARS: Final = 2000
-MAX_NAME_CHARS: Final = 40
-_MAX_SDP_CHARS: Final = 20_000
-_U16: Final = 1 << 16
-_U32: Final = 1 << 32
-
-
-class Message:
-    """Anything with a ``type``."""
-
-    type: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """The agent's first word: the car, the columns of its streams, and which events it has seen."""
+    """The agent's first word: the car, the columns of its streams, and which events it has seen.
+
+    ``key`` is the laptop's public Ed25519 key (hex), by which its approvals and results are signed; ``allows`` tells
+    the experts what this laptop's own policy may grant (nothing that the service says widens it).
+    """
 
     protocol: int
     epoch: int
     report: dict[str, Any]
     schemas: list[Any]
     events_after: int
+    key: str = ""
+    allows: dict[str, Any] = field(default_factory=dict)
     type: ClassVar[str] = "hello"
 
 
@@ -107,7 +120,12 @@ class Chat(Message):
 
 @dataclass(frozen=True, slots=True)
 class Event(Message):
-    """Something that happened in the room, numbered from 1 and kept in the journal."""
+    """Something that happened in the room, numbered from 1 and kept in the journal.
+
+    ``kind``: ``join leave online offline chat mark unmark request withdraw seen decision result stop dtc finish call
+    recording consent still stroke unstroke``; what a kind says beyond ``text`` stands in ``body``. ``id``
+    names what it is about: a chat line, a mark, a request, a still.
+    """
 
     n: int
     t_us: int
@@ -115,6 +133,7 @@ class Event(Message):
     who: dict[str, Any]
     id: str
     text: str
+    body: dict[str, Any] = field(default_factory=dict)
     type: ClassVar[str] = "event"
 
 
@@ -164,10 +183,162 @@ class Pong(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Mark(Message):
+    """Somebody points at a signal at a time (UTC microseconds), or from ``t_us`` to ``t2_us``; 0 is no second end."""
+
+    id: str
+    stream: int
+    signal: str
+    t_us: int
+    text: str = ""
+    t2_us: int = 0
+    type: ClassVar[str] = "mark"
+
+
+@dataclass(frozen=True, slots=True)
+class Unmark(Message):
+    """A mark is taken away again."""
+
+    id: str
+    type: ClassVar[str] = "unmark"
+
+
+@dataclass(frozen=True, slots=True)
+class View(Message):
+    """What somebody looks at, for those who follow: a time window, a cursor (0 is none), the signals. Not kept."""
+
+    t_us: int
+    t2_us: int
+    cursor_us: int = 0
+    signals: list[Any] = field(default_factory=list)
+    lead: bool = False
+    type: ClassVar[str] = "view"
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Message):
+    """How good a viewer's line is, as its page measures it. Not kept; others see it."""
+
+    rtt_ms: int
+    missing: int = 0
+    fps: int = 0
+    over: str = "wss"
+    type: ClassVar[str] = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Message):
+    """An expert asks for a diagnostic request: the ECU's address (``0x7E4``), the exact bytes as hex, and why.
+
+    ``hold``: it runs only while the technician holds it.
+    """
+
+    id: str
+    ecu: str
+    data: str
+    text: str
+    hold: bool = False
+    type: ClassVar[str] = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw(Message):
+    """Who asked does not want it any more."""
+
+    id: str
+    type: ClassVar[str] = "withdraw"
+
+
+@dataclass(frozen=True, slots=True)
+class Decide(Message):
+    """An answer to a request: ``approve``, ``session`` (with its like until the end; class A), ``deny``, ``second``.
+
+    ``digest`` is that of the request as the person saw it (hex SHA-256); ``proof`` shows the laptop that it was its
+    own technician: its signature, or a page's HMAC by the secret that only the QR code carried. ``unplugged``: the
+    person looked and no charging cable is plugged in, which no standard parameter tells.
+    """
+
+    id: str
+    digest: str
+    decision: str
+    proof: str = ""
+    unplugged: bool = False
+    type: ClassVar[str] = "decide"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Message):
+    """The technician's hand is on what runs; without it for a second it stops. Not kept. ``count`` grows."""
+
+    id: str
+    count: int
+    proof: str = ""
+    type: ClassVar[str] = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Message):
+    """Everything that runs stops and nothing more is granted until the technician says so. Anybody may stop.
+
+    ``resume`` lifts it again; only the laptop itself says that.
+    """
+
+    text: str = ""
+    resume: bool = False
+    type: ClassVar[str] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Message):
+    """The laptop has looked at a request itself: its own class and digest of it, and the car's state."""
+
+    id: str
+    body: dict[str, Any]
+    type: ClassVar[str] = "seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Message):
+    """What became of a request at the car: ``done refused failed stopped expired``; all else is in the body."""
+
+    id: str
+    outcome: str
+    body: dict[str, Any]
+    type: ClassVar[str] = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class Dtcs(Message):
+    """The fault codes as they are now, where they changed since last told."""
+
+    body: dict[str, Any]
+    type: ClassVar[str] = "dtcs"
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Message):
+    """The job is done: what was found and what cured it (``body``: see :mod:`consult.closing`)."""
+
+    body: dict[str, Any]
+    id: str = ""
+    type: ClassVar[str] = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Play(Message):
+    """A replay goes on from a time (UTC microseconds, 0: from where it is) at a speed; 0 is a pause."""
+
+    speed: float
+    t_us: int = 0
+    type: ClassVar[str] = "play"
+
+
+@dataclass(frozen=True, slots=True)
 class Refused(Message):
-    """Something asked for was not done; ``code`` names the error."""
+    """Something asked for was not done; ``code`` names the error, ``id`` what it was about."""
 
     code: str
+    id: str = ""
     type: ClassVar[str] = "refused"
 
 
@@ -180,95 +351,21 @@ class Bye(Message):
 
 @dataclass(frozen=True, slots=True)
 class Closed(Message):
-    """The room has ended; ``code`` names the reason."""
+    """The room has ended; ``code`` names the reason, ``chain`` the head of its record (``{"n", "hash"}``)."""
 
     code: str
+    chain: dict[str, Any] = field(default_factory=dict)
     type: ClassVar[str] = "closed"
-
-
-M = TypeVar("M", bound=Message)
 
 
 def _catalogue(*classes: type[Message]) -> dict[str, type[Message]]:
     return {cls.type: cls for cls in classes}
 
 
-FROM_AGENT: Final = _catalogue(Hello, Chat, Beat, Bye)
-FROM_VIEWER: Final = _catalogue(Chat, Want, Live, RtcOffer, Ping)
-FROM_SERVER: Final = _catalogue(Welcome, Ack, Beat, Event, Refused, Closed)
+FROM_AGENT: Final = _catalogue(Hello, Chat, Beat, Bye, Decide, Hold, Stop, Seen, Result, Dtcs, Finish)
+FROM_VIEWER: Final = _catalogue(
+    Chat, Want, Live, RtcOffer, Ping, Mark, Unmark, View, Line, Ask, Withdraw, Decide, Hold, Stop, Finish, Play,
+    *CALL_MESSAGES,
+)  # fmt: skip
+FROM_SERVER: Final = _catalogue(Welcome, Ack, Beat, Event, Refused, Closed, Hold)
 """What an agent hears."""
-
-
-def _whole(limit: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
-
-
-def _text(limit: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and len(value) <= limit
-
-
-def _object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-_RULES: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "protocol": _whole(_U16),
-    "epoch": _whole(_U32),
-    "stream": _whole(_U16),
-    "first": _whole(_U32),
-    "last": _whole(_U32),
-    "attempt": _whole(_U32),
-    "n": _whole(1 << 53),
-    "t_us": _whole(1 << 53),
-    "now_us": _whole(1 << 53),
-    "events_after": _whole(1 << 53),
-    "report": _object,
-    "who": _object,
-    "schemas": lambda value: isinstance(value, list) and len(value) <= 16,
-    "next": lambda value: _whole(_U32 + 1)(value) or _object(value),
-    "id": _text(64),
-    "text": _text(MAX_CHAT_CHARS),
-    "kind": _text(32),
-    "code": _text(64),
-    "room": _text(64),
-    "over": lambda value: value in ("rtc", "wss"),
-    "sdp": _text(_MAX_SDP_CHARS),
-}
-
-
-def encode_message(message: Message) -> str:
-    """A message as one JSON text."""
-    body = {field.name: getattr(message, field.name) for field in fields(message)}  # type: ignore[arg-type]  # every message class is a dataclass; the base alone is not
-    return json.dumps({"type": message.type, **body}, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def parse_message(text: str, allowed: Mapping[str, type[Message]]) -> Message:
-    """The message in a text, if it is one of ``allowed``.
-
-    Raises:
-        MessageBroken: no JSON object, a type that this side does not take, or a field that breaks its rule.
-    """
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MessageBroken(Text("not JSON", "不是 JSON")) from error
-    if not isinstance(body, dict):
-        raise MessageBroken(Text("not an object", "不是对象"))
-    kind = body.get("type")
-    cls = allowed.get(kind) if isinstance(kind, str) else None
-    if cls is None:
-        raise MessageBroken(Text("unknown type", "未知类型"))
-    found: dict[str, Any] = {}
-    for field in fields(cls):  # type: ignore[arg-type]  # as above
-        if field.name not in body or not _RULES[field.name](body[field.name]):
-            raise MessageBroken(Text(f"field {field.name} of {kind}", f"{kind} 的字段 {field.name}"))
-        found[field.name] = body[field.name]
-    return cls(**found)
-
-
-def clean_name(name: object) -> str:
-    """A visitor's name fit for everybody's screen: printable, one line, not too long; empty when nothing is left."""
-    if not isinstance(name, str):
-        return ""
-    printable = "".join(char if char.isprintable() else " " for char in name[: 4 * MAX_NAME_CHARS])
-    return " ".join(printable.split())[:MAX_NAME_CHARS]

@@ -1,98 +1,73 @@
-"""The room service: rooms, invites and the two websockets, on aiohttp.
-
-``POST /redeem``            an invite becomes a session: a cookie for a page, a bearer token for an agent
-``POST /r/ROOM/invites``    the technician asks for an invite for somebody else
-``POST /r/ROOM/renew``      a session gets a fresh token
-``GET  /r/ROOM/agent``      websocket of the technician's agent
-``GET  /r/ROOM/watch``      websocket of a page
-``GET  /join``, ``/r/ROOM`` the page itself, and its assets
-"""
+"""The room service: its rooms, its invites, and their life on one event loop, on aiohttp."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-import re
-import secrets
-import socket
-import ssl
-import tempfile
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSCloseCode, web
 
+from consult.accountroutes import AccountRoutes
+from consult.accounts import PasswordCheck
+from consult.certificates import load_certificate
+from consult.deletion import place_of
+from consult.deletionredo import Redone, redo_deletions
 from consult.edge import loopback_addresses
 from consult.errors import (
-    CannotListen,
-    CertificateBroken,
-    DataUnusable,
-    JournalBroken,
-    MessageBroken,
-    PageMissing,
-    RoleRefused,
+    ConsultError,
     RoomClosed,
-    ServiceError,
+    StateBroken,
     TooMuch,
 )
-from consult.gate import RateLimit, make_gate
-from consult.invites import INVITE_LIFE_S, SESSION_LIFE_S, InviteBook, Role, Session, SessionBook
+from consult.fileroutes import FileRoutes
+from consult.gate import Gate
+from consult.history import HistoryReader
+from consult.ice import servers_for
+from consult.invites import INVITE_LIFE_S, InviteBook, Role, SessionBook
 from consult.journal import Journal
-from consult.messages import clean_name
-from consult.peers import MAX_VIEWER_TEXT_BYTES, PeerContext, serve_agent, serve_viewer
+from consult.keeper import Keeper, close_journal
+from consult.listening import address_url, listen_on, require_writable, service_url
+from consult.messages import Closed, encode_message
+from consult.metrics import Metrics
+from consult.notices import NoticeBoard
+from consult.operationroutes import OperationRoutes
+from consult.peers import PeerContext
 from consult.room import Room
-from consult.wire import encode_beat
+from consult.roombus import LocalBus
+from consult.roomkeys import store_of
+from consult.routes import RoomRoutes
+from consult.serviceconfig import STATIC, ServiceConfig
+from consult.serviceparts import ask_parts, make_parts, tell_parts
+from consult.servicestate import AuditEntry, RoomEntry, ServiceState
+from consult.sharding import make_door, new_room_name
 from diag.facts import Text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Collection
+
+    from consult.invites import Invite, Session
+    from consult.roombus import RoomBus
 
 __all__ = ["STATIC", "IssuedInvite", "Service", "ServiceConfig", "require_writable", "running_service"]
 
-STATIC: Final = Path(__file__).with_name("static")
-COOKIE: Final = "huizhen_session"
 _FLUSH_S: Final = 0.1
 _BEAT_S: Final = 0.5
 _LAST_WORD_S: Final = 0.05
+_RESTARTING: Final = "consult.service-restarting"
+"""Agents and pages that hear this come again, and end nothing."""
+
+_LINGER_S: Final = 3.0
 _IDLE_ROOM_S: Final = 12 * 3600
-_MAX_ROOMS: Final = 200
-_TYPES: Final = {
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".css": "text/css",
-    ".svg": "image/svg+xml",
-    ".json": "application/json",
-}
+_SELDOM_S: Final = 3600
+_RENEW_S: Final = 30
+"""A laptop that changes its network has a certificate for the new address half a minute later."""
+
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceConfig:
-    """How the service runs.
-
-    Args:
-        data: folder for the rooms' journals.
-        port: 0 lets the system choose.
-        public_url: how people outside reach it, where a proxy stands in front; else it is derived.
-        webrtc: False leaves out the live edge; everything then goes by websocket.
-        clock_s: seconds that only grow. now_us: UTC microseconds since the Unix epoch.
-    """
-
-    data: Path
-    host: str = "127.0.0.1"
-    port: int = 0
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    public_url: str | None = None
-    static: Path = STATIC
-    webrtc: bool = True
-    clock_s: Callable[[], float] = time.monotonic
-    now_us: Callable[[], int] = field(default=lambda: time.time_ns() // 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +87,90 @@ class Service:
     def __init__(self, config: ServiceConfig) -> None:
         self.config = config
         self.rooms: dict[str, Room] = {}
+        self.entries: dict[str, RoomEntry] = {}
         self.invites = InviteBook()
         self.sessions = SessionBook()
-        self.url = ""
-        self.fingerprint = _fingerprint(config.tls_cert) if config.tls_cert else None
-        self.redeem_limit = RateLimit(burst=20, per_s=0.5)
-        self.invite_limit = RateLimit(burst=20, per_s=0.2)
+        self.state = ServiceState(config.state)
+        self.keys = store_of(config.data, config.privacy)
+        self.passwords = PasswordCheck()
+        self.histories = HistoryReader(self.keys)
+        self.url = self.trust_url = ""
+        self.certificate = load_certificate(config)
+        self.fingerprint = self.certificate.fingerprint if self.certificate else None
+        self.metrics = Metrics()
+        self.gate = Gate(config, self.metrics)
         self.context = PeerContext(
-            config.clock_s, config.now_us, webrtc=config.webrtc, edge_addresses=loopback_addresses(config.host)
+            config.clock_s,
+            config.now_us,
+            webrtc=config.webrtc,
+            edge_addresses=loopback_addresses(config.host),
         )
-        self._files = _load_static(config.static)
-        self._sockets: set[web.WebSocketResponse] = set()
+        self.sockets: dict[web.WebSocketResponse, str] = {}
+        self._saving = asyncio.Lock()
+        self.keeper = Keeper(self)
+        self.bus: RoomBus = LocalBus()
+        self.notices = NoticeBoard(self.bus)
+        self.redone = Redone()
+        self.parts = make_parts(self)
+
+    # -- clocks ------------------------------------------------------------------------------------------------------
+
+    @property
+    def utc_s(self) -> float:
+        """Now, in seconds since the Unix epoch."""
+        return self.config.now_us() / 1_000_000
+
+    def audit(self, what: str, who: str = "", room: str = "", detail: str = "") -> AuditEntry:
+        """An entry for the audit, of now."""
+        return AuditEntry(self.config.now_us(), what, who, room, detail)
 
     # -- invites and rooms -------------------------------------------------------------------------------------------
 
-    def invite(self, room: str, role: Role) -> IssuedInvite:
-        """A new invite for a room that exists, or that its technician's coming will open."""
-        code = self.invites.issue(room, role, self.config.clock_s())
+    def invite(self, room: str, role: Role, who: str = "") -> IssuedInvite:
+        """A new invite for a room that exists, or that its technician's coming will open; written down at once."""
+        made = self._issued(room, role)
+        changes = self._access_changes()
+        self.state.save_access(*changes, (self.audit("invite", who, room, role.value),))
+        self._access_saved(*changes[:2])
+        return made
+
+    async def invite_soon(self, room: str, role: Role, who: str) -> IssuedInvite:
+        """The same while the service runs: another program that writes to the database keeps nobody else waiting."""
+        made = self._issued(room, role)
+        await self.save_access(self.audit("invite", who, room, role.value))
+        return made
+
+    def _issued(self, room: str, role: Role) -> IssuedInvite:
+        code = self.invites.issue(room, role, self.utc_s)
         expires_us = self.config.now_us() + INVITE_LIFE_S * 1_000_000
         return IssuedInvite(code, f"{self.url}/join#{code}", room, role, expires_us)
 
     def invite_technician(self) -> IssuedInvite:
         """An invite that opens a room of its own."""
-        return self.invite(secrets.token_hex(6), Role.TECHNICIAN)
+        return self.invite(new_room_name(self.config.shards), Role.TECHNICIAN)
+
+    async def save_access(self, *audit: AuditEntry) -> None:
+        """Writes down what has changed of invites and sessions, before anybody is told of it.
+
+        Raises:
+            StateBroken: it cannot be written; it stays on the list for the next time.
+        """
+        async with self._saving:
+            changes = self._access_changes()
+            await asyncio.to_thread(self.state.save_access, *changes, audit)
+            self._access_saved(*changes[:2])
+
+    def _access_changes(self) -> tuple[dict[bytes, Invite | None], dict[bytes, Session | None], int]:
+        return dict(self.invites.changes), dict(self.sessions.changes), self.sessions.persons
+
+    def _access_saved(self, invites: dict[bytes, Invite | None], sessions: dict[bytes, Session | None]) -> None:
+        """Takes off the lists what has been written, unless it has changed again meanwhile."""
+        for digest, invite in invites.items():
+            if self.invites.changes.get(digest) is invite:
+                self.invites.changes.pop(digest, None)
+        for digest, session in sessions.items():
+            if self.sessions.changes.get(digest) is session:
+                self.sessions.changes.pop(digest, None)
 
     def room(self, ident: str) -> Room:
         """A room that is open.
@@ -147,311 +183,174 @@ class Service:
             raise RoomClosed
         return room
 
-    def _open_room(self, ident: str) -> Room:
-        if len(self.rooms) >= _MAX_ROOMS:
-            raise TooMuch(Text("open rooms", "已开设的会诊室"), str(_MAX_ROOMS))
+    def open_room(self, ident: str) -> Room:
+        """A new room with a journal of its own.
+
+        Raises:
+            TooMuch: there are too many rooms.
+            JournalBroken: its file cannot be made.
+            StateBroken: it could not be opened again after a restart.
+        """
+        if len(self.rooms) >= self.config.limits.rooms:
+            raise TooMuch(Text("open rooms", "已开设的会诊室"), str(self.config.limits.rooms))
         created_us = self.config.now_us()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(created_us // 1_000_000))
-        room = Room(ident, Journal(self.config.data / f"{stamp}-{ident}.room"), created_us=created_us)
-        self.rooms[ident] = room
-        return room
+        entry = RoomEntry(ident, f"{stamp}-{ident}.room", created_us)
+        journal = self._journal(entry)
+        try:
+            self.state.put_room(entry, (self.audit("room-open", room=ident),))
+        except BaseException:
+            journal.close()
+            raise
+        self._take_in(Room(ident, journal, created_us=created_us), entry)
+        return self.rooms[ident]
 
-    # -- handlers ----------------------------------------------------------------------------------------------------
+    def _take_in(self, room: Room, entry: RoomEntry) -> None:
+        """From now on the keeper looks after a room; words are written at once, samples ten times a second."""
+        room.relay_only = self.config.relay_only
+        room.ice_for = lambda person, now_us: servers_for(self.config.ice, f"{room.ident}-{person}", now_us)
+        room.on_event = self.keeper.wake
+        room.on_heard = lambda event: tell_parts(self.parts, lambda part: part.room_heard(room, event))
+        room.on_car = lambda: tell_parts(self.parts, lambda part: part.room_met_car(room))
+        self.rooms[room.ident], self.entries[room.ident] = room, entry
+        tell_parts(self.parts, lambda part: part.room_opened(room))
 
-    async def redeem(self, request: web.Request) -> web.Response:
-        """``POST /redeem``: an invite becomes a session, once."""
-        now_s = self.config.clock_s()
-        if not self.redeem_limit.take(request.remote, now_s):
-            raise TooMuch(Text("attempts to join", "加入尝试"), "30/min")
-        body = await _json_body(request)
-        code, as_agent = body.get("invite"), body.get("agent") is True
-        if not isinstance(code, str) or len(code) > 200:
-            raise MessageBroken(Text("field invite", "字段 invite"))
-        ident, role = self.invites.redeem(code, now_s)
-        if ident in self.rooms:
-            self.room(ident)
-        elif role is Role.TECHNICIAN:
-            self._open_room(ident)
-        else:
-            raise RoomClosed
-        token, session = self.sessions.open(ident, role, clean_name(body.get("name")), now_s)
-        answer = {"room": ident, "role": role.value, "path": f"/r/{ident}"}
-        if as_agent and role is Role.TECHNICIAN:
-            return web.json_response({**answer, "token": token})
-        response = web.json_response(answer)
-        self._set_cookie(request, response, session, token)
-        return response
+    def let_experts_in(self, ident: str, lets: bool, who: str) -> None:
+        """Whether accounts of the service may enter a room without an invite."""
+        entry = replace(self.entries[self.room(ident).ident], lets_experts_in=lets)
+        self.state.put_room(entry, (self.audit("room-experts", who, ident, "on" if lets else "off"),))
+        self.entries[ident] = entry
 
-    async def issue(self, request: web.Request) -> web.Response:
-        """``POST /r/ROOM/invites``: an invite for somebody else."""
-        session = self._session(request)
-        if not session.role.may_invite:
-            raise RoleRefused(session.role.value)
-        if not self.invite_limit.take(session.room, self.config.clock_s()):
-            raise TooMuch(Text("invites", "邀请"), "12/min")
-        role = (await _json_body(request)).get("role")
-        if role not in (Role.EXPERT, Role.OBSERVER, Role.LEAD):
-            raise MessageBroken(Text("field role", "字段 role"))
-        made = self.invite(self.room(session.room).ident, Role(role))
-        return web.json_response(
-            {
-                "invite": made.code,
-                "path": f"/join#{made.code}",
-                "url": made.url,
-                "role": role,
-                "expires_us": made.expires_us,
-            }
+    def _journal(self, entry: RoomEntry) -> Journal:
+        path = self.config.data / entry.file
+        return Journal(
+            path,
+            room=entry.ident,
+            signer=self.config.signer,
+            keys=self.keys,
+            encrypt=self.config.privacy.encrypt,
+            now_us=self.config.now_us,
         )
 
-    async def renew(self, request: web.Request) -> web.Response:
-        """``POST /r/ROOM/renew``: the same person, a fresh token."""
-        session, old = self._session(request), self._token(request)
-        fresh = self.sessions.renew(old or "", session.room, self.config.clock_s())
-        if "Authorization" in request.headers:
-            return web.json_response({"token": fresh})
-        response = web.json_response({})
-        self._set_cookie(request, response, session, fresh)
-        return response
+    def resume(self) -> None:
+        """Opens every room again that was open when the service ended, with the invites and sessions of then.
 
-    async def agent(self, request: web.Request) -> web.StreamResponse:
-        """``GET /r/ROOM/agent``."""
-        session = self._session(request)
-        if session.role is not Role.TECHNICIAN:
-            raise RoleRefused(session.role.value)
-        room = self.room(session.room)
-        socket_ = await self._upgrade(request, max_bytes=8 << 20)
-        try:
-            await serve_agent(socket_, room, session, self.context)
-        finally:
-            self._sockets.discard(socket_)
-        return socket_
+        Raises:
+            DataInUse: another process serves these rooms.
+            StateBroken: the database cannot be read.
+        """
+        self.state.claim()
+        self._redo_deletions()
+        undone = self.redone.undone
+        self.invites.restore(self.state.load_invites())
+        self.sessions.restore(*self.state.load_sessions())
+        for entry in self.state.open_rooms():
+            if entry.ident in undone:
+                continue  # it should be deleted: nobody sees it again
+            try:
+                self._resume_room(entry)
+            except ConsultError as error:
+                # One room's broken file keeps no other room closed; it stays on the list for the next start.
+                _log.error("room %s: %s", entry.ident, error)
+                self.state.note(self.audit("room-broken", room=entry.ident, detail=str(error)))
 
-    async def watch(self, request: web.Request) -> web.StreamResponse:
-        """``GET /r/ROOM/watch``."""
-        session = self._session(request)
-        room = self.room(session.room)
-        socket_ = await self._upgrade(request, max_bytes=MAX_VIEWER_TEXT_BYTES)
-        try:
-            await serve_viewer(socket_, room, session, self.context)
-        finally:
-            self._sockets.discard(socket_)
-        return socket_
+    def _redo_deletions(self) -> None:
+        """Finishes deletions that were broken off, repeats those that a restored backup undid; before rooms open."""
+        place = place_of(self)
+        if place.folder.is_dir():
+            self.redone = redo_deletions(place)
+            for error in self.redone.failed.values():
+                _log.error("%s", error)
+            for ident in self.redone.untrusted:
+                _log.error("room %s was deleted by a certificate of another key, and is here", ident)
 
-    async def page(self, request: web.Request) -> web.Response:
-        """``GET /join``, ``/r/ROOM`` and the assets: files of the built page, all held in memory."""
-        name = request.match_info.get("name", "index.html")
-        found = self._files.get(name)
-        if found is None:
-            raise web.HTTPNotFound
-        body, content_type = found
-        # Vite puts a hash of the content into the names of assets.
-        cache = "public, max-age=31536000, immutable" if name.startswith("assets/") else "no-cache"
-        return web.Response(body=body, content_type=content_type, charset="utf-8", headers={"Cache-Control": cache})
+    def _resume_room(self, entry: RoomEntry) -> None:
+        if not (self.config.data / entry.file).is_file():
+            self.end_entry(entry, "consult.journal-broken")
+            return
+        journal = self._journal(entry)
+        kept = journal.resume()
+        if kept.closed_code is not None:
+            journal.close()
+            self.end_entry(entry, kept.closed_code)
+            return
+        room = Room(entry.ident, journal, created_us=entry.created_us)
+        room.restore(kept)
+        room.idle_since_us = self.config.now_us()
+        self._take_in(room, entry)
+        self.state.note(self.audit("room-resume", room=entry.ident))
 
-    async def home(self, request: web.Request) -> web.Response:
-        """``GET /``: there is nothing to see without an invite."""
-        return await self.page(request)
-
-    # -- what the handlers stand on ----------------------------------------------------------------------------------
-
-    def _token(self, request: web.Request) -> str | None:
-        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        return bearer if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
-
-    def _session(self, request: web.Request) -> Session:
-        return self.sessions.find(self._token(request), request.match_info["room"], self.config.clock_s())
-
-    def _set_cookie(self, request: web.Request, response: web.Response, session: Session, token: str) -> None:
-        # The path keeps two rooms in one browser apart: neither's cookie is ever sent to the other.
-        secure = request.secure or (self.config.public_url or "").startswith("https:")
-        path = f"/r/{session.room}"
-        response.set_cookie(
-            COOKIE, token, path=path, max_age=SESSION_LIFE_S, httponly=True, samesite="Strict", secure=secure
-        )
-
-    async def _upgrade(self, request: web.Request, *, max_bytes: int) -> web.WebSocketResponse:
-        # Compression costs a core on binary blocks and saves nothing.
-        socket_ = web.WebSocketResponse(compress=False, max_msg_size=max_bytes, timeout=1.0, heartbeat=10.0)
-        await socket_.prepare(request)
-        self._sockets.add(socket_)
-        return socket_
+    def end_entry(self, entry: RoomEntry, code: str) -> None:
+        """A room has ended for good."""
+        self.sessions.close_room(entry.ident)
+        ended = replace(entry, closed_us=self.config.now_us(), closed_code=code)
+        self.state.put_room(ended, (self.audit("room-close", room=entry.ident, detail=code),))
 
     # -- life --------------------------------------------------------------------------------------------------------
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        gate: Any = make_gate(self.config.public_url, secure=self.config.tls_cert is not None)
-        app = web.Application(middlewares=[gate], client_max_size=64 << 10)
+        gate: Any = self.gate.middleware
+        app = web.Application(middlewares=[gate, make_door(self)], client_max_size=self.config.limits.body_bytes)
         app[SERVICE] = self
-        app.add_routes(
-            [
-                web.post("/redeem", self.redeem),
-                web.post("/r/{room:[0-9a-f]{12}}/invites", self.issue),
-                web.post("/r/{room:[0-9a-f]{12}}/renew", self.renew),
-                web.get("/r/{room:[0-9a-f]{12}}/agent", self.agent),
-                web.get("/r/{room:[0-9a-f]{12}}/watch", self.watch),
-                web.get("/r/{room:[0-9a-f]{12}}", self.home),
-                web.get("/join", self.home),
-                web.get("/", self.home),
-                web.get("/{name:(?:assets/)?[A-Za-z0-9._-]+}", self.page),
-            ]
-        )
+        app.add_routes(RoomRoutes(self).table())
+        app.add_routes(AccountRoutes(self).table())
+        app.add_routes(FileRoutes(self).table())
+        app.add_routes(OperationRoutes(self).table())
+        for part in self.parts:
+            app.add_routes(part.table())
         app.cleanup_ctx.append(self._life)
         return app
 
     async def _life(self, app: web.Application) -> AsyncIterator[None]:
-        keeper = asyncio.create_task(self._keep(), name="room keeper")
+        self.keeper.start()
+        for part in self.parts:
+            await part.start()
         app.on_shutdown.append(self._say_goodbye)
         yield
-        keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
+        await self.keeper.stop()
+        await ask_parts(self.parts, lambda part: part.stop())
+        await self.save_rest()
+        self.histories.close()
+        self.state.close()
+
+    def close(self) -> None:
+        """Lets go of all files, of a service that never came to run."""
         for room in self.rooms.values():
-            await self._flush(room)
-            room.journal.close()
+            close_journal(room)
+        self.histories.close()
+        self.state.close()
 
     async def _say_goodbye(self, _: web.Application) -> None:
+        """Ends the connections. Where rooms outlive the process, nobody is told that they are over."""
+        lasting = self.config.state is not None
         for room in self.rooms.values():
-            room.close("consult.room-closed")
+            if lasting:
+                room.tell(encode_message(Closed(code=_RESTARTING)))
+            else:
+                room.close("consult.room-closed")
         await asyncio.sleep(_LAST_WORD_S)
-        closing = [socket_.close(code=WSCloseCode.GOING_AWAY) for socket_ in set(self._sockets)]
+        code = WSCloseCode.SERVICE_RESTART if lasting else WSCloseCode.GOING_AWAY
+        closing = [socket_.close(code=code) for socket_ in list(self.sockets)]
         await asyncio.gather(*closing, return_exceptions=True)
 
-    async def _keep(self) -> None:
-        """Keeps the rooms until cancelled. Should that fail, no room may go on as if it were recorded."""
-        try:
-            await self._keep_rooms()
-        except Exception:
-            _log.exception("the rooms' keeper failed")
-            for room in self.rooms.values():
-                room.close(ServiceError.code)
-            raise
+    def show_out(self, gone: Collection[tuple[str, int]]) -> None:
+        """Ends every connection of these persons, ``(room, person)``, also those that a newer one has replaced."""
+        for room in self.rooms.values():
+            for person in [one for one in room.members if (room.ident, one) in gone]:
+                for member in room.connections_of(person):
+                    member.outbox.stop()
 
-    async def _keep_rooms(self) -> None:
-        """Writes journals, sends beats, ends rooms that nobody uses."""
-        beat_at_s = 0.0
-        while True:
-            await asyncio.sleep(_FLUSH_S)
-            now_s, now_us = self.config.clock_s(), self.config.now_us()
-            for room in list(self.rooms.values()):
-                await self._flush(room)
-                if now_s >= beat_at_s:
-                    self._beat(room, now_us)
-                if room.closed_code is not None and room.agent is None and not room.members:
-                    self._forget(room)
-            if now_s >= beat_at_s:
-                beat_at_s = now_s + _BEAT_S
-
-    def _beat(self, room: Room, now_us: int) -> None:
-        heads = room.heads(now_us)
-        for member in room.members.values():
-            member.outbox.say(heads)
-            if member.edge is not None:
-                member.edge.offer_beat(encode_beat(now_us))
-        if room.agent is not None:
-            room.agent.say('{"type":"beat"}')
-        if room.agent is not None or room.members:
-            room.idle_since_us = now_us
-        elif now_us - room.idle_since_us > _IDLE_ROOM_S * 1_000_000:
-            room.close("consult.room-closed")
-
-    def _forget(self, room: Room) -> None:
-        self.sessions.close_room(room.ident)
-        del self.rooms[room.ident]
-        room.journal.close()
-
-    async def _flush(self, room: Room) -> None:
-        batch = room.take_batch()
-        if not batch:
-            return
-        try:
-            await asyncio.to_thread(room.write_batch, batch)
-        except JournalBroken as error:
-            _log.error("room %s: %s", room.ident, error)
-            room.close(error.code)
-        else:
-            room.acknowledge(batch)
+    async def save_rest(self) -> None:
+        """Writes down changes that nobody waits for: sessions of rooms that ended, invites forgotten."""
+        if self.invites.changes or self.sessions.changes:
+            try:
+                await self.save_access()
+            except StateBroken as error:
+                _log.error("%s", error)
 
 
 SERVICE: Final = web.AppKey("service", Service)
-
-
-async def _json_body(request: web.Request) -> dict[str, Any]:
-    """The request's JSON object. Its content type is checked: a plain form could be sent by any site."""
-    if request.content_type != "application/json":
-        raise MessageBroken(Text("not JSON", "不是 JSON"))
-    try:
-        body = await request.json()
-    except (ValueError, RecursionError) as error:
-        raise MessageBroken(Text("not JSON", "不是 JSON")) from error
-    if not isinstance(body, dict):
-        raise MessageBroken(Text("not an object", "不是对象"))
-    return body
-
-
-def _load_static(folder: Path) -> dict[str, tuple[bytes, str]]:
-    """The built page's files by their names in addresses.
-
-    Raises:
-        PageMissing: it was not built.
-    """
-    if not (folder / "index.html").is_file():
-        raise PageMissing(str(folder / "index.html"))
-    return {
-        path.relative_to(folder).as_posix(): (path.read_bytes(), _TYPES[path.suffix])
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in _TYPES
-    }
-
-
-def require_writable(folder: Path) -> None:
-    """Makes the folder and a file in it, so that a full room is never the first to find out.
-
-    Raises:
-        DataUnusable: one of the two fails.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise DataUnusable(str(folder), error.strerror or str(error)) from error
-
-
-def _tls_context(cert: Path, key: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise CertificateBroken(str(cert), str(error)) from error
-    return context
-
-
-def _fingerprint(cert: Path) -> bytes:
-    """SHA-256 of the service's own certificate, by which an agent in this process knows it."""
-    try:
-        first, found, _ = cert.read_text(encoding="ascii").partition("-----END CERTIFICATE-----")
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :] + found + "\n")).digest()
-    except (OSError, ValueError) as error:
-        raise CertificateBroken(str(cert), str(error)) from error
-
-
-def _outward_address() -> str:
-    """The address by which this machine would talk to the rest of the network; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
-
-
-def _derive_url(config: ServiceConfig, port: int) -> str:
-    if config.public_url:
-        return config.public_url.rstrip("/")
-    host = _outward_address() if config.host in ("0.0.0.0", "::", "") else config.host  # noqa: S104 - compared, not bound
-    scheme = "https" if config.tls_cert else "http"
-    return f"{scheme}://{f'[{host}]' if re.search(':', host) else host}:{port}"
 
 
 @contextlib.asynccontextmanager
@@ -463,19 +362,55 @@ async def running_service(config: ServiceConfig) -> AsyncIterator[Service]:
         CertificateBroken: the TLS files cannot be used.
         CannotListen: the address cannot be bound.
         DataUnusable: the recordings cannot be kept in the folder.
+        DataInUse: another service keeps its rooms there.
+        StateBroken: the service's database cannot be used.
     """
     require_writable(config.data)
     service = Service(config)
-    context = _tls_context(config.tls_cert, config.tls_key) if config.tls_cert else None
-    runner = web.AppRunner(service.application(), access_log=None, shutdown_timeout=2.0)
+    try:
+        application = service.application()
+        if config.state is not None:
+            await asyncio.to_thread(service.resume)
+    except BaseException:
+        service.close()
+        raise
+    # The time limit for an idle connection is also that for a request's head to arrive. No body is unpacked: nobody
+    # sends packed ones but who hopes for a bomb.
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        shutdown_timeout=1.0,
+        keepalive_timeout=config.limits.request_s,
+        lingering_time=1.0,
+        auto_decompress=False,
+    )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, config.host, config.port, ssl_context=context)
-        try:
-            await site.start()
-        except OSError as error:
-            raise CannotListen(f"{config.host}:{config.port}", error.strerror or str(error)) from error
-        service.url = _derive_url(config, int(runner.addresses[0][1]))
-        yield service
+        context = service.certificate.context if service.certificate else None
+        port = await listen_on(runner, config.host, config.port, context)
+        service.url = service_url(config, port)
+        async with _trust_site(service):
+            yield service
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _trust_site(service: Service) -> AsyncIterator[None]:
+    """The authority's page: at the service itself, and without TLS where the configuration names a port for that."""
+    config = service.config
+    service.trust_url = f"{service.url}/trust"
+    if service.certificate is None or service.certificate.authority is None or config.trust_port is None:
+        yield
+        return
+    gate: Any = service.gate.middleware
+    app = web.Application(middlewares=[gate])
+    app.add_routes(OperationRoutes(service).trust_table())
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=config.limits.request_s)
+    await runner.setup()
+    try:
+        port = await listen_on(runner, config.host, config.trust_port, None)
+        service.trust_url = f"{address_url(config, 'http', port)}/trust"
+        yield
     finally:
         await runner.cleanup()

@@ -23,7 +23,17 @@ from dbc.table import pgn_from_id
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["ENDINGS", "ORIGINS", "Entry", "entries", "find_entry", "likely_entries", "outlines", "user_folder"]
+__all__ = [
+    "ENDINGS",
+    "ORIGINS",
+    "Entry",
+    "data_folder",
+    "entries",
+    "find_entry",
+    "likely_entries",
+    "outlines",
+    "user_folder",
+]
 
 ENDINGS: Final = (".dbc", ".kcd", ".sym", ".arxml", ".cdd")
 """Files of the user's folder that are databases."""
@@ -69,10 +79,22 @@ class Entry:
     is_fragment: bool = False
 
 
+def data_folder() -> Path:
+    """Where the program keeps the user's data: ``$XDG_DATA_HOME/huizhen``, else where the system wants it.
+
+    Standard: XDG Base Directory 0.8 (a relative path does not count); platformdirs on macOS and Windows.
+    """
+    base = os.environ.get("XDG_DATA_HOME")
+    if base and Path(base).is_absolute():
+        return Path(base) / "huizhen"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("huizhen", appauthor=False))
+
+
 def user_folder() -> Path:
-    """Where the user's own databases are: ``$XDG_DATA_HOME/huizhen/dbc``."""
-    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data) / "huizhen" / "dbc"
+    """Where the user's own databases are: the folder ``dbc`` of :func:`data_folder`."""
+    return data_folder() / "dbc"
 
 
 def _bundled() -> Iterable[Entry]:

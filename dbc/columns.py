@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from dbc.bits import Payloads, raw_from_bits
+from dbc.errors import Phrase, UnknownSignal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
+    import polars as pl
     from numpy.typing import NDArray
 
+    from dbc.dataframes import Arrays
     from dbc.signals import Message, Signal
 
 __all__ = ["Decoded", "MessageColumns", "Samples", "SignalColumn", "Source", "Times"]
@@ -193,6 +198,11 @@ class MessageColumns:
         """int64 (n,); gathered when first asked for."""
         return self.times.get()
 
+    def find_signal(self, name: str) -> SignalColumn | None:
+        """The signal of this name, or of ``Message.Signal``."""
+        own = name.removeprefix(f"{self.name}.")
+        return self.columns[name] if name in self.columns else self.columns.get(own)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
@@ -203,24 +213,81 @@ class Decoded:
         decoded_frames: those that belong to a message of a database.
         unknown_ids: keys (identifier, with bit 31 for 29 bits) that no database knows, sorted.
         messages: by name, in the order of the databases; only those that occur.
+        start_ns: UTC of the frames' time 0, in ns since 1970; None = not known.
     """
 
     frames: int
     decoded_frames: int
     unknown_ids: tuple[int, ...]
     messages: Mapping[str, MessageColumns]
+    start_ns: int | None = None
 
     @property
     def short_frames(self) -> int:
         """Frames that are shorter than their message; what is there of them was decoded."""
         return sum(columns.short for columns in self.messages.values())
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Every signal that occurs, as ``Message.Signal``."""
+        return tuple(f"{name}.{signal}" for name, columns in self.messages.items() for signal in columns.columns)
+
     def find_signal(self, name: str) -> SignalColumn | None:
         """The first signal of this name, or of ``Message.Signal``, whichever message it is in."""
         for columns in self.messages.values():
-            if name in columns.columns:
-                return columns.columns[name]
-            prefix = f"{columns.name}."
-            if name.startswith(prefix) and name[len(prefix) :] in columns.columns:
-                return columns.columns[name[len(prefix) :]]
+            if (column := columns.find_signal(name)) is not None:
+                return column
         return None
+
+    def find_sent(self, name: str) -> tuple[MessageColumns, SignalColumn]:
+        """The same with the frames that it came in.
+
+        Raises:
+            UnknownSignal: no frame carried it.
+        """
+        for columns in self.messages.values():
+            if (column := columns.find_signal(name)) is not None:
+                return columns, column
+        there = sorted({signal for columns in self.messages.values() for signal in columns.columns})
+        names = ", ".join(get_close_matches(name, there, n=3, cutoff=0.4) or there[:3]) or "-"
+        raise UnknownSignal(name, Phrase(f"in these frames are {names}", f"这些报文中有 {names}"))
+
+    def __getitem__(self, name: str) -> SignalColumn:
+        """The samples of one signal: ``decoded["PackVoltage"].values``.
+
+        Raises:
+            UnknownSignal: no frame carried it.
+        """
+        return self.find_sent(name)[1]
+
+    def to_numpy(self, *names: str) -> Arrays:
+        """Arrays of one length: a row per frame that carries one of the signals; see :class:`dbc.dataframes.Arrays`.
+
+        Raises:
+            UnknownSignal: no frame carried it.
+        """
+        from dbc.dataframes import arrays_from_decoded
+
+        return arrays_from_decoded(self, names)
+
+    def to_pandas(self, *names: str) -> pd.DataFrame:
+        """A row per frame, a column per signal (all, where none is named); see :mod:`dbc.dataframes`.
+
+        Raises:
+            UnknownSignal: no frame carried it.
+            LibraryMissing: the extra ``pandas`` is not installed.
+        """
+        from dbc.dataframes import pandas_from_decoded
+
+        return pandas_from_decoded(self, names)
+
+    def to_polars(self, *names: str) -> pl.DataFrame:
+        """As :meth:`to_pandas`, with the time in the column ``t``.
+
+        Raises:
+            UnknownSignal: no frame carried it.
+            LibraryMissing: the extra ``polars`` is not installed.
+        """
+        from dbc.dataframes import polars_from_decoded
+
+        return polars_from_decoded(self, names)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.errors import Phrase
 from dbc.protection import find_protection
 from dbc.table import EXTENDED, NO_MESSAGE

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TextIO, TypeAlias
 
 import numpy as np
 
@@ -22,12 +22,14 @@ from dbc.errors import LibraryMissing, OutputError, Phrase
 from dbc.summary import hex_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from dbc.decode import Decoded, MessageColumns, SignalColumn
+    from dbc.decoding import Decoded, MessageColumns, SignalColumn
 
 __all__ = [
     "FORMATS",
+    "Alias",
+    "Aliases",
     "Row",
     "check_output",
     "rows_in_time",
@@ -43,6 +45,7 @@ FORMATS: Final = (".csv", ".jsonl", ".parquet")
 FLUSH_BYTES: Final = 96 << 20
 """Decoded bytes that are held before they are written."""
 _FRAME_SOURCES: Final = frozenset({"frame", "j1939", "container"})
+_ALIAS_HEAD: Final = ("vss", "vss_value")
 _CSV_HEAD: Final = ("t_s", "channel", "id", "message", "signal", "value", "unit", "raw", "text")
 
 
@@ -73,6 +76,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+class Alias(Protocol):
+    """What another naming calls a signal, with its own unit and sign."""
+
+    @property
+    def path(self) -> str:
+        """The other name."""
+        ...
+
+    def value(self, ours: float) -> float:
+        """A value in the other naming's unit."""
+        ...
+
+
+Aliases: TypeAlias = "Mapping[tuple[str, str], Alias]"
+"""(database, ``Message.Signal``) -> its other name; a signal that has none is not in it."""
+
+
 class Row(NamedTuple):
     """One frame of a message.
 
@@ -90,7 +110,8 @@ class Row(NamedTuple):
 class _Known:
     """The cells of messages; those of frames are forgotten when their batch is over, those of long payloads kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, aliases: Aliases | None) -> None:
+        self._aliases = aliases or {}
         self._frames: dict[int, tuple[MessageColumns, list[_Cells]]] = {}
         self._long: dict[int, tuple[MessageColumns, list[_Cells]]] = {}
 
@@ -99,7 +120,14 @@ class _Known:
         cells = self._frames if columns.source in _FRAME_SOURCES else self._long
         found = cells.get(id(columns))
         if found is None:
-            found = cells[id(columns)] = columns, [_Cells(column) for column in columns.columns.values()]
+            prefix = columns.message.name
+            found = cells[id(columns)] = (
+                columns,
+                [
+                    _Cells(column, self._aliases.get((columns.database, f"{prefix}.{column.signal.name}")))
+                    for column in columns.columns.values()
+                ],
+            )
         return found[1]
 
     def forget(self) -> None:
@@ -110,8 +138,9 @@ class _Known:
 class _Cells:
     """One signal's samples by the row of its message, as text-ready Python values."""
 
-    def __init__(self, column: SignalColumn) -> None:
+    def __init__(self, column: SignalColumn, alias: Alias | None) -> None:
         self.signal = column.signal
+        self.alias = alias
         self.at = dict(zip(column.rows.tolist(), range(len(column)), strict=True))
         self.values = column.values.tolist()
         self.raw = column.raw.tolist()
@@ -147,18 +176,20 @@ def _key(columns: MessageColumns, row: int) -> int:
     return key
 
 
-def _with_cells(batches: Iterable[Iterable[Row]]) -> Iterator[tuple[int, MessageColumns, int, list[_Cells]]]:
-    known = _Known()
+def _with_cells(
+    batches: Iterable[Iterable[Row]], aliases: Aliases | None
+) -> Iterator[tuple[int, MessageColumns, int, list[_Cells]]]:
+    known = _Known(aliases)
     for batch in batches:
         for t_ns, columns, row in batch:
             yield t_ns, columns, row, known.of(columns)
         known.forget()
 
 
-def _write_csv(batches: Iterable[Iterable[Row]], out: TextIO) -> None:
+def _write_csv(batches: Iterable[Iterable[Row]], out: TextIO, aliases: Aliases | None) -> None:
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_CSV_HEAD)
-    for t_ns, columns, row, cells in _with_cells(batches):
+    writer.writerow(_CSV_HEAD if aliases is None else _CSV_HEAD + _ALIAS_HEAD)
+    for t_ns, columns, row, cells in _with_cells(batches, aliases):
         stamp, name = _seconds(t_ns), columns.name
         frame_id, channel = hex_id(_key(columns, row)), int(columns.channel[row])
         for signal in cells:
@@ -167,11 +198,19 @@ def _write_csv(batches: Iterable[Iterable[Row]], out: TextIO) -> None:
                 value, raw, label = cell
                 shown = "" if value is None else repr(value)
                 unit = signal.signal.unit
-                writer.writerow((stamp, channel, frame_id, name, signal.signal.name, shown, unit, raw, label))
+                line = (stamp, channel, frame_id, name, signal.signal.name, shown, unit, raw, label)
+                writer.writerow(line if aliases is None else line + _other_name(signal.alias, value))
 
 
-def _write_jsonl(batches: Iterable[Iterable[Row]], out: TextIO) -> None:
-    for t_ns, columns, row, cells in _with_cells(batches):
+def _other_name(alias: Alias | None, value: float | None) -> tuple[str, str]:
+    """The last two cells of a line."""
+    if alias is None:
+        return "", ""
+    return alias.path, "" if value is None else repr(alias.value(value))
+
+
+def _write_jsonl(batches: Iterable[Iterable[Row]], out: TextIO, aliases: Aliases | None) -> None:
+    for t_ns, columns, row, cells in _with_cells(batches, aliases):
         values: dict[str, Any] = {}
         for signal in cells:
             cell = signal.cell(row)
@@ -180,6 +219,9 @@ def _write_jsonl(batches: Iterable[Iterable[Row]], out: TextIO) -> None:
                 values[signal.signal.name] = {"value": value, "unit": signal.signal.unit, "raw": raw}
                 if label:
                     values[signal.signal.name]["text"] = label
+                if signal.alias is not None:
+                    other = None if value is None else signal.alias.value(value)
+                    values[signal.signal.name] |= {"vss": signal.alias.path, "vss_value": other}
         data = columns.payloads.data[row, : int(columns.payloads.length[row])].tobytes()
         line = {
             "schema": "huizhen.frame/1",
@@ -195,7 +237,7 @@ def _write_jsonl(batches: Iterable[Iterable[Row]], out: TextIO) -> None:
         out.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _write_parquet(pieces: Iterable[Decoded], part: Path) -> None:
+def _write_parquet(pieces: Iterable[Decoded], part: Path, aliases: Aliases | None) -> None:
     """One row per sample, dictionary-encoded names, in row groups of some megabytes; needs pyarrow."""
     # By name: pyarrow is optional and ships no types.
     pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
@@ -208,6 +250,7 @@ def _write_parquet(pieces: Iterable[Decoded], part: Path) -> None:
             ("value", pa.float64()),
             ("unit", pa.dictionary(pa.int32(), pa.string())),
         ]
+        + ([] if aliases is None else [("vss", pa.dictionary(pa.int32(), pa.string())), ("vss_value", pa.float64())])
     )
     waiting: dict[tuple[str, str], list[Any]] = {}
     held = 0
@@ -225,7 +268,7 @@ def _write_parquet(pieces: Iterable[Decoded], part: Path) -> None:
                 for column in columns.columns.values():
                     key = columns.name, column.signal.name
                     places.setdefault(key, len(places))
-                    table = _samples(pa, schema, columns, column)
+                    table = _samples(pa, schema, columns, column, aliases)
                     waiting.setdefault(key, []).append(table)
                     held += table.nbytes
             if held >= FLUSH_BYTES:
@@ -234,7 +277,13 @@ def _write_parquet(pieces: Iterable[Decoded], part: Path) -> None:
         flush(writer)
 
 
-def _samples(pa: Any, schema: Any, columns: MessageColumns, column: SignalColumn) -> Any:
+def _samples(
+    pa: Any,
+    schema: Any,
+    columns: MessageColumns,
+    column: SignalColumn,
+    aliases: Aliases | None,
+) -> Any:
     """The samples of one signal as rows."""
     n = len(column)
 
@@ -248,10 +297,17 @@ def _samples(pa: Any, schema: Any, columns: MessageColumns, column: SignalColumn
         pa.array(column.values, mask=~np.asarray(column.valid)),
         same(column.signal.unit),
     ]
+    if aliases is not None:
+        alias = aliases.get((columns.database, f"{columns.message.name}.{column.signal.name}"))
+        if alias is None:
+            arrays += [pa.nulls(n, schema.field("vss").type), pa.nulls(n, pa.float64())]
+        else:
+            others = np.array([alias.value(value) for value in column.values.tolist()], np.float64)
+            arrays += [same(alias.path), pa.array(others, mask=~np.asarray(column.valid))]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-_TEXT: Final[dict[str, Callable[[Iterable[Iterable[Row]], TextIO], None]]] = {
+_TEXT: Final[dict[str, Callable[[Iterable[Iterable[Row]], TextIO, Aliases | None], None]]] = {
     ".csv": _write_csv,
     ".jsonl": _write_jsonl,
 }
@@ -277,8 +333,8 @@ def check_output(path: str | Path) -> None:
         raise OutputError(str(path), Phrase(f"there is no folder {where.parent}", f"没有文件夹 {where.parent}"))
 
 
-def write_samples(pieces: Iterable[Decoded], path: str | Path) -> None:
-    """Writes all samples to Parquet, piece by piece.
+def write_samples(pieces: Iterable[Decoded], path: str | Path, aliases: Aliases | None = None) -> None:
+    """Writes all samples to Parquet, piece by piece; with ``aliases`` also the other names and values.
 
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
@@ -286,11 +342,13 @@ def write_samples(pieces: Iterable[Decoded], path: str | Path) -> None:
     """
     check_output(path)
     with whole_file(Path(path)) as part:
-        _write_parquet(pieces, part)
+        _write_parquet(pieces, part, aliases)
 
 
-def write_rows(batches: Iterable[Iterable[Row]], path: str | Path) -> None:
+def write_rows(batches: Iterable[Iterable[Row]], path: str | Path, aliases: Aliases | None = None) -> None:
     """Writes frames to CSV or JSON lines, one after the other; of those before a batch nothing is kept.
+
+    With ``aliases`` the signals' other names and values stand beside.
 
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
@@ -298,7 +356,7 @@ def write_rows(batches: Iterable[Iterable[Row]], path: str | Path) -> None:
     check_output(path)
     where = Path(path)
     with whole_file(where) as part, part.open("w", encoding="utf-8", newline="") as out:
-        _TEXT[where.suffix.lower()](batches, out)
+        _TEXT[where.suffix.lower()](batches, out, aliases)
 
 
 def write_decoded(decoded: Decoded, path: str | Path) -> None:

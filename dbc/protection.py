@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbc.bits import Payloads
-    from dbc.decode import MessageColumns
+    from dbc.decoding import MessageColumns
     from dbc.signals import Message, Signal
 
 __all__ = ["Protection", "ProtectionTally", "Verdicts", "crc8_j1850", "find_protection"]

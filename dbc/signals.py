@@ -1,7 +1,7 @@
 """Signals and messages of a database, each with its plan for reading made once.
 
 A signal knows where its bits lie, when it is there (multiplexing, length of the frame) and which raw codes mean "not
-available". Reading one frame is here; reading columns of frames with the same plan is :mod:`dbc.decode`.
+available". Reading one frame is here; reading columns of frames with the same plan is :mod:`dbc.decoding`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.errors import LibraryMissing, OutputError, Phrase
 from dbc.j1939tp import transport_rows
 from dbc.output import Row, rows_in_time, write_rows, write_samples
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbc.database import Database
-    from dbc.decode import Decoded, MessageColumns
+    from dbc.decoding import Decoded, MessageColumns
+    from dbc.output import Aliases
     from dbc.recording.facts import Facts
 
 __all__ = ["FLUSH_BYTES", "ParquetFolder", "Streamed", "decode_to_file", "decode_to_folder"]
@@ -326,10 +327,12 @@ def decode_to_file(
     path: str | Path | None,
     *,
     signals: Collection[str] | None = None,
+    aliases: Aliases | None = None,
 ) -> Summary:
     """Decodes a recording of any size into one file, by its ending; into none where there is no path.
 
     Lines of CSV and JSON are in the order of time; where the recording's time jumps back, another capture follows.
+    With ``aliases`` the signals' other names and values stand beside their own.
 
     Returns:
         what the signals did.
@@ -341,7 +344,7 @@ def decode_to_file(
     """
     summary = Summary(databases)
     if path is not None and Path(path).suffix.lower() != ".parquet":
-        write_rows(batches_in_time(stream, databases, signals, summary.add), path)
+        write_rows(batches_in_time(stream, databases, signals, summary.add), path, aliases)
         return summary
 
     def pieces() -> Iterator[Decoded]:
@@ -354,5 +357,5 @@ def decode_to_file(
         for _ in pieces():
             pass
     else:
-        write_samples(pieces(), path)
+        write_samples(pieces(), path, aliases)
     return summary

@@ -24,7 +24,7 @@ from diag.serialport import claim_port
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Candidate", "Heard", "find_adapters", "listen_to"]
+__all__ = ["Candidate", "Heard", "find_adapters", "listen_to", "plugged_in"]
 
 _ARPHRD_CAN: Final = "280"
 _IFF_UP: Final = 1
@@ -245,6 +245,12 @@ def _serial_ports() -> list[tuple[str, str | None]]:
     return found
 
 
+def plugged_in(root: Path = Path("/")) -> tuple[tuple[str, str], ...]:
+    """Name and channel of what is an adapter by its kind or its chip, without opening or asking anything."""
+    found = [(one.name, one.channel) for one in _kernel_interfaces(root) if one.is_usable]
+    return tuple(found + [(chip, channel) for channel, chip in _serial_ports() if chip is not None])
+
+
 def find_adapters(named: Sequence[str] = (), *, root: Path = Path("/")) -> tuple[Candidate, ...]:
     """Looks for adapters; takes less than a second however many ports there are.
 
@@ -290,7 +296,7 @@ def listen_to(adapter: Candidate, bitrates: Sequence[int], seconds: float) -> He
 
 
 def _listen(adapter: Candidate, bitrate: int | None, seconds: float) -> Heard:
-    import can
+    from diag.pythoncan import can
 
     options: dict[str, Any] = {"interface": adapter.kind, "channel": adapter.channel}
     if adapter.kind == "slcan":

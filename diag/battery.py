@@ -17,7 +17,7 @@ import numpy as np
 from diag.batterynames import BatterySignals, find_battery_signals
 from diag.cells import CellView, find_bad_probes, view_cells
 from diag.facts import BatteryState, Rejected, Text
-from diag.limits import RULES, BatteryLimits, load_limits
+from diag.limits import RULES, BatteryLimits, limits_for, load_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,7 @@ def battery_from_series(
     Returns:
         None when there is no traction battery among the signals; a "battery voltage" of 12, 24 or 48 V is none.
     """
-    limits = limits or load_limits()
+    limits = limits or limits_for(None)
     signals = find_battery_signals({name: item.unit for name, item in series.items()})
     if signals is None:
         return None

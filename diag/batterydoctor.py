@@ -19,7 +19,8 @@ from diag.cellmodel import CellModel, fit_cells
 from diag.cells import find_bad_probes, ranges_from_numbers, view_cells
 from diag.evidence import finding_of, measured
 from diag.facts import Severity
-from diag.limits import load_limits
+from diag.limits import limits_for
+from diag.packevents import find_events
 from diag.packhealth import Health, find_health
 from diag.packseries import PackSeries, pack_series
 
@@ -116,6 +117,7 @@ def study_battery(
     state: BatteryState | None = None,
     kind: CellType | None = None,
     rated_ah: float | None = None,
+    rated_mohm: float | None = None,
     is_flipped: bool | None = None,
 ) -> BatteryStudy | None:
     """Studies a battery's series.
@@ -126,12 +128,13 @@ def study_battery(
         state: the figures of the moment, for the cells' own numbers.
         kind: the cells' type where it is known.
         rated_ah: capacity when new.
+        rated_mohm: resistance of one cell when new.
         is_flipped: whether the car counts charging as positive; None = learned from the voltage.
 
     Returns:
         None when there are no cells among the signals.
     """
-    limits = limits or load_limits()
+    limits = limits or limits_for(None)
     signals = find_battery_signals({name: item.unit for name, item in series.items()})
     if signals is None:
         return None
@@ -142,7 +145,8 @@ def study_battery(
     seconds = float(pack.t_s[-1]) + pack.bin_s
     model = fit_cells(pack, kind=kind) if seconds >= limits.study_needs_s else None
     causes = find_causes(model, limits) if model is not None else ()
-    health = find_health(pack, model, limits, rated_ah=rated_ah, car_says=_told_health(series))
+    told = _told_health(series)
+    health = find_health(pack, model, limits, rated_ah=rated_ah, rated_mohm=rated_mohm, car_says=told)
     heats = _heating_cells(pack, causes, limits)
     findings = [
         *_thermal(pack, signals),
@@ -150,6 +154,7 @@ def study_battery(
         *_probes(pack, signals, limits, set(heats.values())),
         *_charge_jumps(pack, signals, limits),
         *_sum(whole, limits),
+        *find_events(series, pack, limits),
     ]
     return BatteryStudy(
         seconds=seconds,

@@ -17,7 +17,7 @@ from diag.battery import battery_from_series, find_battery_signals
 from diag.batterydoctor import BatteryStudy, study_battery, with_study
 from diag.facts import Text
 from diag.findings import findings_from_facts
-from diag.limits import load_limits
+from diag.limits import limits_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +61,8 @@ class BatteryReport:
             "soh_methods": [item.to_json() for item in study.health.methods] if study else [],
             "soh_missing": study.health.why_not.to_json() if study and study.health.why_not else None,
             "study": study.to_json() if study else None,
-            "warranty_percent": load_limits().warranty_percent,
-            "warranty_years": load_limits().warranty_years,
+            "warranty_percent": limits_for(None).warranty_percent,
+            "warranty_years": limits_for(None).warranty_years,
             "findings": [finding.to_json() for finding in self.findings],
         }
 
@@ -75,7 +75,7 @@ def find_misfit(series: Mapping[str, Series], limits: BatteryLimits | None = Non
     Returns:
         the worst signal with its values, None where at least half of the cells are believable.
     """
-    limits = limits or load_limits()
+    limits = limits or limits_for(None)
     signals = find_battery_signals({name: item.unit for name, item in series.items()})
     if signals is None or not signals.cells:
         return None
@@ -108,6 +108,8 @@ def battery_report(
     limits: BatteryLimits | None = None,
     kind: CellType | None = None,
     rated_ah: float | None = None,
+    rated_mohm: float | None = None,
+    is_flipped: bool | None = None,
 ) -> BatteryReport | None:
     """Judges a battery by its series.
 
@@ -117,6 +119,8 @@ def battery_report(
         limits: other than those of the rule file.
         kind: the cells' type where it is known.
         rated_ah: capacity when new.
+        rated_mohm: resistance of one cell when new.
+        is_flipped: whether charging is counted as positive; None = learned from the voltage.
 
     Returns:
         None when there is no traction battery among the signals.
@@ -124,9 +128,17 @@ def battery_report(
     state = battery_from_series(series, source=source, limits=limits)
     if state is None:
         return None
-    study = study_battery(series, limits=limits, state=state, kind=kind, rated_ah=rated_ah)
+    study = study_battery(
+        series,
+        limits=limits,
+        state=state,
+        kind=kind,
+        rated_ah=rated_ah,
+        rated_mohm=rated_mohm,
+        is_flipped=is_flipped,
+    )
     state = with_study(state, study)
-    findings = findings_from_facts(dtcs=(), battery=state, studied=study.findings if study else ())
+    findings = findings_from_facts(dtcs=(), battery=state, studied=study.findings if study else (), limits=limits)
     starts = [int(item.t_ns[0]) for item in series.values() if len(item.t_ns)]
     started_ns = min((start for start in starts if start >= _YEAR_2000_NS), default=None)
     return BatteryReport(state, study, findings, started_ns)

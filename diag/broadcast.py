@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dbc.database import load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.protection import find_protection
 from dbc.table import ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
 from diag.facts import Series, Text
@@ -33,6 +33,7 @@ __all__ = [
     "decode_broadcast",
     "decode_recorded",
     "find_database",
+    "frames_from_table",
     "is_diagnostic_id",
     "load_bundled",
     "load_likely",
@@ -45,6 +46,7 @@ _GUESSES: Final = 5
 """Databases of other people that are loaded to guess among: each takes a tenth of a second or more."""
 _GUESS_NEEDED: Final = 0.8
 _MESSAGES_NEEDED: Final = 2
+_TESTERS_FROM: Final = 0x600
 _LOOKED_AT: Final = 40_000
 """Frames of a recording by which its database is chosen."""
 
@@ -74,6 +76,26 @@ def table_from_frames(frames: Iterable[Frame]) -> FrameTable:
         )
         for frame in frames
     )
+
+
+def frames_from_table(table: FrameTable) -> list[Frame]:
+    """Frames in columns one by one; the name of the bus is not kept."""
+    columns = zip(
+        table.t_ns.tolist(), table.can_id.tolist(), table.flags.tolist(), table.length.tolist(), table.data, strict=True
+    )
+    return [
+        Frame(
+            can_id,
+            b"" if flags & REMOTE else row[:length].tobytes(),
+            t_ns,
+            bool(flags & EXTENDED),
+            bool(flags & FD),
+            bool(flags & REMOTE),
+            bool(flags & ERROR),
+            tx=bool(flags & TX),
+        )
+        for t_ns, can_id, flags, length, row in columns
+    ]
 
 
 def load_bundled() -> tuple[Database, ...]:
@@ -171,17 +193,38 @@ def choose_database(frames: Sequence[Frame], *, make: str | None = None) -> Choi
 
 def choose_for_recording(table: FrameTable) -> Choice | None:
     """The database for a recording, by its first frames."""
-    part = table[:_LOOKED_AT]
-    columns = zip(
-        part.t_ns.tolist(), part.can_id.tolist(), part.flags.tolist(), part.length.tolist(), part.data, strict=True
-    )
+    frames = [frame for frame in frames_from_table(table[:_LOOKED_AT]) if not frame.error]
+    talking = _conversing(frames)
     return choose_database(
         [
-            Frame(can_id, row[:length].tobytes(), t_ns, bool(flags & EXTENDED), bool(flags & FD), bool(flags & REMOTE))
-            for t_ns, can_id, flags, length, row in columns
-            if not flags & ERROR
+            frame
+            for frame in frames
+            if not (frame.tx or is_diagnostic_id(frame.can_id, extended=frame.extended))
+            and (frame.extended or frame.can_id not in talking)
         ]
     )
+
+
+def _conversing(frames: Iterable[Frame]) -> set[int]:
+    """11-bit identifiers from 0x600 on that a tester and an ECU talk with: both eight apart, all frames ISO-TP's.
+
+    Standard: ISO 15765-2:2016 Table 9 (protocol control information).
+    """
+    good: dict[int, bool] = {}
+    for frame in frames:
+        if not frame.extended and frame.can_id >= _TESTERS_FROM and good.get(frame.can_id, True):
+            good[frame.can_id] = _is_isotp(frame.data)
+    found = {can_id for can_id, is_good in good.items() if is_good}
+    return {can_id for can_id in found if can_id + 8 in found or can_id - 8 in found}
+
+
+def _is_isotp(data: bytes) -> bool:
+    if not data:
+        return False
+    kind, low = data[0] >> 4, data[0] & 0x0F
+    if kind == 0:
+        return 0 < low < len(data) and data[1] != 0
+    return (len(data) == 8 and (low << 8 | data[1]) > 7) if kind == 1 else kind in (2, 3)
 
 
 def _same_make(one: str, other: str) -> bool:

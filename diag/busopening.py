@@ -11,10 +11,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import can
-
 from diag.errors import NoAdapter
 from diag.facts import Text
+from diag.pythoncan import can
 from diag.serialport import claim_port
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import logging
 import queue
+import sys
 import threading
 import time
 import weakref
@@ -18,14 +19,12 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-import can
-from can.interfaces.virtual import VirtualBus
-
 from diag.busopening import Comeback, bus_options, is_simulation, open_bus, reason_of, shut_down
 from diag.errors import LinkLost, NoAdapter
 from diag.facts import LinkInfo, Text
 from diag.frames import CAPACITY, Frame, FrameLink, FrameSubscription
 from diag.guard import Risk, TransmitGuard
+from diag.pythoncan import VirtualBus, can
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -240,7 +239,8 @@ class CanLink:
             descriptor = self._bus.fileno()
         except (NotImplementedError, can.CanError):
             descriptor = -1
-        intake = _DescriptorIntake(self, self._bus, descriptor) if descriptor >= 0 else _ThreadIntake(self, self._bus)
+        can_poll = descriptor >= 0 and sys.platform != "win32"  # whose event loop watches no descriptors
+        intake = _DescriptorIntake(self, self._bus, descriptor) if can_poll else _ThreadIntake(self, self._bus)
         is_socket = self.info.interface in {"socketcan", "udp_multicast"}
         return intake, None if is_socket else ThreadPoolExecutor(1, thread_name_prefix="can send")
 
@@ -248,6 +248,11 @@ class CanLink:
     def guard(self) -> TransmitGuard:
         """Who decides what leaves through this link."""
         return self._guard
+
+    @property
+    def is_away(self) -> bool:
+        """The adapter was unplugged, and is waited for."""
+        return self._returning is not None
 
     def frames(
         self,

@@ -146,6 +146,13 @@ def what_is_unseen(model: CellModel | None, limits: BatteryLimits) -> tuple[Unse
                 Text("drive with accelerations, or charge with breaks", "带加速行驶，或间断充电"),
             )
         )
+    error = model.charge_error[np.isfinite(model.charge_error)]
+    if len(error) and float(np.median(error)) * limits.z_flag > limits.charge_seen:
+        why = Text("the cells' voltage hardly changes with their charge here", "单体电压在此区间几乎不随电量变化")
+        how = Text(
+            "after a full charge, or below 15 % of charge: measure again there", "充满后或电量低于 15 % 时再次测量"
+        )
+        found.append(Unseen("charge", why, how))
     error = model.capacity_error[np.isfinite(model.capacity_error)]
     if not len(error) or float(np.median(error)) * limits.z_flag > limits.capacity_seen:
         passed = f"{100 * (model.swing or 0.0):.0f} %"

@@ -6,7 +6,8 @@ stands out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import TYPE_CHECKING, Final
 
 from diag.battery import IMPOSSIBLE
 from diag.cells import CellView, ranges_from_numbers, view_cells
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["judge_cells"]
 
+_FEWEST_CELLS: Final = 4
+_MOST_OF_IT: Final = 0.75
 _RUN_OF_ONE_WIRE = 2
 """An open sense wire spoils the readings on both of its sides, no more."""
 
@@ -165,6 +168,22 @@ def _opposition(battery: BatteryState, cell: int, millivolts: float) -> Evidence
     )
 
 
+def _farthest(battery: BatteryState, total: float) -> list[Evidence]:
+    """The one cell that makes most of the spread, if one does: a resistive cell stands above the others in a charge."""
+    cells = {cell: volts for cell, volts in enumerate(battery.cell_v, start=1) if volts is not None}
+    if len(cells) < _FEWEST_CELLS:
+        return []
+    middle = median(cells.values())
+    cell = max(cells, key=lambda number: abs(cells[number] - middle))
+    apart = (cells[cell] - middle) * 1000
+    if abs(apart) < _MOST_OF_IT * total:
+        return []
+    name, side = battery.cell_label(cell), ("above", "高于") if apart > 0 else ("below", "低于")
+    en = f"cell {name}: {cells[cell]:.3f} V, {abs(apart):.0f} mV {side[0]} the median"
+    zh = f"第 {name} 号单体：{cells[cell]:.3f} V，{side[1]}中位数 {abs(apart):.0f} mV"
+    return [measured(f"CellVoltage {name}", en, zh, round(apart, 1), "mV")]
+
+
 def _judge_rest(
     case: Case, view: CellView, weak: Sequence[Dtc], spread: Sequence[Dtc], *, stands_out: bool
 ) -> list[Finding]:
@@ -177,6 +196,7 @@ def _judge_rest(
     severity = Severity.MONITOR
     if total is not None and total >= begins:
         evidence.append(measured("CellVoltage", f"spread {total:.0f} mV", f"压差 {total:.0f} mV", total, "mV"))
+        evidence += _farthest(case.battery, total) if case.battery is not None else []
         if total >= limits.spread_soon_mv and not _is_under_load(case):
             severity = Severity.SOON
     return [finding_of("battery.spread", evidence, urgency_of(spread, severity))] if evidence else []

@@ -12,13 +12,15 @@ Standard: none; practice as collected in ``docs/standards.md`` (battery).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from diag.celltypes import fit_cell_type
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from diag.celltypes import CellType, ChargeFit
@@ -40,6 +42,11 @@ _WANDER_V: Final = 0.00012
 _DROP_SHARE: Final = 0.04
 _FAR_CHARGE: Final = 0.01
 _FAR_ROUNDS: Final = 6
+_CLIFF: Final = 0.02
+"""State of charge below which a cell's voltage falls off."""
+_CLIFF_ROWS: Final = 0.25
+_FARTHEST: Final = 0.8
+"""No cell differs by so much in charge or capacity and still works."""
 _TABLE_SHARE: Final = 0.1
 """1 sigma of a slope that a table tells, as a share."""
 
@@ -53,6 +60,7 @@ class CellModel:
         pack_ohmic: ohms of the median cell that answer at once (pulse resistance of about a second).
         pack_polarisation: ohms of the median cell that answer with ``tau_s``.
         ohmic, polarisation: ohms more than the median cell.
+        resistance_error: of their sum, which is known better than either.
         charge: state of charge more than the median cell at the beginning, 0..1.
         capacity: share of capacity more than the median cell, 0.1 = 10 % more.
         offset_v: mean distance from the median, freed from the current's share, volts.
@@ -72,6 +80,7 @@ class CellModel:
     ohmic_error: Floats
     polarisation: Floats
     polarisation_error: Floats
+    resistance_error: Floats
     charge: Floats
     charge_error: Floats
     capacity: Floats
@@ -93,11 +102,6 @@ class CellModel:
     def pack_resistance(self) -> float:
         """Ohms of the median cell, both parts."""
         return self.pack_ohmic + self.pack_polarisation
-
-    @property
-    def resistance_error(self) -> Floats:
-        """1 sigma; the two parts are told apart worse than their sum, so this is an upper bound of it."""
-        return np.hypot(self.ohmic_error, self.polarisation_error)
 
 
 def fit_cells(pack: PackSeries, *, kind: CellType | None = None) -> CellModel | None:
@@ -137,14 +141,13 @@ def fit_cells(pack: PackSeries, *, kind: CellType | None = None) -> CellModel | 
     deviation = pack.cell_v - median[:, None]
     values, errors, noise = _fit_all(deviation, columns, pack.weight, good)
     if fit is not None:
-        _fit_far(deviation, columns, pack.weight, good, fit, soc, taken, values, errors)
+        _fit_far(deviation, columns, pack.weight, good, median, fit, soc, taken, values, errors)
     many = pack.cell_v.shape[1]
     nothing = np.full(many, np.nan)
     charge = values["charge"]
     usual_slope = float(np.median(slope[good]))
-    found, knows_charge = (fit.kind, True) if fit is not None else (None, False)
     return CellModel(
-        kind=found,
+        kind=fit.kind if fit is not None else None,
         pack_ohmic=ohmic if spread_a >= _MOVING_A else np.nan,
         pack_polarisation=polarisation if spread_a >= _MOVING_A else np.nan,
         tau_s=tau_s,
@@ -152,8 +155,16 @@ def fit_cells(pack: PackSeries, *, kind: CellType | None = None) -> CellModel | 
         ohmic_error=errors.get("ohmic", nothing),
         polarisation=values.get("polarisation", nothing),
         polarisation_error=errors.get("polarisation", nothing),
-        charge=charge if knows_charge else nothing,
-        charge_error=_charge_error(errors["charge"], values, current[good], usual_slope) if knows_charge else nothing,
+        resistance_error=errors.get(_BOTH, nothing),
+        charge=charge if fit is not None else nothing,
+        charge_error=_charge_error(
+            errors["charge"],
+            values,
+            current[good],
+            usual_slope if "capacity" in columns else _slopes(fit.kind, soc[good], charge, usual_slope),
+        )
+        if fit is not None
+        else nothing,
         capacity=values.get("capacity", nothing),
         capacity_error=_capacity_error(errors["capacity"], columns["capacity"][good])
         if "capacity" in errors
@@ -168,11 +179,24 @@ def fit_cells(pack: PackSeries, *, kind: CellType | None = None) -> CellModel | 
     )
 
 
-def _charge_error(error: Floats, values: dict[str, Floats], current_a: Floats, slope: float) -> Floats:
+def _slopes(kind: CellType, soc: Floats, charge: Floats, usual: float) -> Floats:
+    """Volts per charge between the median cell and each cell, where all of them stay at one place of the curve.
+
+    On the way to a flatter part a millivolt means more charge.
+    """
+    middle = float(np.nanmedian(soc))
+    away = np.clip(middle + np.nan_to_num(charge), 0.0, 1.0)
+    rise = kind.ocv(away) - kind.ocv(np.array([middle]))
+    apart = away - middle
+    far = np.abs(apart) > 1e-4
+    return np.where(far, np.minimum(usual, np.abs(rise) / np.where(far, np.abs(apart), 1.0)), usual)
+
+
+def _charge_error(error: Floats, values: dict[str, Floats], current_a: Floats, slope: float | Floats) -> Floats:
     """Adds what converters differ by, and a share of the drop that a cell's own resistance explains."""
     more = sum(np.abs(values[name]) for name in ("ohmic", "polarisation") if name in values)
     drop_v = _DROP_SHARE * more * float(np.mean(np.abs(current_a)))
-    return np.sqrt(error**2 + (np.hypot(_CONVERTER_V, drop_v) / max(slope, 1e-6)) ** 2)
+    return np.sqrt(error**2 + (np.hypot(_CONVERTER_V, drop_v) / np.maximum(slope, 1e-6)) ** 2)
 
 
 def _capacity_error(error: Floats, trace_v: Floats) -> Floats:
@@ -239,6 +263,7 @@ def _fit_far(
     columns: dict[str, Floats],
     weight: Floats,
     good: NDArray[np.bool_],
+    median: Floats,
     fit: ChargeFit,
     soc: Floats,
     taken: Floats,
@@ -254,7 +279,11 @@ def _fit_far(
     )
     for cell in np.flatnonzero(reach > _FAR_CHARGE):
         rows = good & np.isfinite(deviation[:, cell])
-        kind, at = fit.kind, np.nan_to_num(soc[rows], nan=0.5)
+        kind = fit.kind
+        above = rows & (median + deviation[:, cell] > kind.ocv(np.array([_CLIFF]))[0])
+        if int(above.sum()) >= max(_FEWEST_ROWS, int(_CLIFF_ROWS * rows.sum())):
+            rows = above  # an empty cell falls as no table says; what it did before tells what it is
+        at = np.nan_to_num(soc[rows], nan=0.5)
         root = np.sqrt(weight[rows])
         own = {name: column[rows] for name, column in columns.items()}
         solution = {name: float(values[name][cell]) for name in columns}
@@ -279,6 +308,12 @@ def _fit_far(
         for at_, name in enumerate(own):
             values[name][cell] = solution[name]
             errors[name][cell] = widened * np.sqrt(max(inverse[at_, at_], 0.0))
+        if _BOTH in errors:
+            errors[_BOTH][cell] = widened * _of_sum(inverse, list(own))
+        if abs(solution["charge"]) > _FARTHEST or abs(solution.get("capacity", 0.0)) > _FARTHEST:
+            for name in own:  # no cell is like that: the curve does not hold here, and nothing is known
+                values[name][cell] = errors[name][cell] = np.nan
+            continue
         if "capacity" in own:
             doubt = _TABLE_SHARE * abs(solution["charge"]) / float(np.ptp(taken[good]))
             errors["capacity"][cell] = np.hypot(errors["capacity"][cell], doubt)
@@ -292,6 +327,15 @@ def _widened(rest: Floats, freedom: float) -> tuple[Floats, Floats]:
     return scatter * np.sqrt((1 + follow) / (1 - follow)), scatter
 
 
+_BOTH: Final = "ohmic and polarisation"
+
+
+def _of_sum(inverse: NDArray[np.floating[Any]], names: Sequence[str]) -> float:
+    """1 sigma of the two resistances' sum, for readings of unit scatter."""
+    one, two = names.index("ohmic"), names.index("polarisation")
+    return float(np.sqrt(max(inverse[one, one] + inverse[two, two] + 2 * inverse[one, two], 0.0)))
+
+
 def _fit_all(
     deviation: Floats, columns: dict[str, Floats], weight: Floats, good: NDArray[np.bool_]
 ) -> tuple[dict[str, Floats], dict[str, Floats], float]:
@@ -301,6 +345,8 @@ def _fit_all(
     cells = deviation.shape[1]
     values = {name: np.full(cells, np.nan) for name in names}
     errors = {name: np.full(cells, np.nan) for name in names}
+    if {"ohmic", "polarisation"} <= set(names):
+        errors[_BOTH] = np.full(cells, np.nan)
     noises = []
     patterns: dict[bytes, list[int]] = {}
     seen = np.isfinite(deviation) & good[:, None]
@@ -320,5 +366,7 @@ def _fit_all(
         for at, name in enumerate(names):
             values[name][group] = solution[at]
             errors[name][group] = widened * np.sqrt(max(inverse[at, at], 0.0))
+        if _BOTH in errors:
+            errors[_BOTH][group] = widened * _of_sum(inverse, names)
         noises.extend(scatter.tolist())
     return values, errors, float(np.median(noises)) if noises else float("nan")

@@ -24,15 +24,38 @@ _PROTOCOLS = ("6", "7", "8", "9")
 _PROBES = ("0100", "3E00")
 
 
+_ENDING_S = 0.15
+_PATIENCE_S = 12.0
+
+
 def _say(value: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
+def _until_prompt(port: Any, end: float) -> bytes:
+    """What arrives until the chip is ready again, or the time is over."""
+    got = bytearray()
+    while time.monotonic() < end and not got.endswith(b">"):
+        got += port.read(port.in_waiting or 1)
+    return bytes(got)
+
+
+def _lines(text: bytes | bytearray) -> list[str]:
+    shown = text.replace(b"\0", b"").replace(b">", b"\r").decode("ascii", "replace")
+    return [line.strip() for line in shown.replace("\n", "\r").split("\r") if line.strip()]
+
+
 def _send(elm: Any, text: str) -> list[str]:
-    """The lines that the chip prints; python-OBD's parsed messages would drop what it does not understand."""
-    lines: list[str] = elm._ELM327__send(text.encode("ascii"))  # noqa: SLF001 - the only raw way that it has
-    return lines
+    """The lines that the chip prints until its prompt; none of a blank answer.
+
+    python-OBD's own way would read on for many seconds after a prompt without text, and its parsed messages drop what
+    it does not understand.
+    """
+    port = elm._ELM327__port  # noqa: SLF001 - the only raw way that it has
+    port.reset_input_buffer()
+    port.write(text.encode("ascii") + b"\r")
+    return _lines(_until_prompt(port, time.monotonic() + _PATIENCE_S))
 
 
 def _is_car_there(elm: Any) -> bool:
@@ -54,14 +77,6 @@ def _find_protocol(elm: Any, wanted: str) -> str | None:
     return None
 
 
-def _until_prompt(port: Any, end: float) -> bytes:
-    """What arrives until the chip is ready again, or the time is over."""
-    got = bytearray()
-    while time.monotonic() < end and not got.endswith(b">"):
-        got += port.read(port.in_waiting or 1)
-    return bytes(got)
-
-
 def _listen(elm: Any, seconds: float) -> list[str]:
     """What passes on the bus, printed by the chip until it is stopped; begun again when its buffer ran over."""
     port = elm._ELM327__port  # noqa: SLF001 - monitoring ends with a byte, not with a prompt
@@ -73,12 +88,14 @@ def _listen(elm: Any, seconds: float) -> list[str]:
         port.write(b"ATMA\r")
         part = _until_prompt(port, end)
         if not part.endswith(b">"):
+            # A chip that ends by itself is about to: a byte that comes too late would begin its next command.
+            part += _until_prompt(port, time.monotonic() + _ENDING_S)
+        if not part.endswith(b">"):
             port.write(b" ")
             part += _until_prompt(port, time.monotonic() + 1.0)
         heard += part + b"\r"
     port.timeout = patience
-    text = heard.replace(b"\0", b"").replace(b">", b"\r").decode("ascii", "replace")
-    return [line.strip() for line in text.replace("\n", "\r").split("\r") if line.strip()]
+    return _lines(heard)
 
 
 def main() -> int:
@@ -103,8 +120,9 @@ def main() -> int:
     _say({"protocol": protocol, "chip": _send(elm, "ATI"), "supply": _send(elm, "ATRV")})
     for line in sys.stdin:
         request = json.loads(line)
-        lines = _listen(elm, request["listen"]) if "listen" in request else _send(elm, request["send"])
-        if elm.status() == OBDStatus.NOT_CONNECTED:
+        try:
+            lines = _listen(elm, request["listen"]) if "listen" in request else _send(elm, request["send"])
+        except OSError:
             _say({"error": "gone"})
             return 3
         _say({"id": request["id"], "lines": lines})

@@ -13,7 +13,8 @@
     │   └── TransferStopped       data to or from an ECU's memory did not come to their end
     ├── NegativeResponse          the ECU said no, and why (5)
     ├── RefusedByPolicy           the guard let nothing out (7)
-    └── BadInput                  text given to a decoder is not what it says (2)
+    ├── BadInput                  text given to a decoder is not what it says (2)
+    └── BundleBroken              a session bundle cannot be used (2)
 
 Errors carry fields; ``__str__`` builds the English sentence from ``template`` (what happened, where, what to do
 next). The Chinese sentence stands under the same ``code`` in the application's language catalogue.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadInput",
+    "BundleBroken",
     "DiagError",
     "LinkError",
     "LinkLost",
@@ -164,3 +166,13 @@ class BadInput(DiagError):
     reason: Text | str
     code: ClassVar[str] = "diag.bad-input"
     template: ClassVar[str] = "cannot use {what}: {reason}"
+
+
+@dataclass(eq=False)
+class BundleBroken(DiagError):
+    """A session bundle that cannot be used."""
+
+    path: str
+    reason: Text
+    code: ClassVar[str] = "diag.bundle"
+    template: ClassVar[str] = "{path}: {reason}"

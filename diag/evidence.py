@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from diag.dtctext import find_reason, load_reasons
 from diag.facts import DtcKind, EcuRole, Evidence, Finding, Severity, Text
-from diag.limits import load_limits, load_rules
+from diag.limits import limits_for, load_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from diag.facts import BatteryState, Dtc, Ecu, Unanswered
+    from diag.limits import BatteryLimits
 
 __all__ = [
     "ROLE_NAMES",
@@ -59,13 +60,14 @@ class Case:
         battery: BatteryState | None,
         unanswered: Sequence[Unanswered],
         ecus: Sequence[Ecu],
+        limits: BatteryLimits | None = None,
     ) -> None:
         self.faults = [dtc for dtc in dtcs if dtc.is_fault]
         self.battery = battery
         self.unanswered = unanswered
         self.ecus = {ecu.address: ecu for ecu in ecus}
         self.explained: set[int] = set()
-        self.limits = load_limits()
+        self.limits = limits or limits_for(None)
 
     def feature(self, name: str) -> float | None:
         """A figure of the battery, None where it was not measured."""

@@ -432,6 +432,7 @@ class BatteryState:
             "source": self.source,
             "cells": len(self.cell_v),
             "cell_v": list(self.cell_v),
+            "cell_labels": list(self.cell_labels),
             "temperatures_c": list(self.temperatures_c),
             "pack_v": self.pack_v,
             "current_a": self.current_a,
@@ -505,6 +506,37 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """What may be broken, behind the findings of a visit.
+
+    Args:
+        code: of the table of causes.
+        trouble: causes of one trouble are rivals and explain the same; those of another may be true besides.
+        odds: 0..1 against its rivals; an order, no calibrated probability.
+        is_likely: it stands clearly before the others.
+        because: codes and findings that speak for it.
+    """
+
+    code: str
+    title: Text
+    trouble: int
+    odds: float
+    is_likely: bool
+    because: tuple[Evidence, ...]
+
+    def to_json(self) -> Json:
+        """One entry of ``causes``."""
+        return {
+            "code": self.code,
+            "title": self.title.to_json(),
+            "trouble": self.trouble,
+            "odds": round(self.odds, 3),
+            "likely": self.is_likely,
+            "because": [item.to_json() for item in self.because],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Vehicle:
     """Which car this is. ``vin_valid`` is None without a VIN, else syntax and check digit; it never refuses a car."""
 
@@ -569,6 +601,7 @@ class VehicleReport:
     readiness: Mapping[str, Any] = field(default_factory=dict)
     battery: BatteryState | None = None
     findings: tuple[Finding, ...] = ()
+    causes: tuple[Cause, ...] = ()
     unanswered: tuple[Unanswered, ...] = ()
     notes: tuple[Text, ...] = ()
     dtc_changes: tuple[DtcChange, ...] = ()
@@ -577,6 +610,24 @@ class VehicleReport:
     def read(self) -> tuple[str, ...]:
         """Roles of the ECUs whose codes were read, sorted, without ``unknown``."""
         return tuple(sorted({ecu.role.value for ecu in self.ecus if ecu.codes_read} - {EcuRole.UNKNOWN.value}))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it: findings, then codes that stand, most urgent first, in both languages."""
+        from html import escape
+
+        told: list[tuple[Severity, str, Text | None]] = [(one.severity, one.code, one.title) for one in self.findings]
+        codes = [(one.severity, f"{one.display} {one.ecu or ''}", one.text) for one in self.dtcs if one.is_fault]
+        lines = [row for listed in (told, codes) for row in sorted(listed, key=lambda row: row[0].rank)]
+        rows = "".join(
+            f"<tr><td>{severity}</td><td>{escape(code)}</td>"
+            f"<td>{escape(f'{text.en} · {text.zh}' if text else '')}</td></tr>"
+            for severity, code, text in lines
+        )
+        car = escape(" ".join(str(part) for part in (self.vehicle.make, self.vehicle.model_year) if part) or "?")
+        marks = ", ".join(
+            word for word, is_so in (("simulated", self.simulated), ("incomplete", not self.complete)) if is_so
+        )
+        return f"<p>{car}, {len(self.ecus)} ECU{f', {marks}' if marks else ''}</p><table>{rows}</table>"
 
     def to_json(self) -> Json:
         """``huizhen.scan/1`` without ``cases``, which the application adds."""
@@ -594,6 +645,7 @@ class VehicleReport:
             "readiness": dict(self.readiness),
             "battery": self.battery.to_json() if self.battery else None,
             "findings": [finding.to_json() for finding in self.findings],
+            "causes": [cause.to_json() for cause in self.causes],
             "unanswered": [item.to_json() for item in self.unanswered],
             "notes": [note.to_json() for note in self.notes],
             "read": list(self.read),
@@ -624,14 +676,29 @@ class SignalInfo:
 
 @dataclass(frozen=True, slots=True)
 class StreamSchema:
-    """The columns of a live stream, sent once; ``stream`` is 0..65535."""
+    """The columns of a live stream, sent once; ``stream`` is 0..65535.
+
+    Args:
+        name: what people call the stream.
+        kind: ``signals``; ``cells``: one battery cell per column, in order; ``raw``: no columns, the bus's own frames.
+        rate_hz: blocks per second; 0 = as they come.
+    """
 
     stream: int
     signals: tuple[SignalInfo, ...]
+    name: str = ""
+    kind: str = "signals"
+    rate_hz: float = 0.0
 
     def to_json(self) -> Json:
-        """``{"stream", "signals"}``."""
-        return {"stream": self.stream, "signals": [signal.to_json() for signal in self.signals]}
+        """``{"stream", "name", "kind", "rate_hz", "signals"}``."""
+        return {
+            "stream": self.stream,
+            "name": self.name,
+            "kind": self.kind,
+            "rate_hz": self.rate_hz,
+            "signals": [signal.to_json() for signal in self.signals],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from diag.facts import BatteryState, Dtc, Ecu, Finding, Unanswered
+    from diag.limits import BatteryLimits
     from diag.obdmonitors import MonitorResult, SinceClear
 
 __all__ = ["ROLE_NAMES", "findings_from_facts"]
@@ -205,6 +206,7 @@ def findings_from_facts(
     since_clear: Mapping[str, SinceClear] | None = None,
     tests: Sequence[MonitorResult] = (),
     studied: Sequence[Finding] = (),
+    limits: BatteryLimits | None = None,
 ) -> tuple[Finding, ...]:
     """Judges one visit's evidence.
 
@@ -217,11 +219,12 @@ def findings_from_facts(
         since_clear: ECU address -> how long ago its codes were cleared.
         tests: results of on-board monitors with their limits.
         studied: what the battery's behaviour over time and load showed.
+        limits: other than those of the rule file.
 
     Returns:
         Findings, most urgent first, in the rule file's order within one urgency.
     """
-    case = Case(dtcs, battery, unanswered, ecus)
+    case = Case(dtcs, battery, unanswered, ecus, limits)
     found = [
         *_thermal(case),
         *_insulation(case),

@@ -18,7 +18,7 @@ from dbc.pci import FirstFrame, FlowControl, FlowStatus, SingleFrame, parse_pci
 from diag.addressing import FUNCTIONAL_11, FUNCTIONAL_29, LOGICAL_GROUPS
 from diag.errors import RefusedByPolicy
 from diag.facts import Text, hex_from_bytes, hex_from_id
-from diag.guardrules import FORBIDDEN_ROUTINES, ROUTINES, RULES, Risk, Rule
+from diag.guardrules import FORBIDDEN_ROUTINES, ROUTINES, RULES, Risk, Rule, release_of
 from diag.j1939gate import CLEARING, GLOBAL, TESTERS, J1939Exchange, named
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbc.pci import IsoTpFrame
     from diag.addressing import Target
 
-__all__ = ["RULES", "Exchange", "LogEntry", "Risk", "Rule", "TransmitGuard", "VehicleState"]
+__all__ = ["RULES", "Exchange", "LogEntry", "Risk", "Rule", "TransmitGuard", "VehicleState", "judge", "named_routines"]
 
 
 _DIAGNOSTIC_11: Final = range(0x700, 0x800)
@@ -139,11 +139,7 @@ class TransmitGuard:
         monotonic: Callable[[], int] = time.monotonic_ns,
         routines: Mapping[int, tuple[Risk, Text]] | None = None,
     ) -> None:
-        for rid, (risk, _) in (routines or {}).items():
-            if rid in FORBIDDEN_ROUTINES or risk not in {Risk.ACTUATE, Risk.ALTER} or not 0 <= rid <= 0xFFFF:
-                raise ValueError(f"routine {rid:04X}, class {risk}")
-        named = {rid: Rule(risk, name, range(4, 258)) for rid, (risk, name) in (routines or {}).items()}
-        self._routines: Mapping[int, Rule] = {**named, **ROUTINES}
+        self._routines = named_routines(routines)
         self.granted = granted - {Risk.REFUSED}
         self.state = state if state is not None else VehicleState()
         self.sent = 0
@@ -154,6 +150,7 @@ class TransmitGuard:
         self._monotonic = monotonic
         self._open: list[Exchange] = []
         self._confirmed: dict[tuple[bytes, Target | int], int] = {}
+        self._permits: dict[tuple[bytes, Target], tuple[int, bool]] = {}
         self._open_j1939: list[J1939Exchange] = []
 
     @property
@@ -167,12 +164,16 @@ class TransmitGuard:
         Raises:
             RefusedByPolicy: not granted, malformed, unknown, or to an identifier that is not for diagnostics.
         """
-        risk, what, complaint = _judge(payload, target, self._routines)
-        if complaint is None and risk not in self.granted:
+        risk, what, complaint = judge(payload, target, self._routines)
+        ends_ns, is_release = self._permits.get((bytes(payload), target), (0, False))
+        is_permitted = self._monotonic() < ends_ns
+        if complaint is None and risk not in self.granted and not is_permitted:
             complaint = what
-        if complaint is None and risk is not Risk.READ and (unmet := self.state.unmet()) is not None:
+        needs_state = risk is not Risk.READ and not (is_permitted and is_release)
+        if complaint is None and needs_state and (unmet := self.state.unmet()) is not None:
             complaint = Text(f"{what.en} ({unmet.en})", f"{what.zh}（{unmet.zh}）")
-        if complaint is None and risk is Risk.ASK_EACH_TIME and not self._is_confirmed(payload, target):
+        is_asked = is_permitted or risk is not Risk.ASK_EACH_TIME or self._is_confirmed(payload, target)
+        if complaint is None and not is_asked:
             complaint = Text(f"{what.en} (not confirmed this time)", f"{what.zh}（本次未确认）")
         if complaint is not None:
             self._refuse("request", target.address, payload, risk, complaint)
@@ -180,7 +181,35 @@ class TransmitGuard:
 
     def class_of(self, payload: bytes, target: Target) -> Risk:
         """Of which class a request is, whatever is granted; nothing is logged."""
-        return _judge(payload, target, self._routines)[0]
+        return judge(payload, target, self._routines)[0]
+
+    def permit(self, payload: bytes, target: Target, *, life_s: float = 10.0) -> None:
+        """Lets this very request out once, whatever classes are granted: a person granted it and nothing else.
+
+        It holds for one :meth:`open`, whatever comes of it, for a limited time. The state of the vehicle counts as
+        ever, and what is refused always stays refused.
+        """
+        self._permits[bytes(payload), target] = self._monotonic() + int(life_s * 1e9), False
+
+    def permit_release(self, started: bytes, target: Target, *, life_s: float = 10.0) -> bytes:
+        """Lets the request out once that ends what ``started`` began, and returns it.
+
+        It may leave whatever the car does meanwhile: an actuator that cannot be let go is worse than a wrong state.
+
+        Raises:
+            ValueError: nothing ends a request of this kind.
+        """
+        release = release_of(started)
+        if release is None:
+            raise ValueError(hex_from_bytes(started))
+        self._permits[release, target] = self._monotonic() + int(life_s * 1e9), True
+        return release
+
+    def revoke(self, payload: bytes, target: Target) -> None:
+        """Takes a :meth:`permit` back. What has begun to leave goes on; what only waits for the adapter is refused."""
+        self._permits.pop((bytes(payload), target), None)
+        for exchange in [one for one in self._open if (one.target, one.payload) == (target, payload) and not one.sent]:
+            self.close(exchange)
 
     def confirm(self, payload: bytes, target: Target) -> None:
         """A person said yes to this very request.
@@ -255,6 +284,7 @@ class TransmitGuard:
             risk = self.check_request(payload, target)
         finally:
             self._confirmed.pop((bytes(payload), target), None)
+            self._permits.pop((bytes(payload), target), None)
         exchange = Exchange(target, bytes(payload), risk)
         self._open.append(exchange)
         self._note("request", target.address, payload, risk, RULES[payload[0]].name, is_allowed=True)
@@ -359,8 +389,20 @@ class TransmitGuard:
         self._log.append(LogEntry(self._clock(), is_allowed, stage, address, bytes(data), risk, what))
 
 
-def _judge(payload: bytes, target: Target, routines: Mapping[int, Rule]) -> tuple[Risk, Text, Text | None]:
-    """Class, name, and why it is refused whatever was granted (None when it is not)."""
+def named_routines(routines: Mapping[int, tuple[Risk, Text]] | None) -> Mapping[int, Rule]:
+    """The routines of a workshop's policy as rules, beside :data:`ROUTINES`.
+
+    Raises:
+        ValueError: one of the safety system, or of a class that is not C or D.
+    """
+    for rid, (risk, _) in (routines or {}).items():
+        if rid in FORBIDDEN_ROUTINES or risk not in {Risk.ACTUATE, Risk.ALTER} or not 0 <= rid <= 0xFFFF:
+            raise ValueError(f"routine {rid:04X}, class {risk}")
+    return {**{rid: Rule(risk, name, range(4, 258)) for rid, (risk, name) in (routines or {}).items()}, **ROUTINES}
+
+
+def judge(payload: bytes, target: Target, routines: Mapping[int, Rule] = ROUTINES) -> tuple[Risk, Text, Text | None]:
+    """Class, name, and why it is refused whatever was granted (None when it is not). Nothing is logged."""
     unknown = Text("an unknown request", "未知请求")
     if not payload or payload[0] not in RULES:
         return Risk.REFUSED, unknown, unknown

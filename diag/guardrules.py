@@ -14,7 +14,7 @@ from diag.facts import Text
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["FORBIDDEN_ROUTINES", "ROUTINES", "RULES", "Risk", "Rule"]
+__all__ = ["FORBIDDEN_ROUTINES", "ROUTINES", "RULES", "Risk", "Rule", "release_of"]
 
 
 class Risk(StrEnum):
@@ -129,3 +129,19 @@ of its maker to :class:`TransmitGuard`. Those that move contactors or end high v
 system), never belong here."""
 
 FORBIDDEN_ROUTINES: Final = range(0xE200, 0xE300)
+
+
+_IO_CONTROL, _ROUTINE = 0x2F, 0x31
+_RETURN_CONTROL, _START, _STOP = 0x00, 0x01, 0x02
+
+
+def release_of(payload: bytes) -> bytes | None:
+    """The request that ends what this one begins: 2F … 00 for an output, 31 02 for a routine; None where none does.
+
+    Standard: ISO 14229-1:2020 §13.2 (returnControlToECU), §14.2 (stopRoutine).
+    """
+    if len(payload) >= 4 and payload[0] == _IO_CONTROL and payload[3] != _RETURN_CONTROL:
+        return payload[:3] + bytes([_RETURN_CONTROL])
+    if len(payload) >= 4 and payload[0] == _ROUTINE and payload[1] & 0x7F == _START:
+        return bytes([_ROUTINE, _STOP]) + payload[2:4]
+    return None

@@ -23,14 +23,24 @@ from diag.obd import parse_readiness
 from diag.uds import text_from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from types import TracebackType
 
     from diag.facts import Dtc
     from diag.frames import FrameLink, FrameSubscription
     from diag.obd import Readiness
 
-__all__ = ["J1939Answer", "J1939Tester", "UnitReading", "parse_freeze_frames_dm4", "parse_identification", "read_bus"]
+    Ask = Callable[[int, int], Awaitable[tuple["J1939Answer", ...]]]
+
+__all__ = [
+    "J1939Answer",
+    "J1939Tester",
+    "UnitReading",
+    "parse_freeze_frames_dm4",
+    "parse_identification",
+    "read_bus",
+    "read_unit",
+]
 
 _ACK, _REQUEST, _CONTROL, _DATA, _CLAIM = 0xE8, 0xEA, 0xEC, 0xEB, 0xEE
 _RTS, _CTS, _END, _BAM, _ABORT = 0x10, 0x11, 0x13, 0x20, 0xFF
@@ -300,23 +310,29 @@ class J1939Tester:
         return answer.control
 
     async def read_unit(self, address: int, groups: Sequence[int] | None = None) -> UnitReading:
-        """What a unit tells on request; what it does not support is left out, silence ends the reading.
+        """See :func:`read_unit`."""
+        return await read_unit(self.request, address, groups)
 
-        Args:
-            address: of the unit.
-            groups: what to ask for; left out, everything that :class:`UnitReading` holds.
-        """
-        reading = UnitReading(address)
-        for pgn in _EVERYTHING if groups is None else groups:
-            try:
-                (answer,) = await self.request(pgn, address)
-            except NoAnswer:
-                reading.silent += 1
-                if reading.silent > 1 and not reading.answered:
-                    break
-                continue
-            reading.take(answer)
-        return reading
+
+async def read_unit(request: Ask, address: int, groups: Sequence[int] | None = None) -> UnitReading:
+    """What a unit tells on request; what it does not support is left out, silence ends the reading.
+
+    Args:
+        request: asks; as :meth:`J1939Tester.request`.
+        address: of the unit.
+        groups: what to ask for; left out, everything that :class:`UnitReading` holds.
+    """
+    reading = UnitReading(address)
+    for pgn in _EVERYTHING if groups is None else groups:
+        try:
+            (answer,) = await request(pgn, address)
+        except NoAnswer:
+            reading.silent += 1
+            if reading.silent > 1 and not reading.answered:
+                break
+            continue
+        reading.take(answer)
+    return reading
 
 
 @dataclass(slots=True)
@@ -417,12 +433,12 @@ def parse_freeze_frames_dm4(data: bytes) -> tuple[tuple[str, bytes], ...]:
 
 
 async def read_bus(
-    link: FrameLink, addresses: Sequence[int], units: dict[int, UnitReading], progress: Callable[[Text], None]
+    request: Ask, addresses: Sequence[int], units: dict[int, UnitReading], progress: Callable[[Text], None]
 ) -> None:
     """Each unit in turn, with what tells most; the VIN is asked of all at once.
 
     Args:
-        link: to the bus.
+        request: asks; as :meth:`J1939Tester.request`.
         addresses: units that were heard.
         units: filled as they answer, so that nothing is lost when the reading ends early.
         progress: told how far it is.
@@ -432,14 +448,13 @@ async def read_bus(
         LocalProtocolError: no tester's address is free.
         RefusedByPolicy: the guard let nothing out.
     """
-    async with J1939Tester(link) as tester:
-        for at, address in enumerate(addresses, start=1):
-            progress(
-                Text(
-                    f"asking the units of the J1939 bus: {at} of {len(addresses)}",
-                    f"正在请求 J1939 各控制器：{at}/{len(addresses)}",
-                )
+    for at, address in enumerate(addresses, start=1):
+        progress(
+            Text(
+                f"asking the units of the J1939 bus: {at} of {len(addresses)}",
+                f"正在请求 J1939 各控制器：{at}/{len(addresses)}",
             )
-            units[address] = await tester.read_unit(address, _BRIEFLY)
-        for answer in await tester.request(_VIN):
-            units.setdefault(answer.source, UnitReading(answer.source)).take(answer)
+        )
+        units[address] = await read_unit(request, address, _BRIEFLY)
+    for answer in await request(_VIN, GLOBAL):
+        units.setdefault(answer.source, UnitReading(answer.source)).take(answer)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbc.signals import Message, Signal
     from diag.frames import Frame, FrameLink
 
-__all__ = ["LiveStream", "SignalBoard"]
+__all__ = ["LiveStream", "SignalBoard", "raw_frames"]
 
 _SHORTEST_AGE_NS: Final = 500_000_000
 _UNKNOWN_CYCLE_AGE_NS: Final = 3_000_000_000
@@ -50,13 +50,20 @@ class SignalBoard:
     Args:
         databases: the first that knows a frame decodes it.
         signals: only these, by name; None = all but counters, checksums and group selectors.
-        stream: number of the stream in its schema.
+        stream: number of the stream in its schema; ``name``, ``kind`` and ``rate_hz`` stand there too.
 
     A frame whose checksum the database names and that does not fit is not used; :attr:`damaged` counts them.
     """
 
     def __init__(
-        self, databases: Sequence[Database], *, signals: Collection[str] | None = None, stream: int = 0
+        self,
+        databases: Sequence[Database],
+        *,
+        signals: Collection[str] | None = None,
+        stream: int = 0,
+        name: str = "",
+        kind: str = "signals",
+        rate_hz: float = 0.0,
     ) -> None:
         self.damaged = 0
         self._databases = tuple(databases)
@@ -78,7 +85,7 @@ class SignalBoard:
                         self._column[key] = len(infos)
                         limits.append(_age_limit_ns(message, signal))
                         infos.append(SignalInfo(signal.name, signal.unit, message.name, signal.minimum, signal.maximum))
-        self.schema = StreamSchema(stream, tuple(infos))
+        self.schema = StreamSchema(stream, tuple(infos), name, kind, rate_hz)
         self._limit_ns = np.array(limits, dtype=np.int64)
         self._values = np.zeros(len(infos), dtype=np.float32)
         self._known = np.zeros(len(infos), dtype=np.bool_)
@@ -110,6 +117,18 @@ class SignalBoard:
         return SampleBlock(t_ns, self._values.copy(), fresh)
 
 
+async def raw_frames(link: FrameLink, *, period_s: float = 0.05) -> AsyncIterator[tuple[Frame, ...]]:
+    """What a link hears and sends, frame by frame, some of them at a time, until it ends.
+
+    Raises:
+        LinkLost: the adapter went away.
+    """
+    with link.frames(is_sent_wanted=True) as subscription:
+        while frames := await subscription.batch():
+            yield frames
+            await asyncio.sleep(period_s)
+
+
 class LiveStream:
     """A link's signals as blocks at a steady tick.
 
@@ -118,6 +137,7 @@ class LiveStream:
         databases: what decodes them.
         period_s: seconds between blocks.
         signals: only these, by name; None = all.
+        stream: number of the stream; ``name`` and ``kind`` as in its schema.
     """
 
     def __init__(
@@ -127,10 +147,15 @@ class LiveStream:
         *,
         period_s: float = 0.05,
         signals: Collection[str] | None = None,
+        stream: int = 0,
+        name: str = "",
+        kind: str = "signals",
     ) -> None:
         self._link = link
         self._period_s = period_s
-        self.board = SignalBoard(databases, signals=signals)
+        self.board = SignalBoard(
+            databases, signals=signals, stream=stream, name=name, kind=kind, rate_hz=round(1 / period_s, 3)
+        )
 
     @property
     def schema(self) -> StreamSchema:

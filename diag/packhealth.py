@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Capacity", "Health", "find_health"]
+__all__ = ["METHOD_NAMES", "Capacity", "Health", "find_health"]
 
-_NAMES: Final = {
+METHOD_NAMES: Final = {
     "rest-to-rest": Text("capacity between two rests", "两次静置之间的容量"),
     "under-load": Text("capacity over the voltage curve, without rests", "按电压曲线估算容量（无静置）"),
+    "incremental": Text("incremental capacity (shape of dQ/dV)", "增量容量（dQ/dV 曲线形状）"),
+    "resistance": Text("by resistance (100 % new, 0 % at twice that)", "按内阻推算（新电池为 100 %，内阻翻倍为 0 %）"),
     "car-charge": Text("capacity by the car's own state of charge", "按车载 SOC 推算的容量"),
     "car-says": Text("what the car says", "车辆自报"),
 }
@@ -43,7 +45,7 @@ class Capacity:
     """One method's answer.
 
     Args:
-        method: ``rest-to-rest``, ``under-load``, ``car-charge`` or ``car-says``.
+        method: ``rest-to-rest``, ``under-load``, ``incremental``, ``car-charge``, ``resistance`` or ``car-says``.
         ah: ampere-hours, None where the method gives a percentage only.
         interval_ah: 95 %.
         percent: of the rated capacity, None where that is not known.
@@ -61,7 +63,7 @@ class Capacity:
     @property
     def name(self) -> Text:
         """The method in words."""
-        return _NAMES[self.method]
+        return METHOD_NAMES[self.method]
 
     def to_json(self) -> Json:
         """One entry of ``soh_methods``."""
@@ -92,7 +94,7 @@ class Health:
     @property
     def best(self) -> Capacity | None:
         """The method to quote: the narrowest measured one, else what the car says."""
-        with_percent = [item for item in self.methods if item.percent is not None]
+        with_percent = [item for item in self.methods if item.percent is not None and item.method != "resistance"]
         return with_percent[0] if with_percent else None
 
     def to_json(self) -> Json | None:
@@ -110,6 +112,7 @@ def find_health(
     limits: BatteryLimits,
     *,
     rated_ah: float | None = None,
+    rated_mohm: float | None = None,
     car_says: float | None = None,
 ) -> Health:
     """Capacity and state of health from a pack's series.
@@ -119,13 +122,21 @@ def find_health(
         model: the fit of its cells.
         limits: with what a current sensor and a table may be wrong.
         rated_ah: capacity when new.
+        rated_mohm: resistance of one cell when new at 25 °C, over some seconds, milliohms.
         car_says: state of health in percent as the car tells it.
     """
     found: list[Capacity] = []
     if pack is not None and model is not None:
-        measured = (_rest_to_rest(pack, model, limits), _under_load(pack, model, limits), _car_charge(pack, limits))
+        measured = (
+            _rest_to_rest(pack, model, limits),
+            _under_load(pack, model, limits),
+            _incremental(pack, model, limits),
+            _car_charge(pack, limits),
+        )
         found += [_with_percent(item, rated_ah) for item in measured if item is not None]
     found.sort(key=lambda item: math.inf if item.interval_ah is None else item.interval_ah[1] - item.interval_ah[0])
+    if pack is not None and model is not None and rated_mohm is not None:
+        found += _by_resistance(pack, model, rated_mohm)
     if car_says is not None:
         found.append(Capacity("car-says", None, None, car_says, None))
     why_not = None
@@ -237,6 +248,93 @@ def _under_load(pack: PackSeries, model: CellModel, limits: BatteryLimits) -> Ca
         return None
     error = math.hypot(*(kind.soc_error(soc, limits.load_mv) for soc in (low, high)))
     return _capacity("under-load", abs(between[0]), between[1], high - low, error, limits)
+
+
+def _incremental(pack: PackSeries, model: CellModel, limits: BatteryLimits) -> Capacity | None:
+    """The shape of the charge over the voltage against the table's: how steep it is, wherever it lies.
+
+    The voltage may be off by a constant (a load that the model does not free it from), because the best shift is
+    looked for. Only a stretch of charging or discharging with enough voltage in it tells a shape.
+    """
+    kind = model.kind
+    seen = np.isfinite(model.ocv_v) & np.isfinite(pack.current_a)
+    if kind is None or model.swing is None or model.swing < limits.health_needs_swing or not seen.any():
+        return None
+    rows = np.flatnonzero(seen)
+    taken = model.taken
+    first, last = sorted((int(rows[np.argmin(taken[rows])]), int(rows[np.argmax(taken[rows])])))
+    between = _charge_between(pack, first, last, limits)
+    part = rows[(rows >= first) & (rows <= last)]
+    volts = model.ocv_v[part]
+    grid = np.arange(math.ceil(float(volts.min()) / _STEP_V) * _STEP_V, float(volts.max()), _STEP_V)
+    span = float(np.ptp(taken[part]))
+    if between is None or len(grid) < _FEWEST_STEPS or span <= 0:
+        return None
+    share = (taken[part] - taken[part].min()) / span * abs(between[0])
+    order = np.argsort(volts, kind="stable")
+    # Rising voltage, falling charge taken: a running mean over the readings tames their noise.
+    charge = np.interp(grid, volts[order], _smooth(share[order], max(3, len(order) // _SMOOTH_SHARE)))
+    steps = -np.diff(charge)
+    best: tuple[float, float, float] | None = None
+    for shift in np.arange(-_MOST_SHIFT_V, _MOST_SHIFT_V + 1e-9, _SHIFT_STEP_V):
+        told = np.diff(kind.soc_from_ocv(grid + shift))
+        power = float((told**2).sum())
+        if power <= 0:
+            continue
+        ah = float((steps * told).sum()) / power
+        rest = float(((steps - ah * told) ** 2).sum())
+        if best is None or rest < best[0]:
+            best = rest, ah, power
+    if best is None or best[1] <= 0:
+        return None
+    rest, ah, power = best
+    # Neighbouring steps share readings: about one in four is new.
+    shape = math.sqrt(rest / max(1, len(steps) - 2) / power) * _NEIGHBOURS
+    relative = math.hypot(shape / ah, between[1] / abs(between[0]), _SHAPE_ERROR, 2 * kind.error)
+    error = _95 * ah * relative
+    if error > limits.health_widest * ah:
+        return None
+    return Capacity("incremental", ah, (ah - error, ah + error), None, None, model.swing)
+
+
+_STEP_V: Final = 0.01
+_FEWEST_STEPS: Final = 12
+_SMOOTH_SHARE: Final = 40
+_MOST_SHIFT_V: Final = 0.03
+_SHIFT_STEP_V: Final = 0.002
+_NEIGHBOURS: Final = 2.0
+_SHAPE_ERROR: Final = 0.03
+"""What a table of fifteen points may be wrong in its slope."""
+
+
+def _smooth(values: Floats, width: int) -> Floats:
+    """Running mean, the ends from what is there."""
+    ones = np.ones(width)
+    return np.convolve(values, ones, "same") / np.convolve(np.ones(len(values)), ones, "same")
+
+
+def _by_resistance(pack: PackSeries, model: CellModel, rated_mohm: float) -> list[Capacity]:
+    """Resistance of the median cell against that of a new one: 100 % new, 0 % at twice that.
+
+    Cold cells have more: brought to 25 °C by 1.5 % per kelvin, and not told further than 15 K away from there.
+    """
+    told = pack.temperature_c[np.isfinite(pack.temperature_c)]
+    if not np.isfinite(model.pack_resistance) or not len(told):
+        return []
+    away = float(np.median(told)) - _REFERENCE_C
+    if abs(away) > _FARTHEST_K:
+        return []
+    now = model.pack_resistance * 1000 * math.exp(_PER_KELVIN * away)
+    percent = 100 * (2 - now / rated_mohm)
+    error = _95 * 100 * now / rated_mohm * math.hypot(_RESISTANCE_ERROR, _PER_KELVIN_ERROR * away)
+    return [Capacity("resistance", None, None, percent, (percent - error, percent + error))]
+
+
+_REFERENCE_C: Final = 25.0
+_FARTHEST_K: Final = 15.0
+_PER_KELVIN: Final = 0.015
+_PER_KELVIN_ERROR: Final = 0.007
+_RESISTANCE_ERROR: Final = 0.05
 
 
 def _car_charge(pack: PackSeries, limits: BatteryLimits) -> Capacity | None:

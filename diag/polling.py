@@ -218,13 +218,15 @@ async def poll_battery(
         LinkLost: the adapter went away.
     """
     by_ecu: dict[Target, list[BatteryQuestion]] = {}
-    for question in _redirected(find_battery_questions(signal_set, year), instead):
+    wanted = _redirected(find_battery_questions(signal_set, year), instead)
+    for question in wanted:
         by_ecu.setdefault(question.target, []).append(question)
     current = _Round(link, timeout_s, [], [])
     await asyncio.gather(*(current.ask_ecu(questions) for questions in by_ecu.values()))
+    places = {id(question): at for at, question in enumerate(wanted)}
     series: dict[str, Series] = {}
     readings: list[Reading] = []
-    for question, answer in current.answers:
+    for question, answer in sorted(current.answers, key=lambda item: places[id(item[0])]):
         try:
             for name, item, reading in _values(question, answer):
                 readings.append(reading)

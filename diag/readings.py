@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diag.answers import Answer, RequestLink
     from diag.nrc import Negative
 
-__all__ = ["ReadOut", "Wanted", "parse_ecu", "parse_wanted", "read_values"]
+__all__ = ["ReadOut", "Wanted", "parse_ecu", "parse_wanted", "read_out", "read_values"]
 
 _CURRENT, _MONITORS, _INFORMATION, _BY_IDENTIFIER = 0x01, 0x06, 0x09, 0x22
 _WORD: Final = re.compile(
@@ -206,11 +206,12 @@ async def read_values(
             except NoAnswer:
                 found.append(ReadOut(target.address, one, is_silent=True))
                 continue
-            found.extend(_read_out(answer, one) for answer in answers)
+            found.extend(read_out(answer, one) for answer in answers)
     return tuple(found)
 
 
-def _read_out(answer: Answer, wanted: Wanted) -> ReadOut:
+def read_out(answer: Answer, wanted: Wanted) -> ReadOut:
+    """What an answer says, decoded as far as a standard says how."""
     if answer.negative is not None:
         return ReadOut(answer.ecu, wanted, negative=answer.negative)
     if not answer.complete:

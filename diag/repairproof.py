@@ -71,6 +71,11 @@ class CodeState:
     severity: Severity = Severity.SOON
 
     @property
+    def key(self) -> tuple[str, str]:
+        """ECU and code."""
+        return self.ecu, self.display
+
+    @property
     def is_fault(self) -> bool:
         """It fails now, is pending, confirmed or listed."""
         return self.mask is None or DtcStatus(self.mask).is_fault or bool(self.kinds)
@@ -250,7 +255,8 @@ def prove_repair(before: RepairVisit, after: RepairVisit) -> Proof:
     if after.started < before.started:
         raise ValueError("time")
     items = [_judge_code(state, after) for state in before.codes.values()]
-    items += [_new(state) for key, state in after.codes.items() if key not in before.codes]
+    known = {now.key for state in before.codes.values() if (now := _now(state, after)) is not None}
+    items += [_new(state) for key, state in after.codes.items() if key not in known]
     items += [_judge_finding(code, before, after) for code in before.findings]
     items += [
         Item("finding", code, title, Outcome.WORSE, Text("was not there before", "之前没有"))
@@ -267,21 +273,33 @@ def prove_repair(before: RepairVisit, after: RepairVisit) -> Proof:
     return Proof(worst, tuple(sorted(items, key=lambda item: _ORDER.index(item.outcome))), figures)
 
 
+def _now(state: CodeState, after: RepairVisit) -> CodeState | None:
+    """The same code as it stands now; OBD-II lists (permanent ones above all) have it without its failure type."""
+    exact = after.codes.get(state.key)
+    if exact is not None:
+        return exact
+    code, _, failure_type = state.display.partition("-")
+    for (ecu, display), found in after.codes.items():
+        other, _, other_type = display.partition("-")
+        if ecu == state.ecu and other == code and not (failure_type and other_type):
+            return found
+    return None
+
+
 def _judge_code(state: CodeState, after: RepairVisit) -> Item:
-    key = state.ecu, state.display
     title = Text(f"{state.ecu} {state.display}", f"{state.ecu} {state.display}")
 
     def item(outcome: Outcome, en: str, zh: str, needed: Text | None = None) -> Item:
         return Item("dtc", f"{state.ecu} {state.display}", title, outcome, Text(en, zh), needed)
 
-    now = after.codes.get(key)
+    now = _now(state, after)
     if now is not None:
         return _still_listed(state, now, item)
     if state.ecu not in after.read:
         return item(
             Outcome.CLEARED, "its ECU was not read this time", "本次未读取该控制器", Text("read it again", "请重新读取")
         )
-    mask = after.states.get(key)
+    mask = after.states.get(state.key)
     if mask is not None:
         if mask & _NOT_COMPLETED_SINCE_CLEAR:
             return item(

@@ -13,6 +13,7 @@ import numpy as np
 from diag.batteryreport import battery_report
 from diag.facts import Json, Series
 from diag.gbt32960 import merge_cells
+from diag.limits import limits_for
 from diag.outlook import look_ahead
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _one(vin: str, messages: Sequence[TelematicsMessage]) -> ReportedBattery:
         for at, value in enumerate(cells, start=starts[subsystem] + 1):
             add(f"CellVoltage_{at:03d}", "V", int(time.timestamp()) * 1_000_000_000, value)
     series = {name: _series(name, unit, values) for name, (unit, values) in samples.items()}
-    report = battery_report(series, source="telematics:gbt32960") if series else None
+    report = battery_report(series, source="telematics:gbt32960", limits=limits_for(vin)) if series else None
     battery, findings = (report.state, report.findings) if report is not None else (None, ())
     outlook = look_ahead(_daily(series))
     return ReportedBattery(vin, len(messages), min(times), max(times), battery, findings, outlook)

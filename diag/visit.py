@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Final
 from diag.battery import battery_from_series
 from diag.batterydoctor import study_battery, with_study
 from diag.broadcast import Broadcast, Choice, choose_database, decode_broadcast
+from diag.causes import causes_of
 from diag.dtc import merge_dtcs
 from diag.dtchistory import DtcHistory
 from diag.facts import Dtc, Ecu, EcuRole, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
 from diag.findings import findings_from_facts
 from diag.j1939 import address_text, node_names, nodes_from_frames
+from diag.limits import limits_for
+from diag.ownflags import find_flags
 from diag.roles import role_from_names
+from diag.tape import Hearing
 from diag.vin import parse_vin
 
 if TYPE_CHECKING:
@@ -28,12 +32,12 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from diag.addressing import Target
-    from diag.direct import DirectLink
     from diag.errors import LinkLost
-    from diag.facts import BatteryState, Json
-    from diag.frames import Frame, FrameLink
+    from diag.facts import BatteryState, Json, LinkInfo
+    from diag.frames import Frame
     from diag.j1939 import J1939Node
     from diag.j1939requests import UnitReading
+    from diag.limits import BatteryLimits
     from diag.obd import ObdEcu, Readiness, VehicleInformation
     from diag.obdmonitors import InUsePerformance, MonitorResult, SinceClear
     from diag.obdonuds import ObdOnUdsEcu, RegulatedCodes
@@ -45,6 +49,7 @@ __all__ = [
     "EcuVisit",
     "Visit",
     "battery_from_visit",
+    "codes_so_far",
     "decode_visit",
     "report_from_visit",
     "role_of",
@@ -55,6 +60,7 @@ __all__ = [
 SIMULATOR_SUPPLIER: Final = "HZSIM"
 """What our simulated cars give as system supplier identifier (DID F18A), so that no front can hide what they are."""
 
+_SHOWN_CODES: Final = 5
 _HEARTBEATS: Final = 2
 """Broadcast identifiers that a gateway may let through although it hides the rest."""
 
@@ -117,6 +123,7 @@ class Visit:
     Attributes:
         chosen: the database chosen for so many frames; None where none fits them.
         decoded: so many frames, decoded with the databases that were named.
+        duration_s: how long it took, where that is known and not to be measured.
     """
 
     started_ns: int
@@ -124,7 +131,8 @@ class Visit:
     ecus: dict[int, EcuVisit] = field(default_factory=dict)
     dtcs: list[Dtc] = field(default_factory=list)
     unanswered: list[Unanswered] = field(default_factory=list)
-    frames: list[Frame] = field(default_factory=list)
+    hearing: Hearing = field(default_factory=Hearing)
+    duration_s: float | None = None
     polled: Polled | None = None
     units: dict[int, UnitReading] = field(default_factory=dict)
     history: DtcHistory = field(default_factory=DtcHistory)
@@ -140,6 +148,11 @@ class Visit:
         self.unanswered.append(Unanswered(address, Text(f"{what.en}: {why.en}", f"{what.zh}：{why.zh}")))
 
     @property
+    def frames(self) -> list[Frame]:
+        """The broadcast frames."""
+        return self.hearing.broadcast
+
+    @property
     def complete(self) -> bool:
         """Nothing was cut short, and the codes of every ECU that is there were read."""
         return self.finished and all(ecu.codes_read for ecu in self.ecus.values())
@@ -147,6 +160,20 @@ class Visit:
     def sorted_ecus(self) -> list[EcuVisit]:
         """By response address."""
         return [self.ecus[key] for key in sorted(self.ecus)]
+
+
+def codes_so_far(visit: Visit) -> Text:
+    """What a technician wants to know first, while the rest is still being read."""
+    best: dict[tuple[str, str], str] = {}
+    for ecu in visit.sorted_ecus():
+        for dtc in ecu.dtcs:  # OBD-II and UDS give the same code, one of them without the failure type
+            key = ecu.address, dtc.code
+            best[key] = max(best.get(key, ""), dtc.display, key=len)
+    codes = list(best.values())
+    shown = " ".join(codes[:_SHOWN_CODES]) + (" …" if len(codes) > _SHOWN_CODES else "")
+    if not codes:
+        return Text("no fault codes so far", "暂无故障码")
+    return Text(f"{len(codes)} fault codes so far: {shown}", f"已读到 {len(codes)} 个故障码：{shown}")
 
 
 def _nodes_by_response(databases: Iterable[Database]) -> dict[int, str]:
@@ -262,7 +289,7 @@ def _silent_ecus(visit: Visit, broadcast: Broadcast) -> tuple[list[Unanswered], 
 
 def _vins(visit: Visit) -> dict[str, list[str]]:
     """ECU address -> the well-formed VINs that it reports; an unprogrammed one says nothing."""
-    year = datetime.now(UTC).year
+    year = datetime.fromtimestamp(visit.started_ns / 1e9, UTC).year
     told: dict[str, list[str]] = {}
     claims = [(ecu.address, vin) for ecu in visit.sorted_ecus() for vin in dict.fromkeys(ecu.vins.values())]
     claims += [(address_text(unit.address), unit.vin) for unit in visit.units.values() if unit.vin]
@@ -276,7 +303,7 @@ def _vins(visit: Visit) -> dict[str, list[str]]:
 
 def vehicle_from_visit(visit: Visit) -> Vehicle:
     """The car by the VIN that most ECUs report, one vote each, one with a right check digit before one without."""
-    year = datetime.now(UTC).year
+    year = datetime.fromtimestamp(visit.started_ns / 1e9, UTC).year
     votes = Counter(vin for vins in _vins(visit).values() for vin in vins)
     parsed = [(parse_vin(vin, today_year=year), count) for vin, count in votes.items()]
     ranked = [(vin.is_valid, count, vin) for vin, count in parsed if vin is not None]
@@ -310,18 +337,17 @@ def _decode(visit: Visit, databases: Sequence[Database]) -> Broadcast:
     return replace(broadcast, guess=choice.note) if choice.is_guess else broadcast
 
 
-def battery_from_visit(visit: Visit, broadcast: Broadcast) -> BatteryState | None:
+def battery_from_visit(visit: Visit, broadcast: Broadcast, limits: BatteryLimits | None = None) -> BatteryState | None:
     """The battery as its broadcast frames show it, else as it answered when it was asked."""
-    battery = battery_from_series(broadcast.series, source=broadcast.source)
+    battery = battery_from_series(broadcast.series, source=broadcast.source, limits=limits)
     if battery is None and visit.polled is not None:
-        battery = battery_from_series(visit.polled.series, source=visit.polled.source)
+        battery = battery_from_series(visit.polled.series, source=visit.polled.source, limits=limits)
     return battery
 
 
-def report_from_visit(
-    visit: Visit, link: FrameLink | DirectLink, databases: Sequence[Database], *, simulated: bool
-) -> VehicleReport:
+def report_from_visit(visit: Visit, link: LinkInfo, databases: Sequence[Database], *, simulated: bool) -> VehicleReport:
     """Judges what was found; works on a visit that was cut short as well."""
+    visit.hearing.finish()
     broadcast = decode_visit(visit, databases)
     ecus = tuple(_ecu_fact(ecu, _nodes_by_response(broadcast.databases)) for ecu in visit.sorted_ecus())
     nodes = nodes_from_frames(visit.frames)
@@ -331,38 +357,44 @@ def report_from_visit(
     dtcs = merge_dtcs(told)
     if visit.describe is not None:
         dtcs = tuple(visit.describe(dtc) for dtc in dtcs)
-    battery = battery_from_visit(visit, broadcast)
-    study = study_battery(broadcast.series, state=battery) if battery is not None else None
+    vehicle = vehicle_from_visit(visit)
+    limits = limits_for(vehicle.vin)
+    battery = battery_from_visit(visit, broadcast, limits)
+    study = study_battery(broadcast.series, limits=limits, state=battery) if battery is not None else None
     battery = with_study(battery, study) if battery is not None else None
     silent, unheard = _silent_ecus(visit, broadcast) if visit.finished else ([], [])
     is_simulated = simulated or any(
         ecu.identification.get("systemSupplierIdentifier") == SIMULATOR_SUPPLIER for ecu in ecus
     )
+    flags = find_flags(broadcast.series) if broadcast.guess is None else []
+    findings = findings_from_facts(
+        dtcs=dtcs,
+        battery=battery,
+        unanswered=silent,
+        ecus=ecus,
+        vins=tuple((address, vin) for address, vins in _vins(visit).items() for vin in vins),
+        since_clear={ecu.address: ecu.since_clear for ecu in visit.sorted_ecus() if ecu.since_clear},
+        tests=tuple(test for ecu in visit.sorted_ecus() for test in ecu.tests),
+        studied=(*(study.findings if study is not None else ()), *flags),
+        limits=limits,
+    )
     return VehicleReport(
         started_ns=visit.started_ns,
-        duration_s=time.monotonic() - visit.started_monotonic,
+        duration_s=time.monotonic() - visit.started_monotonic if visit.duration_s is None else visit.duration_s,
         complete=visit.complete,
         simulated=is_simulated,
-        link=replace(link.info, simulated=is_simulated),
-        vehicle=vehicle_from_visit(visit),
+        link=replace(link, simulated=is_simulated),
+        vehicle=vehicle,
         ecus=ecus,
         dtcs=dtcs,
         freeze_frames=tuple(frame for ecu in visit.sorted_ecus() for frame in ecu.frames),
         readiness={ecu.address: found for ecu in visit.sorted_ecus() if (found := _readiness_json(ecu))},
         battery=battery,
-        findings=findings_from_facts(
-            dtcs=dtcs,
-            battery=battery,
-            unanswered=silent,
-            ecus=ecus,
-            vins=tuple((address, vin) for address, vins in _vins(visit).items() for vin in vins),
-            since_clear={ecu.address: ecu.since_clear for ecu in visit.sorted_ecus() if ecu.since_clear},
-            tests=tuple(test for ecu in visit.sorted_ecus() for test in ecu.tests),
-            studied=study.findings if study is not None else (),
-        ),
-        unanswered=(*visit.unanswered, *_cut_lists(nodes), *silent, *unheard),
-        dtc_changes=visit.history.changes,
-        notes=tuple(_notes(visit, broadcast, link.info.interface, is_j1939=bool(nodes))),
+        findings=findings,
+        causes=causes_of(dtcs, findings, ecus, battery, study, limits),
+        unanswered=(*sorted(visit.unanswered, key=lambda item: item.address), *_cut_lists(nodes), *silent, *unheard),
+        dtc_changes=tuple(sorted(visit.history.changes, key=lambda change: (change.t_ns, change.ecu))),
+        notes=tuple(_notes(visit, broadcast, link.interface, is_j1939=bool(nodes))),
     )
 
 
@@ -384,6 +416,14 @@ def _notes(visit: Visit, broadcast: Broadcast, interface: str, *, is_j1939: bool
     yield from visit.remarks
     if visit.lost is not None:
         yield Text("The adapter went away during the scan.", "扫描过程中适配器断开。")
+    if visit.hearing.dropped:
+        heard, dropped = len(visit.hearing.frames), visit.hearing.dropped
+        yield Text(
+            f"Only the first {heard} frames were judged, {dropped} came after them: record such a long time with"
+            " 'huizhen log record' and judge it with 'huizhen battery --from'.",
+            f"仅分析了前 {heard} 帧，其后还有 {dropped} 帧：长时间数据请用 huizhen log record 录制，"
+            "再用 huizhen battery --from 分析。",
+        )
     polled = visit.polled
     if polled is not None:
         yield Text(

@@ -53,7 +53,11 @@ def show_battery_report(
     if study and study.unseen:
         console.line()
         console.line(console.style(tr("battery.not_visible"), "title"))
-        names_of = {"resistance": tr("battery.what_resistance"), "capacity": tr("battery.what_capacity")}
+        names_of = {
+            "resistance": tr("battery.what_resistance"),
+            "capacity": tr("battery.what_capacity"),
+            "charge": tr("battery.what_charge"),
+        }
         for item in study.unseen:
             why, remedy = item.why.in_language(tr.lang), item.remedy.in_language(tr.lang)
             text = tr("battery.unseen", what=names_of[item.what], why=why, remedy=remedy)

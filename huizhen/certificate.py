@@ -193,7 +193,11 @@ def _unseen(report: dict[str, Any], tr: Translator) -> str:
     items = (report["study"] or {}).get("not_visible") or []
     if not items:
         return ""
-    names = {"resistance": tr("battery.what_resistance"), "capacity": tr("battery.what_capacity")}
+    names = {
+        "resistance": tr("battery.what_resistance"),
+        "capacity": tr("battery.what_capacity"),
+        "charge": tr("battery.what_charge"),
+    }
     listed = "".join(
         "<li>"
         + escape(

@@ -15,22 +15,25 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from huizhen import __version__
 from huizhen.console import Console, cut_to_width, standard
+from huizhen.examples import EXAMPLES
 from huizhen.exits import Exit, exit_from_error
 from huizhen.language import Translator, pick_language
+from huizhen.unasked import leave_out_unasked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from huizhen.errors import HuizhenError
 
 __all__ = ["COMMANDS", "Commands", "build_parser", "main"]
 
 COMMANDS: Final = (
-    "doctor", "scan", "read", "battery", "verify", "charge", "telematics", "log", "db", "dtc", "case", "consult",
-    "signals", "sim", "config",
+    "doctor", "scan", "live", "read", "battery", "verify", "bundle", "report", "charge", "telematics", "log", "db",
+    "dtc", "case", "consult", "signals", "sim", "config", "completion",
 )  # fmt: skip
 
-_HELP_WIDTH: Final = 78
+_JUDGING: Final = frozenset({"scan", "live", "battery", "verify", "report", "charge", "telematics", "log", "consult"})
+"""Commands that judge a battery, with the user's own limits where there are some."""
 
 Commands = Any  # argparse's private _SubParsersAction
 
@@ -42,18 +45,41 @@ class _Command(Protocol):
 
 
 _ARGPARSE_ZH: Final = (
-    (r"the following arguments are required: (.*)", "缺少参数:{0}"),
-    (r"unrecognized arguments: (.*)", "无法识别的参数:{0}"),
-    (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", "参数 {0}:{1} 无效,可选 {2}"),
+    (r"the following arguments are required: (.*)", "缺少参数：{0}"),
+    (r"one of the arguments (.*) is required", "参数 {0} 必须给出其中之一"),
+    (r"unrecognized arguments: (.*)", "无法识别的参数：{0}"),
+    (r"ambiguous option: (.*) could match (.*)", "选项 {0} 不明确，可能是 {1}"),
+    (r"unknown parser (.*) \(choices: (.*)\)", "没有命令 {0}，可选 {1}"),
+    (r"unexpected option string: (.*)", "无法识别的选项：{0}"),
+    (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", "参数 {0}：{1} 无效，可选 {2}"),
     (r"argument (.*?): given twice; one bus at a time", "参数 {0} 给出了两次；目前一次只支持一条总线"),
     (r"argument (.*?): expected one argument", "参数 {0} 需要一个值"),
+    (r"argument (.*?): expected at most one argument", "参数 {0} 最多一个值"),
     (r"argument (.*?): expected at least one argument", "参数 {0} 至少需要一个值"),
-    (r"argument (.*?): invalid (.*?) value: (.*)", "参数 {0}:{2} 不是有效的 {1}"),
+    (r"argument (.*?): expected (\d+) arguments?", "参数 {0} 需要 {1} 个值"),
+    (r"argument (.*?): invalid (.*?) value: (.*)", "参数 {0}：{2} 不是有效的 {1}"),
     (r"argument (.*?): not allowed with argument (.*)", "参数 {0} 不能与 {1} 同用"),
+    (r"argument (.*?): ignored explicit argument (.*)", "参数 {0} 不带值，多出了 {1}"),
+    (r"argument (.*?): (.*)", "参数 {0}：{1}"),
 )
-
+"""What argparse says to somebody who types, in its own English and in Chinese; the first that fits counts."""
 
 _KINDS_ZH: Final = {"seconds": "秒数（大于 0）", "int": "整数", "float": "数字"}
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Breaks lines by the columns that they take, so that Chinese fits the terminal; command lines stay whole."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return cut_to_width(" ".join(text.split()), width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = [
+            part
+            for line in text.splitlines()
+            for part in ([line] if "huizhen " in line else cut_to_width(line, width - len(indent)))
+        ]
+        return "".join(f"{indent}{line}\n" for line in lines)
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,9 +88,7 @@ class Parser(argparse.ArgumentParser):
     tr = Translator("en")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        if kwargs.get("description"):
-            kwargs["description"] = "\n".join(cut_to_width(kwargs["description"], _HELP_WIDTH))
+        kwargs.setdefault("formatter_class", _HelpFormatter)
         super().__init__(*args, **kwargs)
         self._optionals.title = self.tr("cli.options")
         self._positionals.title = self.tr("cli.arguments")
@@ -83,7 +107,8 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         self.usage = self._short_usage().replace("%", "%%")
-        return super().format_help().replace("usage: ", self.tr("cli.usage"), 1)
+        text = super().format_help().replace("usage: ", self.tr("cli.usage"), 1)
+        return re.sub(r"(?m)^(\S.*):$", r"\1：", text) if self.tr.lang == "zh" else text
 
     def error(self, message: str) -> NoReturn:
         if self.tr.lang == "zh":
@@ -113,8 +138,14 @@ def command_module(name: str) -> _Command:
     return cast("_Command", importlib.import_module(f"huizhen.commands.{name}"))
 
 
-def build_parser(tr: Translator) -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(tr: Translator, words: Collection[str] | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        tr: the language of all help.
+        words: as they were typed: only the commands among them get their options, the others only their names and
+            lines in the list, so that nothing is imported or read for them; None = everything.
+    """
     Parser.tr = tr
     common = _common(tr)
     parser = Parser(prog="huizhen", description=tr("cli.description"), epilog=tr("cli.epilog"), parents=[common])
@@ -123,21 +154,24 @@ def build_parser(tr: Translator) -> argparse.ArgumentParser:
         dest="command", metavar=tr("cli.command"), title=tr("cli.commands"), parser_class=Parser
     )
     for name in COMMANDS:
-        command_module(name).add_parser(commands, common, tr)
-    for action in _all_help_actions(parser):
-        action.help = tr("cli.help.help")
+        if words is None or name in words:
+            command_module(name).add_parser(commands, common, tr)
+        else:
+            commands.add_parser(name, help=tr.purpose(name))
+    _finish_help(parser, tr)
     return parser
 
 
-def _all_help_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    found: list[argparse.Action] = []
+def _finish_help(parser: argparse.ArgumentParser, tr: Translator) -> None:
+    """Says argparse's own ``--help`` in our words, and gives an example to whatever has none of its own."""
+    if not parser.epilog and (example := EXAMPLES.get(parser.prog.partition(" ")[2])):
+        parser.epilog = tr("cli.example", command=f"huizhen {example}")
     for action in parser._actions:  # noqa: SLF001 - argparse offers no other way to its own --help text
         if isinstance(action, argparse._HelpAction):  # noqa: SLF001
-            found.append(action)
+            action.help = tr("cli.help.help")
         elif isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for child in action.choices.values():
-                found.extend(_all_help_actions(child))
-    return found
+                _finish_help(child, tr)
 
 
 def _asked_language(argv: Sequence[str]) -> str | None:
@@ -184,6 +218,15 @@ def _settings() -> tuple[dict[str, str | int], HuizhenError | None]:
 def _run(args: argparse.Namespace, console: Console, settings_error: HuizhenError | None) -> int:
     if settings_error is not None:
         raise settings_error
+    if not args.command:
+        from huizhen.firststeps import show_first_steps
+
+        show_first_steps(console)
+        return Exit.DONE
+    if args.command in _JUDGING:
+        from huizhen.settings import apply_own_limits
+
+        apply_own_limits()
     return command_module(args.command).run(args, console)
 
 
@@ -194,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings, settings_error = _settings()
     asked = _asked_language(words) or os.environ.get("HUIZHEN_LANG") or settings.get("lang")
     tr = Translator(pick_language(None if asked is None else str(asked)))
-    parser = build_parser(tr)
+    parser = build_parser(tr, words)
     args = parser.parse_args(words)
     console = standard(
         tr,
@@ -202,10 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         verbose=getattr(args, "verbose", False),
         debug=getattr(args, "debug", False),
     )
-    if not args.command:
-        parser.print_help()
-        return Exit.DONE
     _configure_logging(debug=console.debug)
+    leave_out_unasked()
     if getattr(args, "library", "") is None and settings.get("library"):
         args.library = settings["library"]
     try:

@@ -6,9 +6,7 @@ Results go to standard output, progress and errors to standard error. Colour onl
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 import unicodedata
 from dataclasses import dataclass
@@ -16,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from huizhen.language import Translator
 
-__all__ = ["Console", "cut_to_width", "display_width", "pad", "program_name"]
+__all__ = ["Console", "cut_to_width", "display_width", "pad", "program_name", "wants_json"]
 
 _STYLES: Final = {
     "stop": "\x1b[1;97;41m",
@@ -32,12 +31,17 @@ _STYLES: Final = {
     "dim": "\x1b[2m",
 }
 
+_CLOSING: Final = "，。、；：？！）】》」』”’％%‰…—·°,.;:?!)]}"
+_OPENING: Final = "（【《「『“‘([{#$"
+
 
 def program_name() -> str:
     """How this program was called, so that a printed command can be typed again as it stands."""
     called = sys.argv[0]
     if Path(called).name != "huizhen":
         return "huizhen"
+    import shutil
+
     on_path = shutil.which("huizhen")
     if on_path and Path(on_path).resolve() == Path(called).resolve():
         return "huizhen"
@@ -46,6 +50,8 @@ def program_name() -> str:
 
 def display_width(text: str) -> int:
     """Columns that ``text`` takes in a terminal: wide characters count two, combining ones none."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
@@ -56,30 +62,58 @@ def pad(text: str, width: int) -> str:
     return text + " " * max(0, width - display_width(text))
 
 
+_UNIT_LETTERS: Final = 4
+"""A word this short after a figure is taken for its unit and stays with it: ``30 V``, ``146 mV``."""
+
+
+def _may_break(text: str, at: int) -> bool:
+    """Whether a line may end before ``text[at]``."""
+    before, after = text[at - 1], text[at]
+    if before == " ":
+        return not (at > 1 and text[at - 2].isdigit() and _is_unit(text, at))
+    if after == " " or after in _CLOSING or before in _OPENING:
+        return False
+    return display_width(before) == 2 or display_width(after) == 2
+
+
+def _is_unit(text: str, at: int) -> bool:
+    end = at
+    while end < len(text) and (text[end].isalpha() or text[end] in "%°Ω/µ") and display_width(text[end]) == 1:
+        end += 1
+    return 0 < end - at <= _UNIT_LETTERS
+
+
 def cut_to_width(text: str, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` columns, broken at spaces or between wide characters."""
+    """``text`` in lines of at most ``width`` columns.
+
+    Lines end at spaces and between wide characters, but not before what closes or after what opens, nor between a
+    figure and its unit; where nothing else is left, anywhere.
+    """
     lines: list[str] = []
-    line, used, space = "", 0, -1
-    for char in text:
+    start, used, last = 0, 0, 0
+    for at, char in enumerate(text):
+        if at > start and _may_break(text, at):
+            last = at
         size = display_width(char)
-        if used + size > width and line:
-            if char != " " and space > 0:
-                rest = line[space + 1 :]
-                lines.append(line[:space])
-                line, used = rest, display_width(rest)
-            else:
-                lines.append(line)
-                line, used = "", 0
-            space = -1
-            if char == " ":
-                continue
-        if char == " ":
-            space = len(line)
-        line += char
+        while used + size > width and at > start:
+            if char == " " and (at + 1 == len(text) or _may_break(text, at + 1)):
+                last = at  # the space itself needs no room
+            end = last if last > start else at
+            lines.append(text[start:end].rstrip(" "))
+            start = end
+            while start < at and text[start] == " ":
+                start += 1
+            used, last = display_width(text[start:at]), start
+        if char == " " and start == at and lines:
+            start, used, last = at + 1, 0, at + 1  # no line begins with the space that ended the one before
+            continue
         used += size
-        if size == 2:
-            space = -1 if space < 0 else space
-    return [*lines, line]
+    return [*lines, text[start:]]
+
+
+def wants_json(args: argparse.Namespace) -> bool:
+    """Whether ``--json`` or ``--jsonl`` was given, of those that the command has."""
+    return bool(getattr(args, "json", False) or getattr(args, "jsonl", False))
 
 
 @dataclass(slots=True)
@@ -104,13 +138,23 @@ class Console:
     @property
     def colour(self) -> bool:
         """Whether standard output takes colours."""
-        return self.out.isatty() and "NO_COLOR" not in os.environ
+        return self.out.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+    @property
+    def _takes_progress(self) -> bool:
+        """A line that is written over and over needs a terminal that can wipe it."""
+        return not self.quiet and self.err.isatty() and os.environ.get("TERM") != "dumb"
 
     @property
     def width(self) -> int:
         """Columns to write in; 120 when not a terminal."""
+        return self.width_of(self.out)
+
+    @staticmethod
+    def width_of(stream: TextIO) -> int:
+        """Columns of a stream; 120 when it is not a terminal, or one that does not know."""
         try:
-            return os.get_terminal_size(self.out.fileno()).columns
+            return os.get_terminal_size(stream.fileno()).columns or 120
         except (OSError, ValueError):
             return 120
 
@@ -122,27 +166,31 @@ class Console:
         """One line of result."""
         self.out.write(text + "\n")
 
-    def wrapped(self, text: str, indent: str = "", first: str | None = None) -> None:
-        """A sentence broken to the width, each line indented; the first one may begin otherwise."""
+    def wrapped(self, text: str, indent: str = "", first: str | None = None, style: str = "") -> None:
+        """A sentence broken to the width, each line indented; the first may begin otherwise, as wide as the indent."""
         start = indent if first is None else first
         for number, part in enumerate(cut_to_width(text, max(20, self.width - display_width(indent) - 1))):
-            self.line((start if number == 0 else indent) + part)
+            self.line((start if number == 0 else indent) + self.style(part, style))
 
     def json(self, value: dict[str, Any]) -> None:
         """One JSON object on one line."""
+        import json
+
         self.has_spoken = True
         self.out.write(json.dumps(value, ensure_ascii=False) + "\n")
         self.out.flush()
 
     def stage(self, text: str) -> None:
         """Progress: what is being done now. On a terminal only."""
-        if not self.quiet and self.err.isatty():
-            self.err.write(f"\r\x1b[K· {text}")
+        if self._takes_progress:
+            room = max(20, self.width_of(self.err) - 3)
+            shown = text if display_width(text) <= room else cut_to_width(text, room - 1)[0] + "…"
+            self.err.write(f"\r\x1b[K· {shown}")
             self.err.flush()
 
     def stage_done(self) -> None:
         """Wipes the progress line."""
-        if not self.quiet and self.err.isatty():
+        if self._takes_progress:
             self.err.write("\r\x1b[K")
             self.err.flush()
 

@@ -79,7 +79,7 @@ async def _clear(args: argparse.Namespace, console: Console, path: str, work: _W
 
 
 async def _scan(vehicle: OpenVehicle, console: Console) -> VehicleReport:
-    from diag.scan import scan
+    from diag.carscan import scan
 
     return await scan(
         vehicle.link,

@@ -3,9 +3,12 @@
 ::
 
     HuizhenError
-    ├── BadUsage      the command line does not make sense (2)
-    ├── BadSettings   the configuration file does not make sense (2)
-    └── CannotWrite   a result could not be saved (2)
+    ├── BadUsage           the command line does not make sense (2)
+    ├── BadSettings        the configuration file does not make sense (2)
+    ├── CannotWrite        a result could not be saved (2)
+    ├── ServiceMissing     a folder holds no room service's data (2)
+    ├── ServiceUnreadable  nor may be looked into (2)
+    └── ReportError        reports: see huizhen.reporterrors (2)
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-__all__ = ["BadSettings", "BadUsage", "CannotWrite", "HuizhenError"]
+__all__ = ["BadSettings", "BadUsage", "CannotWrite", "HuizhenError", "ServiceMissing", "ServiceUnreadable"]
 
 
 class HuizhenError(Exception):
@@ -54,3 +57,25 @@ class CannotWrite(HuizhenError):
     reason: str
     code: ClassVar[str] = "huizhen.cannot-write"
     template: ClassVar[str] = "cannot write {path}: {reason}; choose another place or free some space"
+
+
+@dataclass(eq=False)
+class ServiceMissing(HuizhenError):
+    """A folder holds no room service's data: it is mistyped, or no service has begun there."""
+
+    folder: str
+    code: ClassVar[str] = "huizhen.service-missing"
+    template: ClassVar[str] = (
+        "no room service in {folder} (neither service.db nor a recording): name its folder with --data, "
+        "or its configuration with --config"
+    )
+
+
+@dataclass(eq=False)
+class ServiceUnreadable(HuizhenError):
+    """Whether a folder holds a room service's data cannot be seen."""
+
+    folder: str
+    reason: str
+    code: ClassVar[str] = "huizhen.service-unreadable"
+    template: ClassVar[str] = "cannot look into {folder}: {reason}; run this as the user of the room service"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from virtualbus.car import Car
-    from virtualbus.fleet import FleetCar
+    from virtualbus.fleet import FleetCar, FleetPlan
 
-__all__ = ["ScannedCar", "scan_fleet"]
+__all__ = ["ScannedCar", "scan_cars", "scan_fleet"]
 
 _CARS_AT_ONCE: Final = 28
 _CARS_PER_TASK: Final = 56
@@ -34,16 +35,18 @@ class ScannedCar:
         known: what a workshop knows of it, with its VIN.
         report: ``huizhen.scan/1``.
         truth: what really is wrong.
+        planted: what of the fleet's plan is wrong with it, None for nothing.
     """
 
     number: int
     known: dict[str, Any]
     report: dict[str, Any]
     truth: list[dict[str, Any]]
+    planted: str | None = None
 
 
 async def _scan_one(item: FleetCar, car: Car, gate: asyncio.Semaphore) -> ScannedCar:
-    from diag.scan import scan
+    from diag.carscan import scan
     from huizhen.simlink import CarLink
     from virtualbus.fleet import label_of
 
@@ -52,7 +55,10 @@ async def _scan_one(item: FleetCar, car: Car, gate: asyncio.Semaphore) -> Scanne
             link, databases=_databases(car.vehicle.name), simulated=True, listen_s=0.0, identifiers=_IDENTIFIERS
         )
     known = {"number": item.number, "vin": car.vin, **item.known}
-    return ScannedCar(item.number, known, report.to_json(), label_of(car))
+    told = report.to_json()
+    if "visited" in item.known:
+        told["started"] = item.known["visited"]  # the day of the fleet's own calendar
+    return ScannedCar(item.number, known, told, label_of(car), item.planted)
 
 
 _LOADED: dict[str, Any] = {}
@@ -69,7 +75,8 @@ def _databases(vehicle: str) -> tuple[Any, ...]:
     return found
 
 
-def _scan_some(items: Sequence[FleetCar]) -> list[ScannedCar]:
+def scan_cars(items: Sequence[FleetCar]) -> list[ScannedCar]:
+    """Makes and scans these cars in this process."""
     from virtualbus.car import Car
 
     # All are made before the first is asked: what keeps the loop from turning would eat the testers' time-outs.
@@ -82,22 +89,31 @@ def _scan_some(items: Sequence[FleetCar]) -> list[ScannedCar]:
     return asyncio.run(work())
 
 
-def _scan_numbers(seed: int, first: int, last: int) -> list[str]:
+def _scan_numbers(seed: int, first: int, last: int, plan: FleetPlan | None) -> list[str]:
     """What a process is told: which cars of which fleet; answers travel as JSON."""
     from virtualbus.fleet import draw_fleet
 
-    items = list(draw_fleet(last, seed, first=first))
-    return [json.dumps([one.number, one.known, one.report, one.truth], ensure_ascii=False) for one in _scan_some(items)]
+    items = list(draw_fleet(last, seed, first=first, plan=plan))
+    return [
+        json.dumps([one.number, one.known, one.report, one.truth, one.planted], ensure_ascii=False)
+        for one in scan_cars(items)
+    ]
 
 
-def scan_fleet(count: int, seed: int, *, jobs: int) -> Iterator[ScannedCar]:
+def _keep_quiet() -> None:
+    """What libraries log is for ``--debug``, in a process of its own as well."""
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def scan_fleet(count: int, seed: int, *, jobs: int, plan: FleetPlan | None = None) -> Iterator[ScannedCar]:
     """Makes and scans ``count`` cars in ``jobs`` processes; yields them in the order of their numbers."""
     import multiprocessing
 
-    parts = [(first, min(count, first + _CARS_PER_TASK - 1)) for first in range(1, count + 1, _CARS_PER_TASK)]
+    size = min(_CARS_PER_TASK, max(1, -(-count // jobs)))
+    parts = [(first, min(count, first + size - 1)) for first in range(1, count + 1, size)]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        waiting = [pool.submit(_scan_numbers, seed, first, last) for first, last in parts]
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_keep_quiet) as pool:
+        waiting = [pool.submit(_scan_numbers, seed, first, last, plan) for first, last in parts]
         try:
             for part in waiting:
                 for line in part.result():

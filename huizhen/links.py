@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from huizhen.errors import BadUsage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from dbc.database import Database
     from diag.adapters import Candidate
@@ -161,7 +161,7 @@ def _unnamed(args: argparse.Namespace, console: Console, *, may_be_direct: bool)
 
 
 def _is_can_configured() -> bool:
-    import can
+    from diag.pythoncan import can
 
     with suppress(can.CanError):
         config = can.util.load_config()
@@ -209,7 +209,7 @@ def _can_settings(args: argparse.Namespace, console: Console) -> tuple[str, str,
     interface, channel = _setting(args, "interface"), _setting(args, "channel")
     bitrate_text = _setting(args, "bitrate")
     if interface is None or channel is None:
-        import can
+        from diag.pythoncan import can
 
         with suppress(can.CanError):
             config = can.util.load_config()
@@ -253,7 +253,11 @@ async def _open_adapter(text: str, guard: TransmitGuard, console: Console) -> Di
 
 @asynccontextmanager
 async def open_vehicle(
-    args: argparse.Namespace, console: Console, *, granted: frozenset[Risk] | None = None
+    args: argparse.Namespace,
+    console: Console,
+    *,
+    granted: frozenset[Risk] | None = None,
+    routines: Mapping[int, tuple[Risk, Text]] | None = None,
 ) -> AsyncIterator[OpenVehicle]:
     """Opens what the options name; closes it at the end.
 
@@ -261,6 +265,7 @@ async def open_vehicle(
         args: with the link options.
         console: for what a person should know.
         granted: classes of requests that the guard may let out; None = reading alone.
+        routines: those of a workshop's policy; the guard knows them then, and grants them no more than others.
 
     Raises:
         BadUsage: the options contradict each other, or name nothing.
@@ -280,7 +285,7 @@ async def open_vehicle(
         raise BadUsage(console.tr("link.demo_and_interface"))
     if adapter and (args.interface or args.channel or args.fd):
         raise BadUsage(console.tr("link.adapter_and_interface"))
-    guard = TransmitGuard() if granted is None else TransmitGuard(granted)
+    guard = TransmitGuard(routines=routines) if granted is None else TransmitGuard(granted, routines=routines)
     may_be_direct = hasattr(args, "adapter")
     is_named = args.demo or _setting(args, "interface") or _setting(args, "channel")
     if adapter is None and not is_named:

@@ -17,21 +17,18 @@ from dbc.errors import DbcError
 from diag.alerts import AlertBook, Change
 from diag.battery import battery_from_series
 from diag.broadcast import choose_database, choose_for_recording, decode_broadcast, decode_recorded
-from diag.dtc import parse_uds_dtcs
 from diag.dtchistory import DtcHistory
 from diag.errors import DiagError, LinkLost
 from diag.facts import Text
 from diag.findings import findings_from_facts
 from diag.firstmoved import what_moved_first
 from diag.flightrecorder import FlightRecorder, candump_line
-from diag.request import IsoTpLink
-from diag.scan import scan
-from diag.scanparts import target_of
-from diag.uds import UdsSession
 from huizhen.errors import BadUsage, CannotWrite
 from huizhen.exits import Exit
 from huizhen.files import check_writable
 from huizhen.links import OpenVehicle, open_vehicle
+from huizhen.livewatch import find_code_targets, poll_codes, until_one_ends
+from huizhen.quantities import with_unit
 from huizhen.scanview import show_finding
 
 if TYPE_CHECKING:
@@ -193,9 +190,10 @@ class _Flight:
         if moved:
             console.line("    " + console.tr("log.record.moved"))
         for item in moved[:_SHOWN_MOVED]:
-            after = console.tr("log.record.silent") if item.after is None else f"{item.after:g} {item.unit}"
+            after = console.tr("log.record.silent") if item.after is None else with_unit(f"{item.after:g}", item.unit)
             seconds = (item.t_ns - event.t_ns) / 1e9
-            console.line(f"      {seconds:+7.2f} s  {item.signal}: {item.before:g} {item.unit} → {after}")
+            before = with_unit(f"{item.before:g}", item.unit)
+            console.line(f"      {seconds:+7.2f} s  {item.signal}: {before} → {after}")
 
     def _moved(self, event: KeptEvent) -> tuple[Moved, ...]:
         from dbc.recording import open_recording
@@ -289,42 +287,25 @@ async def _fly(args: argparse.Namespace, console: Console, flight: _Flight) -> N
     async with open_vehicle(args, console) as vehicle:
         link = _frame_link(vehicle, console)
         flight.databases = vehicle.databases
-        targets = await _targets(vehicle, args, console) if args.poll else []
-        work = [asyncio.ensure_future(_take(link, flight)), asyncio.ensure_future(_judge(flight))]
+        targets = await _targets(vehicle, console) if args.poll else []
+        work = [_take(link, flight), _judge(flight)]
         if targets:
-            work.append(asyncio.ensure_future(_poll(link, targets, args.poll, vehicle.timeout_s, flight)))
-        try:
-            done, _ = await asyncio.wait(work, timeout=args.duration, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in work:
-                task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
+            work.append(poll_codes(link, targets, args.poll, vehicle.timeout_s, flight.codes))
+        await until_one_ends(work, args.duration)
 
 
-async def _targets(vehicle: OpenVehicle, args: argparse.Namespace, console: Console) -> list[Target]:
-    """Who answers, by one ordinary scan."""
+async def _targets(vehicle: OpenVehicle, console: Console) -> list[Target]:
+    """Whose codes are read again and again; without an answer the frames are recorded all the same."""
     try:
-        report = await scan(
-            vehicle.link,
-            databases=vehicle.databases,
-            simulated=vehicle.simulated,
-            listen_s=1.0,
-            timeout_s=args.timeout,
-            progress=lambda stage: console.stage(stage.in_language(console.tr.lang)),
-        )
-    except DiagError as error:
-        if isinstance(error, LinkLost):
-            raise
+        _, targets = await find_code_targets(vehicle, lambda stage: console.stage(stage.in_language(console.tr.lang)))
+    except LinkLost:
+        raise
+    except DiagError:
         console.note(console.tr("log.record.no_codes"))
         return []
-    console.stage_done()
-    return [
-        target_of(ecu, vehicle.link)
-        for ecu in report.ecus
-        if ecu.request_address and ecu.codes_read and "uds" in ecu.protocol
-    ]
+    finally:
+        console.stage_done()
+    return targets
 
 
 async def _take(link: FrameLink, flight: _Flight) -> None:
@@ -341,22 +322,3 @@ async def _judge(flight: _Flight) -> None:
     while True:
         await asyncio.sleep(_JUDGE_S)
         flight.judge()
-
-
-async def _poll(
-    link: FrameLink, targets: list[Target], every_s: float, timeout_s: float | None, flight: _Flight
-) -> None:
-    """Reads every ECU's codes again and again; one that does not answer is asked the next time."""
-    async with IsoTpLink(link) as requests:
-        while True:
-            for target in targets:
-                try:
-                    answer = await UdsSession(requests, target, timeout_s=timeout_s).read_codes()
-                except LinkLost:
-                    raise
-                except DiagError:
-                    continue
-                parsed = parse_uds_dtcs(answer.payload, ecu=target.address, declared_length=answer.declared_length)
-                if parsed.negative is None and not parsed.missing:
-                    flight.codes(target.address, parsed.dtcs)
-            await asyncio.sleep(every_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import os
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from consult.messages import Event
     from huizhen.console import Console
 
-__all__ = ["event_json", "qr_lines", "show_event", "show_findings", "typed_lines"]
+__all__ = ["command_from_typed", "event_json", "is_command", "qr_lines", "show_event", "show_findings", "typed_lines"]
 
 _QUIET_ZONE = 2
 
@@ -57,8 +58,14 @@ def event_json(event: Event) -> dict[str, Any]:
     }
 
 
-def show_event(event: Event, console: Console) -> None:
-    """One event as a line: what others say, who comes and goes. Own words stand there already."""
+def show_event(event: Event, console: Console, cases: dict[str, Any] | None = None) -> None:
+    """One event as a line: what others say, who comes and goes. Own words stand there already.
+
+    Args:
+        event: of the room.
+        console: where it is shown.
+        cases: the ranked fixes of the report, by which a known fix is called by its words.
+    """
     role, name = event.who.get("role"), str(event.who.get("name") or "")
     roles = {
         "technician": console.tr("consult.role.technician"),
@@ -73,7 +80,30 @@ def show_event(event: Event, console: Console) -> None:
         console.note(console.tr("consult.event.join", who=who))
     elif event.kind == "leave":
         console.note(console.tr("consult.event.leave", who=who))
+    elif event.kind == "region" and (why := event.body.get("refused")):
+        turned_away = {
+            "network": console.tr("privacy.region.network"),
+            "account": console.tr("privacy.region.account"),
+            "guest": console.tr("privacy.region.guest"),
+        }
+        console.note(turned_away.get(str(why), str(why)))
+    elif event.kind == "region":
+        console.note(
+            console.tr("privacy.region.lifted") if event.body.get("lifted") else console.tr("privacy.region.asked")
+        )
+    elif event.kind == "finish":
+        said = [_fix_in_words(str(event.body.get("fix") or ""), cases, console.tr.lang)]
+        said += [str(event.body.get(key) or "") for key in ("component", "failure_mode", "action")]
+        words = printable(" · ".join(part for part in said if part) or str(event.body.get("note") or "—"))
+        console.line(console.tr("roomclosing.finished", who=who, words=words))
     console.out.flush()
+
+
+def _fix_in_words(fix: str, cases: dict[str, Any] | None, lang: str) -> str:
+    for match in (cases or {}).get("matches") or ():
+        if fix and match.get("case_id") == fix:
+            return str((match.get("title") or match.get("fix") or {}).get(lang) or fix)
+    return fix
 
 
 def show_findings(report: dict[str, Any], console: Console) -> None:
@@ -93,6 +123,17 @@ def show_findings(report: dict[str, Any], console: Console) -> None:
 def printable(text: str) -> str:
     """Words from the network without anything that a terminal would obey."""
     return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+
+
+def command_from_typed(words: str) -> str:
+    """A command as it was meant where a Chinese keyboard wrote it: ``、stop`` and ``／stop`` are ``/stop``."""
+    meant = "/" + words[1:] if words[:1] in ("、", "／") else words
+    return meant if is_command(meant) else words
+
+
+def is_command(words: str) -> bool:
+    """Whether a typed line is meant as a command, known or not: a slash and a word, but no path."""
+    return re.fullmatch(r"/[A-Za-z-]+(\s.*)?", words) is not None
 
 
 async def typed_lines() -> AsyncIterator[str]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from diag.facts import Severity
-from diag.visit import REQUEST_LINKS
-from huizhen.console import program_name
+from huizhen.commands.casenetwork import show_notes
+from huizhen.console import display_width, program_name
+from huizhen.scanmoments import show_freeze_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diag.facts import BatteryState, Dtc, Finding, Reading, Rejected, VehicleReport
+    from diag.facts import BatteryState, Cause, Dtc, Finding, Rejected, VehicleReport
     from huizhen.console import Console
 
 __all__ = [
     "show_battery",
     "show_cases",
+    "show_causes",
     "show_figures",
     "show_finding",
     "show_rejected",
@@ -25,12 +27,21 @@ __all__ = [
 ]
 
 _SHADES: Final = "▁▂▃▄▅▆▇█"
+_SHOWN_CAUSES: Final = 3
+_SHOWN_REFS: Final = 6
+_WORTH_A_LOOK: Final = 0.03
+_ROOMY: Final = 100
+"""Columns from which on a table shows what few people look for."""
 
 
-def show_report(report: VehicleReport, cases: dict[str, Any] | None, console: Console, *, link_words: str) -> None:
-    """Prints a scan and its ranked cases; ``link_words`` are the options that reach the same car again."""
+def show_report(
+    report: VehicleReport, cases: dict[str, Any] | None, console: Console, *, link_words: str | None
+) -> None:
+    """Prints a scan and its ranked cases; ``link_words`` reach the same car again; None = nothing does."""
     _show_vehicle(report, console)
     _show_findings(report, console)
+    steps = _next_steps(report, cases, console, link_words)
+    _show_next(steps, console)
     if cases is not None:
         show_cases(cases, console)
     _show_dtcs(report, console)
@@ -38,7 +49,12 @@ def show_report(report: VehicleReport, cases: dict[str, Any] | None, console: Co
     _show_ecus(report, console)
     for note in report.notes:
         console.wrapped(note.in_language(console.tr.lang), indent="  ")
-    _show_next(report, cases, console, link_words)
+    if steps and console.out.isatty():  # what was said above has left the screen by now
+        text, command = steps[0]
+        console.line()
+        console.wrapped(console.tr("scan.again_next", step=text), style="title")
+        if command:
+            console.line(f"  {command}")
 
 
 def _title(text: str, console: Console) -> None:
@@ -88,9 +104,28 @@ def _show_findings(report: VehicleReport, console: Console) -> None:
         else:
             console.line("  " + console.style(tr("scan.no_findings"), "good"))
         return
-    for finding in report.findings:
+    for finding in sorted(report.findings, key=lambda finding: finding.severity.rank):
         show_finding(finding, console)
+    show_causes(report.causes, console)
     show_safety(report.findings, console)
+
+
+def show_causes(causes: Sequence[Cause], console: Console) -> None:
+    """What may be behind it all, trouble by trouble: one cause where it stands out, else those to be told apart."""
+    tr = console.tr
+    for trouble in dict.fromkeys(cause.trouble for cause in causes):
+        rivals = [cause for cause in causes if cause.trouble == trouble]
+        words = [cause.title.in_language(tr.lang) for cause in rivals]
+        if len(rivals) > 1:  # odds against nobody would be 100 %, and say nothing
+            odds = [f"{min(99.0, 100 * cause.odds):.0f}" for cause in rivals]
+            words = [tr("scan.cause", title=word, odds=share) for word, share in zip(words, odds, strict=True)]
+        if rivals[0].is_likely:
+            refs = list(dict.fromkeys(item.ref.rpartition(" ")[2] for item in rivals[0].because))
+            because = tr.listed(refs[:_SHOWN_REFS]) + (" …" if len(refs) > _SHOWN_REFS else "")
+            text = tr("scan.cause_likely", cause=words[0], because=because)
+        else:
+            text = tr("scan.cause_unsure", causes=tr.listed(words[:_SHOWN_CAUSES]))
+        console.wrapped(text, indent="    ", first="  → ")
 
 
 def show_safety(findings: Sequence[Finding], console: Console) -> None:
@@ -107,8 +142,10 @@ def show_safety(findings: Sequence[Finding], console: Console) -> None:
 def show_finding(finding: Finding, console: Console) -> None:
     """Prints one finding with its evidence."""
     lang = console.tr.lang
-    badge = console.style(f"[{_severity(finding.severity, console)}]", finding.severity.value)
-    console.line(f"  {badge} {console.style(finding.title.in_language(lang), 'title')}")
+    word = f"[{_severity(finding.severity, console)}]"
+    badge = console.style(word, finding.severity.value)
+    indent = " " * (display_width(word) + 3)
+    console.wrapped(finding.title.in_language(lang), indent=indent, first=f"  {badge} ", style="title")
     for item in finding.evidence:
         console.wrapped(item.text.in_language(lang), indent="      ", first="    · ")
 
@@ -126,18 +163,25 @@ def show_cases(cases: dict[str, Any], console: Console) -> None:
         "unknown": tr("scan.verdict.unknown"),
     }
     console.wrapped(verdicts[cases["verdict"]], indent="  ")
+    told: set[str] = set()
     for rank, match in enumerate(cases["matches"][: None if console.verbose else 3], start=1):
-        console.line(
-            f"  {rank}. {_odds(match):>5}  {console.style(match['title'][tr.lang], 'title')}  ({match['source_id']})"
-        )
-        for reason in match["because"][:4]:
-            console.wrapped(reason[tr.lang], indent="           ", first="         + ")
+        first = f"  {rank}. {_odds(match):>5}  "
+        title = f"{match['title'][tr.lang]}  ({match['source_id']})"
+        console.wrapped(title, indent=" " * len(first), first=first, style="title")
+        if rank > 1 and match["p"] < _WORTH_A_LOOK and not console.verbose:
+            continue  # a rival that is all but excluded needs no evidence
+        reasons = [reason[tr.lang] for reason in match["because"][:4]]
+        fresh = [reason for reason in reasons if reason not in told or console.verbose]
+        for reason in [*fresh, *([tr("scan.same_evidence")] if len(fresh) < len(reasons) else [])]:
+            console.wrapped(reason, indent="           ", first="         + ")
+        told.update(reasons)
         for reason in match["against"][:2]:
             console.wrapped(reason[tr.lang], indent="           ", first="         − ")
         if rank == 1:
             console.wrapped(match["fix"][tr.lang], indent="           ", first="         → ")
     if test := cases.get("next_test"):
         console.wrapped(tr("scan.next_test", test=test["title"][tr.lang]), indent="  ")
+    show_notes(cases, console)
 
 
 def _odds(match: dict[str, Any]) -> str:
@@ -164,6 +208,11 @@ def _status(dtc: Dtc, console: Console) -> str:
     return tr("scan.status.history")
 
 
+def _urgency(dtc: Dtc) -> tuple[int, bool]:
+    """The most dangerous first, and what fails now before what once failed."""
+    return dtc.severity.rank, dtc.status is not None and not dtc.status.failing_now
+
+
 def _show_dtcs(report: VehicleReport, console: Console) -> None:
     tr = console.tr
     shown = [dtc for dtc in report.dtcs if dtc.status is None or dtc.status.is_fault or console.verbose]
@@ -171,7 +220,7 @@ def _show_dtcs(report: VehicleReport, console: Console) -> None:
         return
     _title(tr("scan.dtcs"), console)
     rows = []
-    for dtc in shown:
+    for dtc in sorted(shown, key=_urgency):
         status = f"{dtc.status.mask:02X} " if dtc.status else ""
         text = dtc.text.in_language(tr.lang) if dtc.text else tr("scan.no_text")
         rows.append(
@@ -182,7 +231,7 @@ def _show_dtcs(report: VehicleReport, console: Console) -> None:
         head=[tr("scan.head.code"), "ECU", tr("scan.head.status"), tr("scan.head.severity"), tr("scan.head.meaning")],
     )
     _show_changes(report, console)
-    _show_freeze_frames(report, console)
+    show_freeze_frames(report, console)
 
 
 def _show_changes(report: VehicleReport, console: Console) -> None:
@@ -192,40 +241,6 @@ def _show_changes(report: VehicleReport, console: Console) -> None:
         before = tr("scan.not_there") if change.before is None else f"{change.before.mask:02X}"
         after = tr("scan.not_there") if change.after is None else f"{change.after.mask:02X}"
         console.wrapped(tr("scan.changed", code=change.code, ecu=change.ecu, before=before, after=after), indent="  ")
-
-
-def _show_freeze_frames(report: VehicleReport, console: Console) -> None:
-    """The moments the ECU kept of each code; codes with the same moment together."""
-    tr = console.tr
-    snapshots = [frame for frame in report.freeze_frames if frame.source == "uds-snapshot"]
-    uds = {frame.code.partition("-")[0] for frame in snapshots}
-    moments: dict[tuple[str, str], list[str]] = {}
-    newest: dict[tuple[str, str], str] = {}
-    for frame in report.freeze_frames:
-        if frame.source == "obd-freeze-frame" and frame.code.partition("-")[0] in uds and not console.verbose:
-            continue
-        readings = tr.listed(
-            f"{item.text.in_language(tr.lang) if item.text else item.name} {_reading(item)}"
-            for item in frame.readings
-            if item.value is not None
-        )
-        if readings:
-            records = sum(other.ecu == frame.ecu and other.code == frame.code for other in snapshots)
-            mark = tr("scan.record", n=frame.record) if records > 1 else ""
-            newest[(frame.ecu, f"{frame.code}{mark}")] = readings
-    for (ecu, code), readings in newest.items():
-        moments.setdefault((ecu, readings), []).append(code)
-    for (ecu, readings), codes in moments.items():
-        console.wrapped(tr("scan.freeze_frame", code=tr.listed(codes), ecu=ecu, readings=readings), indent="  ")
-
-
-_SHOWN_UNITS: Final = {"degC": "°C", "kOhm": "kΩ", "ohm/V": "Ω/V"}
-
-
-def _reading(item: Reading) -> str:
-    value = item.value
-    shown = f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
-    return f"{shown} {_SHOWN_UNITS.get(item.unit, item.unit)}".strip()
 
 
 def show_rejected(battery: BatteryState, console: Console) -> None:
@@ -290,14 +305,8 @@ def _show_bars(battery: BatteryState, console: Console) -> None:
             )
             console.line(f"  {start + 1:>4}  {bars}")
     if battery.weakest_cell and battery.weakest_why and (battery.features.get("cell_low_z") or 0) >= 4:
-        console.line(
-            "  "
-            + tr(
-                "scan.weakest",
-                cell=battery.cell_label(battery.weakest_cell),
-                why=battery.weakest_why.in_language(tr.lang),
-            )
-        )
+        label, why = battery.cell_label(battery.weakest_cell), battery.weakest_why.in_language(tr.lang)
+        console.wrapped(tr("scan.weakest", cell=label, why=why), indent="  ")
 
 
 def _show_ecus(report: VehicleReport, console: Console) -> None:
@@ -305,27 +314,45 @@ def _show_ecus(report: VehicleReport, console: Console) -> None:
     from diag.findings import ROLE_NAMES
 
     _title(tr("scan.ecus"), console)
+    has_room = console.verbose or console.width >= _ROOMY
     rows = []
     for ecu in report.ecus:
         version = ecu.identification.get("systemSupplierECUSoftwareVersionNumber") or ecu.identification.get(
             "vehicleManufacturerECUSoftwareVersionNumber", ""
         )
-        rows.append([ecu.address, ROLE_NAMES[ecu.role].in_language(tr.lang), ecu.protocol, ecu.name, version])
-    console.table(
-        rows,
-        head=["ECU", tr("scan.head.role"), tr("scan.head.protocol"), tr("scan.head.name"), tr("scan.head.software")],
-    )
+        protocol = [ecu.protocol] if has_room else []
+        rows.append([ecu.address, ROLE_NAMES[ecu.role].in_language(tr.lang), *protocol, ecu.name, version])
+    protocol = [tr("scan.head.protocol")] if has_room else []
+    console.table(rows, head=["ECU", tr("scan.head.role"), *protocol, tr("scan.head.name"), tr("scan.head.software")])
     for item in report.unanswered:
         console.line("  " + console.style(f"{item.address}  {item.why.in_language(tr.lang)}", "soon"))
 
 
-def _show_next(report: VehicleReport, cases: dict[str, Any] | None, console: Console, link_words: str) -> None:
-    """What to do now; an expert's room is always one command away when something is wrong."""
+def _next_steps(
+    report: VehicleReport, cases: dict[str, Any] | None, console: Console, link_words: str | None
+) -> list[tuple[str, str]]:
+    """What to do now, in order, and the command for each; an expert's room is always one command away."""
     tr, program = console.tr, program_name()
     if not report.findings and (cases is None or cases["verdict"] == "none"):
+        return []
+    steps: list[tuple[str, str]] = []
+    if any(finding.severity is Severity.STOP for finding in report.findings):
+        steps.append((tr("scan.do_stop"), ""))
+    if cases is not None and cases["matches"] and cases["verdict"] in ("direct", "test"):
+        if cases["verdict"] == "test" and (test := cases.get("next_test")):
+            steps.append((tr("scan.do_test", test=test["title"][tr.lang]), ""))
+        first = cases["matches"][0]
+        steps.append((first["title"][tr.lang], f"{program} case show {first['source_id']}"))
+    if link_words is not None:
+        steps.append((tr("scan.call_expert"), f"{program} consult open {link_words}".rstrip()))
+    return steps
+
+
+def _show_next(steps: list[tuple[str, str]], console: Console) -> None:
+    if not steps:
         return
-    _title(tr("scan.next"), console)
-    if cases is not None and cases["verdict"] in ("direct", "test") and cases["matches"]:
-        console.line("  " + tr("scan.show_fix", command=f"{program} case show {cases['matches'][0]['source_id']}"))
-    if report.link.interface not in REQUEST_LINKS:  # experts see live data, and there is none
-        console.line("  " + tr("scan.call_expert", command=f"{program} consult open {link_words}"))
+    _title(console.tr("scan.next"), console)
+    for number, (text, command) in enumerate(steps, start=1):
+        console.wrapped(text, indent="     ", first=f"  {number}. ")
+        if command:
+            console.line(f"     {command}")  # whole, to be copied

@@ -6,17 +6,29 @@ lines of it and keeps their comments. What the program remembers by itself stand
 
 from __future__ import annotations
 
-import json
 import os
+import re
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from huizhen.errors import BadSettings
-from huizhen.files import write_json
 
-__all__ = ["KEYS", "Remembered", "config_folder", "forget", "load_settings", "recall", "remember", "set_value"]
+__all__ = [
+    "INTERFACES",
+    "KEYS",
+    "Remembered",
+    "apply_own_limits",
+    "config_folder",
+    "forget",
+    "from_environment",
+    "load_settings",
+    "recall",
+    "remember",
+    "set_value",
+]
 
 KEYS: Final = {
     "lang": ("zh", "en"),
@@ -25,11 +37,27 @@ KEYS: Final = {
     "bitrate": int,
     "adapter": str,
     "library": str,
+    "room.position": ("off", "coarse", "on"),
+    "room.regions": str,
+    "room.retention-days": int,
 }
 """Setting -> what it may be: one of several words, any text, or a whole number above 0."""
 
+_BY_ENVIRONMENT: Final = ("lang", "interface", "channel", "bitrate", "adapter")
+
+INTERFACES: Final = (
+    "canalystii", "cantact", "etas", "gs_usb", "iscan", "ixxat", "kvaser", "neousys", "neovi", "nican", "nixnet",
+    "pcan",
+    "robotell", "seeedstudio", "serial", "slcan", "socketcan", "socketcand", "systec", "udp_multicast", "usb2can",
+    "vector",
+    "virtual",
+)  # fmt: skip
+"""Those of python-can itself; installed plugins bring more."""
+
+_ADAPTER: Final = re.compile(r"(elm327|doip):.+")
 _FILE: Final = "config.toml"
 _REMEMBERED: Final = "adapter.json"
+_LIMITS: Final = "battery.toml"
 
 
 def config_folder() -> Path:
@@ -37,6 +65,8 @@ def config_folder() -> Path:
     base = os.environ.get("XDG_CONFIG_HOME")
     if base and Path(base).is_absolute():
         return Path(base) / "huizhen"
+    if str(sys.platform) not in ("win32", "darwin"):
+        return Path.home() / ".config" / "huizhen"  # what platformdirs says there; it takes long to import
     import platformdirs
 
     return Path(platformdirs.user_config_dir("huizhen", appauthor=False))
@@ -56,7 +86,23 @@ def _checked(path: Path, key: str, value: object) -> str | int:
         return value
     if not isinstance(value, str) or not value:
         raise BadSettings(str(path), f"{key} = {value!r}", '"…"')
+    if key == "adapter" and _ADAPTER.fullmatch(value) is None:
+        raise BadSettings(str(path), f"{key} = {value!r}", "elm327:PORT, elm327:HOST:PORT, doip:HOST")
     return value
+
+
+def _check_interface(path: Path, value: object) -> None:
+    """One of python-can's, or of a plugin that is installed here."""
+    from importlib.metadata import entry_points
+
+    known = {*INTERFACES, *(entry.name for entry in entry_points(group="can.interface"))}
+    if value not in known:
+        raise BadSettings(str(path), f"interface = {value!r}", ", ".join(sorted(known)))
+
+
+def from_environment(key: str) -> str | None:
+    """The value that ``HUIZHEN_…`` gives a setting for now; None where it gives none."""
+    return os.environ.get(f"HUIZHEN_{key.upper()}") if key in _BY_ENVIRONMENT else None
 
 
 def load_settings() -> dict[str, str | int]:
@@ -78,7 +124,24 @@ def load_settings() -> dict[str, str | int]:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(str(path), str(error), "TOML") from error
-    return {key: _checked(path, key, value) for key, value in found.items()}
+    # [room] with position = "on" is the same as "room.position" = "on".
+    flat = {key: value for key, value in found.items() if not isinstance(value, dict)}
+    flat |= {
+        f"{key}.{name}": inner
+        for key, value in found.items()
+        if isinstance(value, dict)
+        for name, inner in value.items()
+    }
+    checked = {key: _checked(path, key, value) for key, value in flat.items()}
+    _check_regions(path, checked.get("room.regions"))
+    return checked
+
+
+def _check_regions(path: Path, value: object) -> None:
+    """A demand that is misspelt would let nobody watch."""
+    words = str(value).replace(",", " ").split() if value is not None else []
+    if any(re.fullmatch(r"[A-Z][A-Z0-9-]{0,15}", word) is None for word in words):
+        raise BadSettings(str(path), f"room.regions = {value!r}", '"CN", "CN, HK"')
 
 
 def set_value(key: str, value: str | None) -> Path:
@@ -100,11 +163,18 @@ def set_value(key: str, value: str | None) -> Path:
             typed = int(value)
     if value is not None or key not in KEYS:
         _checked(path, key, typed)
+    if key == "room.regions":
+        _check_regions(path, typed)
+    if key == "interface" and typed is not None:
+        _check_interface(path, typed)
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else tomlkit.document()
-    if typed is None:
-        document.pop(key, None)
-    else:
-        document[key] = typed
+    document.pop(key, None)  # also the quoted spelling, "room.position"
+    table, _, name = key.rpartition(".")
+    place: Any = document if not table else document.get(table)
+    if typed is not None and place is None:
+        place = document[table] = tomlkit.table()
+    if place is not None:
+        place.pop(name, None) if typed is None else place.update({name: typed})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -141,6 +211,8 @@ class Remembered:
 
 def recall() -> Remembered | None:
     """The adapter of last time; None where there was none, or what was kept makes no sense."""
+    import json
+
     try:
         found: dict[str, Any] = json.loads((config_folder() / _REMEMBERED).read_text(encoding="utf-8"))
         bitrate = found.get("bitrate")
@@ -159,6 +231,7 @@ def recall() -> Remembered | None:
 def remember(link: Remembered) -> None:
     """Keeps an adapter for next time; where it cannot be written, next time it has to be named again."""
     from huizhen.errors import CannotWrite
+    from huizhen.files import write_json
 
     if recall() == link:
         return
@@ -174,6 +247,21 @@ def remember(link: Remembered) -> None:
                 "protocol": link.protocol,
             },
         )
+
+
+def apply_own_limits() -> None:
+    """The figures of ``battery.toml`` in the folder of the settings, where there is one.
+
+    Raises:
+        BadSettings: it cannot be read, or names something that is no limit.
+    """
+    from diag.limits import RULES, use_own_limits
+
+    path = config_folder() / _LIMITS
+    try:
+        use_own_limits(path if path.is_file() else None)
+    except (OSError, ValueError, TypeError) as error:
+        raise BadSettings(str(path), str(error), f"[limits], [vin.…]; {RULES.name} [limits]") from error
 
 
 def forget() -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tomllib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import can  # noqa: F401 - before diag does, which leaves out python-can's own MF4: tests of our writers want it
 import pytest
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _ABSENT = "shared data is absent"
+DURATIONS = Path(__file__).with_name("durations.toml")
+LONGEST_NAMED_BYTES = 24
 
 
 def shared_folder() -> Path:
@@ -34,29 +39,51 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test touches the user's own case library or settings."""
+    """No test touches the user's own case library or settings, or waits for the dense extra's model."""
     folder = tmp_path_factory.getbasetemp() / "home"
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    monkeypatch.setenv("HUIZHEN_DENSE", "off")  # with or without the extra, tests see the same answers
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    (folder / "config" / "huizhen" / "adapter.json").unlink(missing_ok=True)  # one car's adapter is nothing to the next
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names long bytes after their argument: what they hold may follow a clock, and then no two processes agree."""
+    return argname if isinstance(val, bytes | bytearray) and len(val) > LONGEST_NAMED_BYTES else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in a machine of its own, and takes all of this one for it, comes last."""
-    items.sort(key=lambda item: "socketcan/" in item.nodeid)
+    """The files that take longest begin, so that none of them is left to one process when the others are done."""
+    named = tomllib.loads(DURATIONS.read_text(encoding="utf-8"))
+    place = {DURATIONS.parent / name: number for number, name in enumerate(named)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Generator[Path]:
-    """A file system of 320 KiB of its own; skips where this user may not mount one."""
-    folder = tmp_path / "small"
+@contextmanager
+def _disk(folder: Path, size: str) -> Generator[Path]:
+    """A file system of its own; skips where this user may not mount one."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount a file system")
     try:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A file system of 320 KiB."""
+    with _disk(tmp_path / "small", "320k") as folder:
+        yield folder
+
+
+@pytest.fixture
+def library_disk(tmp_path: Path) -> Generator[Path]:
+    """A file system of 8 MiB: room for a case library and little more."""
+    with _disk(tmp_path / "little", "8m") as folder:
+        yield folder
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

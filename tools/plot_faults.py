@@ -136,8 +136,8 @@ class Watched(Car):
         self.rows: list[tuple[float, float]] = []
         super().__init__(scenario, 3)
 
-    def _unseen_step(self, dt_s: float) -> None:
-        super()._unseen_step(dt_s)
+    def unseen_step(self, dt_s: float) -> None:
+        super().unseen_step(dt_s)
         self.rows.append((self.plant.t_s / 60, self._look(self)))
 
 

@@ -214,11 +214,11 @@ class Car:
         """Lets a part of the past pass; the first seconds after waking finely, for the contactors."""
         fine = min(_FINE_S, seconds)
         for _ in range(round(fine / _FINE_STEP_S)):
-            self._unseen_step(_FINE_STEP_S)
+            self.unseen_step(_FINE_STEP_S)
         for _ in range(round((seconds - fine) / step_s)):
-            self._unseen_step(step_s)
+            self.unseen_step(step_s)
 
-    def _unseen_step(self, dt_s: float) -> None:
+    def unseen_step(self, dt_s: float) -> None:
         """A step of the past: everything happens, only no frame is made."""
         self._strike()
         plant = self.plant

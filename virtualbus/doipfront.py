@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
 import socket
 import threading
@@ -39,6 +38,9 @@ _BROADCAST: Final = "127.255.255.255"
 _ANNOUNCEMENTS: Final = 3
 _ANNOUNCE_S: Final = 0.5
 _BUSY_S: Final = 0.002
+_ANSWER_S: Final = 0.5
+_PENDING_S: Final = 5.0
+"""How long an ECU is left alone with a request, and with one that it answered with "pending" (0x78)."""
 _IDLE_S: Final = 0.25
 _READ_BYTES: Final = 65_536
 _MAX_PENDING: Final = 1 << 20
@@ -52,6 +54,7 @@ class _Route:
         self.address = address
         self.tester: int | None = None
         self.waiting: deque[Request] = deque()
+        self._answering_until = 0.0
         self._arrived: deque[Any] = deque(maxlen=4096)
         self._give = give
         pair = isotp.Address(isotp.AddressingMode.Normal_11bits, txid=request_id, rxid=response_id)
@@ -75,14 +78,21 @@ class _Route:
 
     def move(self) -> list[bytes]:
         """Sends what waits, takes what came; whole answers."""
-        if self.waiting and not self.layer.transmitting():
+        now = time.monotonic()
+        # Another tester waits until the ECU has answered: it can listen to one request at a time, and the answer names
+        # nobody. The same one knows what it does.
+        free = bool(self.waiting) and (self.waiting[0].source == self.tester or now >= self._answering_until)
+        if free and not self.layer.transmitting():
             request = self.waiting.popleft()
             self.tester = request.source
+            self._answering_until = now + _ANSWER_S
             self.layer.send(request.payload)
         self.layer.process()
         out = []
         while self.layer.available():
             out.append(bytes(self.layer.recv() or b""))
+            is_pending = out[-1][:1] == b"\x7f" and out[-1][2:3] == b"\x78"
+            self._answering_until = now + _PENDING_S if is_pending else 0.0
         return out
 
 
@@ -118,7 +128,8 @@ class DoipFront:
         self._obd: list[int] = []
         self._frames: list[Frame] = []
         self._heard: deque[Frame] = deque(maxlen=20_000)
-        self._wake_in, self._wake_out = os.pipe()
+        self._wake_in, self._wake_out = socket.socketpair()  # not a pipe: Windows selects sockets only
+        self._wake_out.setblocking(False)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._sink: Callable[[Front, Frame], None] | None = None
@@ -159,21 +170,21 @@ class DoipFront:
         if frame.can_id in self._by_response and not frame.extended and not frame.channel:
             self._heard.append(frame)
             with contextlib.suppress(BlockingIOError, OSError):
-                os.write(self._wake_out, b"x")
+                self._wake_out.send(b"x")
 
     def stop(self) -> None:
         """Ends the thread, closes everything."""
         self._stopping.set()
         with contextlib.suppress(OSError):
-            os.write(self._wake_out, b"x")
+            self._wake_out.send(b"x")
         if self._thread is not None:
             self._thread.join(2.0)
         for client in list(self._clients):
             client.close()
         self._server.close()
         self._udp.close()
-        os.close(self._wake_in)
-        os.close(self._wake_out)
+        self._wake_in.close()
+        self._wake_out.close()
 
     # -- the thread ---------------------------------------------------------------------------------------------
 
@@ -183,15 +194,15 @@ class DoipFront:
             busy = any(route.is_busy for route in self._routes.values())
             wait_s = _BUSY_S if busy else _IDLE_S
             writing = [client for client, (_, pending) in self._clients.items() if pending]
-            reading: list[socket.socket | int] = [self._wake_in, self._server, self._udp, *self._clients]
+            reading = [self._wake_in, self._server, self._udp, *self._clients]
             ready, writable, _ = select.select(reading, writing, [], wait_s)
             for item in ready:
                 if item is self._server:
                     self._accept()
                 elif item is self._udp:
                     self._datagram()
-                elif isinstance(item, int):
-                    os.read(item, _READ_BYTES)
+                elif item is self._wake_in:
+                    item.recv(_READ_BYTES)
                 else:
                     self._read(item)
             self._move()

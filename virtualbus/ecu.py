@@ -258,6 +258,13 @@ class Ecu:
         """The maker's identifiers of this ECU."""
         return {}
 
+    def outputs(self) -> Mapping[int, Callable[[bytes | None], bool]]:
+        """What a tester may adjust (2F): identifier -> takes a state, None = the ECU's own control again.
+
+        False where the state makes no sense.
+        """
+        return {}
+
     def parameters(self) -> Mapping[int, Callable[[], bytes | None]]:
         """OBD parameters of this ECU by PID. Standard: SAE J1979 (ISO 15031-5) Annex B."""
         return {

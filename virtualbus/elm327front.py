@@ -8,12 +8,12 @@ import select
 import socket
 import threading
 import time
-import tty
 from typing import TYPE_CHECKING, Final
 
 from virtualbus.elm327 import Elm327
 from virtualbus.elm327chips import CHIPS
 from virtualbus.errors import FrontBroken, Phrase
+from virtualbus.pseudoterminal import open_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,20 +52,18 @@ class Elm327Front:
         self.path = ""
         try:
             if port is None:
-                self._master, self._slave = os.openpty()
-                tty.setraw(self._slave)
-                os.set_blocking(self._master, False)
-                self.path = os.ttyname(self._slave)
+                self._master, self._slave, self.path = open_terminal("elm327:pty")
             else:
                 self._server = socket.create_server((_HOST, port), backlog=1)
         except (OSError, OverflowError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
-            raise FrontBroken(f"elm327:{'pty' if port is None else port}", Phrase(reason, reason)) from exc
+            raise FrontBroken(f"elm327:{port}", Phrase(reason, reason)) from exc
         self._bus = (11, 500)
         self._adapter = Elm327(self._chip, self._read_volts, self._bus)
         self._pending = bytearray()
         self._lock = threading.Lock()
-        self._wake_in, self._wake_out = os.pipe()
+        self._wake_in, self._wake_out = socket.socketpair()  # not a pipe: Windows selects sockets only
+        self._wake_out.setblocking(False)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._sink: Callable[[Front, Frame], None] | None = None
@@ -107,19 +105,21 @@ class Elm327Front:
         with self._lock:
             self._adapter.hear(frame, time.monotonic_ns())
         with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._wake_out, b"x")
+            self._wake_out.send(b"x")
 
     def stop(self) -> None:
         """Ends the thread, closes everything."""
         self._stopping.set()
         with contextlib.suppress(OSError):
-            os.write(self._wake_out, b"x")
+            self._wake_out.send(b"x")
         if self._thread is not None:
             self._thread.join(2.0)
         self._hang_up()
         if self._server is not None:
             self._server.close()
-        for number in (self._master, self._slave, self._wake_in, self._wake_out):
+        self._wake_in.close()
+        self._wake_out.close()
+        for number in (self._master, self._slave):
             if number >= 0:
                 os.close(number)
 
@@ -142,7 +142,7 @@ class Elm327Front:
         writing = [line] if line is not None and self._pending else []
         ready, writable, _ = select.select(reading, writing, [], wait_s)
         if self._wake_in in ready:
-            os.read(self._wake_in, _READ_BYTES)
+            self._wake_in.recv(_READ_BYTES)
         if self._server is not None and self._server in ready:
             self._accept()
         elif line is not None and line in ready:

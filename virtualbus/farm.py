@@ -240,10 +240,10 @@ class _Line:
 class _Node:
     """One ECU of the farm: its response identifier, and ISO-TP behind it."""
 
-    def __init__(self, response_id: int, *, extended: bool) -> None:
+    def __init__(self, response_id: int, request_id: int | None, *, extended: bool) -> None:
         self.response_id = response_id
         self.extended = extended
-        self.request_id, _ = _physical(response_id, extended=extended)
+        self.request_id = _physical(response_id, extended=extended)[0] if request_id is None else request_id
         self.lines: dict[bytes, _Line] = defaultdict(_Line)
         self._arrived: deque[Any] = deque(maxlen=_MAX_WAITING)
         self._leaving: list[Frame] = []
@@ -352,7 +352,14 @@ class Farm:
         self._nodes: dict[tuple[int, bool], _Node] = {}
         last_ns = 0
         vins = []
-        for exchange in sorted(exchanges, key=lambda one: one.at_ns):
+        exchanges = sorted(exchanges, key=lambda one: one.at_ns)
+        asked_at = {
+            (can_id, exchange.extended): exchange.request_id
+            for exchange in exchanges
+            if exchange.request_id not in (_FUNCTIONAL_11, _FUNCTIONAL_29)
+            for can_id, _ in exchange.answers
+        }
+        for exchange in exchanges:
             last_ns = max(last_ns, exchange.at_ns)
             by_ecu: dict[int, list[bytes]] = defaultdict(list)
             for can_id, payload in exchange.answers:
@@ -360,7 +367,7 @@ class Farm:
                 vins += re.findall(rb"[A-HJ-NPR-Z0-9]{17}", payload)
             for can_id, payloads in by_ecu.items():
                 key = (can_id, exchange.extended)
-                node = self._nodes.setdefault(key, _Node(can_id, extended=exchange.extended))
+                node = self._nodes.setdefault(key, _Node(can_id, asked_at.get(key), extended=exchange.extended))
                 line = node.lines[exchange.request]
                 line.times.append(exchange.at_ns)
                 line.payloads.append(tuple(payloads))

@@ -250,6 +250,17 @@ class Catalogue:
         out: NDArray[np.int64] = np.where(wrong & (self._missing >= 0), self._missing, raw) & self._all
         return out
 
+    def as_coded(self, values: NDArray[np.float64], slots: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Physical values as a reader of the frames gets them: rounded to the signals' steps.
+
+        Args:
+            values: shape (rows, signals), NaN where not available.
+            slots: of the signals.
+        """
+        scale, offset = self._scale[slots], self._offset[slots]
+        coded: NDArray[np.float64] = np.rint((values - offset) / scale) * scale + offset
+        return coded
+
     def encode(
         self, values: NDArray[np.float64], due: tuple[tuple[int, int, int], ...], numbers: NDArray[np.int64]
     ) -> Frames:

@@ -23,6 +23,7 @@ FLOW_K: Final = 7.0
 CHILLER_S: Final = 240.0
 CHILLER_ABOVE_C: Final = 28.0
 HEATER_BELOW_C: Final = 3.0
+PUMP_DUTY: Final = 0x0161
 FAN_FROM_C: Final = 45.0
 
 
@@ -104,6 +105,7 @@ class Thermal(Ecu):
         self.in_c = self.out_c = self.drive_c = 20.0
         self._chilled_s = 0.0
         self._chilled_from_c = 20.0
+        self._adjusted: float | None = None
 
     def measure(self, plant: Plant, dt_s: float) -> None:
         """Coolant temperatures, pump speeds."""
@@ -122,6 +124,8 @@ class Thermal(Ecu):
         wanted = self.signal("CoolingRequest", "BMS_Switches", 1.0)
         coldest = self.signal("BmsCoolantTemp", "BMS_Limits", 1.0)
         self.duty = 0.4 if wanted is None else wanted / 100
+        if self._adjusted is not None:
+            self.duty = self._adjusted
         self.chiller = self.duty > 0.6 and self.in_c > CHILLER_ABOVE_C - (3.0 if self.chiller else 0.0)
         cold = coldest is not None and coldest < HEATER_BELOW_C and self.duty > 0
         self.heater_w = 3500.0 if cold else 0.0
@@ -167,13 +171,26 @@ class Thermal(Ecu):
         return (0xF40D, 0xF4A6, 0xF442, 0x0160)
 
     def own_data(self) -> Mapping[int, Callable[[], bytes]]:
-        """0160: coolant in, out, drive (°C, -40), both pumps' duty (%) and speed (rpm)."""
+        """0160: coolant in, out, drive (°C, -40), both pumps' duty (%), speed (rpm); 0161: duty of the battery's."""
         return {
             0x0160: lambda: (
                 u8(self.in_c + 40) + u8(self.out_c + 40) + u8(self.drive_c + 40) + u8(self.duty * 100)
                 + u16(self.pump_rpm) + u8(self.drive_duty * 100) + u16(self.drive_rpm)
-            )
+            ),
+            PUMP_DUTY: lambda: u8(self.duty * 100),
         }  # fmt: skip
+
+    def outputs(self) -> Mapping[int, Callable[[bytes | None], bool]]:
+        """0161: duty of the battery's coolant pump (%)."""
+        return {PUMP_DUTY: self._adjust}
+
+    def _adjust(self, state: bytes | None) -> bool:
+        if state is not None and (len(state) != 1 or state[0] > 100):
+            return False
+        self._adjusted = None if state is None else state[0] / 100
+        if self._adjusted is not None:
+            self.duty = self._adjusted
+        return True
 
     def parameters(self) -> Mapping[int, Callable[[], bytes | None]]:
         """Speed and distance as received."""

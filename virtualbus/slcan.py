@@ -14,10 +14,9 @@ import re
 import select
 import threading
 import time
-import tty
 from typing import TYPE_CHECKING, Final
 
-from virtualbus.errors import FrontBroken, Phrase
+from virtualbus.pseudoterminal import open_terminal
 from virtualbus.transport import Frame
 
 if TYPE_CHECKING:
@@ -169,15 +168,7 @@ class SlcanFront:
     """
 
     def __init__(self) -> None:
-        try:
-            self._master, self._slave = os.openpty()
-        except OSError as exc:
-            reason = exc.strerror or str(exc)
-            raise FrontBroken("slcan", Phrase(reason, reason)) from exc
-        # Our own end of the slave stays open, so that programs may come and go without ending the line.
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
-        self.path = os.ttyname(self._slave)
+        self._master, self._slave, self.path = open_terminal("slcan")
         self._firmware = Lawicel()
         self._pending = bytearray()
         self._lock = threading.Lock()

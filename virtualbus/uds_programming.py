@@ -21,6 +21,7 @@ __all__ = ["Changing", "Refusal"]
 _WRITABLE: Final = (0xF198, 0xF199)
 _ERASE, _CHECK = 0xFF00, 0xFF01
 _START: Final = 0x01
+_RETURN_CONTROL, _ADJUST = 0x00, 0x03
 
 
 class Refusal(Exception):
@@ -47,11 +48,13 @@ class Changing:
         self.is_programming = False
         self.is_default = True
         self._is_checked = False
+        self._adjusted: set[int] = set()
         self.services: dict[int, Callable[[bytes], bytes]] = {
             0x11: self._reset,
             0x24: self._scaling,
             0x28: self._communication,
             0x2E: self._write,
+            0x2F: self._control,
             0x31: self._routine,
             0x34: self._download,
             0x35: self._upload,
@@ -110,6 +113,38 @@ class Changing:
             raise Refusal(0x33)
         self._ecu.identification[did] = request[3:]
         return b"\x6e" + request[1:3]
+
+    def _control(self, request: bytes) -> bytes:
+        """Adjusts an output for as long as the session lasts, or gives it back.
+
+        Standard: ISO 14229-1:2020 §13.2 (clause unverified): 00 returnControlToECU, 03 shortTermAdjustment.
+        """
+        self._need_session()
+        if len(request) < 4:
+            raise Refusal(0x13)
+        did = request[1] << 8 | request[2]
+        adjust = self._ecu.outputs().get(did)
+        if adjust is None or request[3] not in (_RETURN_CONTROL, _ADJUST):
+            raise Refusal(0x31)
+        if request[3] == _RETURN_CONTROL:
+            if len(request) != 4:
+                raise Refusal(0x13)
+            adjust(None)
+            self._adjusted.discard(did)
+        else:
+            if not self._ecu.may_clear():
+                raise Refusal(0x22)
+            if not adjust(request[4:]):
+                raise Refusal(0x31)
+            self._adjusted.add(did)
+        return b"\x6f" + request[1:4] + (self._ecu.data(did) or b"")
+
+    def give_back(self) -> None:
+        """The session is over: every output is the ECU's own again."""
+        outputs = self._ecu.outputs()
+        for did in self._adjusted:
+            outputs[did](None)
+        self._adjusted.clear()
 
     def _routine(self, request: bytes) -> bytes:
         if len(request) < 4:

@@ -163,6 +163,7 @@ class UdsServer:
         if session == DEFAULT:
             self._ecu.memory.recording = True
             self._changing.is_unlocked = False
+            self._changing.give_back()
         self._changing.is_default = session == DEFAULT
         self._changing.is_programming = session == PROGRAMMING
 

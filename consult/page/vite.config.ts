@@ -9,5 +9,6 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: false,
     target: "es2022",
+    license: { fileName: "licences.txt" }, // what is built in asks that its licence goes along
   },
 });

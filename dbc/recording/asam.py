@@ -99,7 +99,7 @@ def read(content: bytes, path: str, why: str) -> Read:
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = said[-1][:200] if said and done.returncode == _REFUSED else "it crashed"
-        raise RecordingBroken(path, place, Phrase(f"{why}; asammdf: {reason}", f"{why};asammdf:{reason}"))
+        raise RecordingBroken(path, place, Phrase(f"{why}; asammdf: {reason}", f"{why}；asammdf：{reason}"))
     with np.load(BytesIO(done.stdout), allow_pickle=False) as columns:
         if not int(columns["groups"]):
             raise NotARecording(path, Phrase("an MDF file without CAN frames", "MDF 文件中没有 CAN 报文"))

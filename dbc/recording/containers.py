@@ -181,6 +181,10 @@ class GzipReader:
         return out
 
 
+_FRAMES: Final = "frames.log"
+_OF_A_BUNDLE: Final = frozenset({"manifest.json", "signature.json", _FRAMES})
+
+
 def entries(archive: zipfile.ZipFile, path: str) -> list[zipfile.ZipInfo]:
     """The files of an archive by name; folders and macOS's shadows left out.
 
@@ -190,6 +194,9 @@ def entries(archive: zipfile.ZipFile, path: str) -> list[zipfile.ZipInfo]:
     place = Phrase("as zip", "zip 解压")
     infos = [info for info in archive.infolist() if not info.is_dir()]
     infos = [info for info in infos if not info.filename.startswith("__MACOSX/")]
+    names = {info.filename for info in infos}
+    if names >= _OF_A_BUNDLE:  # a session bundle: the rest is no recording and does not claim to be one
+        infos = [info for info in infos if info.filename == _FRAMES]
     if len(infos) > _MOST_MEMBERS:
         reason = Phrase(f"{len(infos)} files in it", f"包含 {len(infos)} 个文件")
         raise RecordingBroken(path, place, reason)

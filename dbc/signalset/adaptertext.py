@@ -41,7 +41,7 @@ _WORDS: Final = (
     (re.compile(r"LV\s*RESET|LP\s*ALERT|ACT\s*ALERT"), Phrase("the adapter lost its supply", "适配器供电中断")),
     (re.compile(r"STOPPED"), Phrase("the adapter was interrupted (STOPPED)", "适配器被打断（STOPPED）")),
     (re.compile(r"ERR\s*\d\d"), Phrase("the adapter failed (ERR)", "适配器内部故障（ERR）")),
-    (re.compile(r"\?"), Phrase("the adapter did not understand the request (?)", "适配器不理解该请求(?)")),
+    (re.compile(r"\?"), Phrase("the adapter did not understand the request (?)", "适配器不理解该请求（?）")),
 )
 _NOISE: Final = re.compile(
     r"SEARCHING[ .]*|BUS\s*INIT:?[ .]*(?:OK)?|\bOK\b|ELM327[ V.\d]*|\bAT\s?[A-Z]{1,4}[ 0-9A-F]*$"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dbc.catalogue import user_folder
+from dbc.catalogue import data_folder
 from dbc.files import SIGNALS
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ _SIMULATED: Final = "LHZ"
 
 
 def signal_set_folder() -> Path:
-    """Where the user's signal sets are: ``$XDG_DATA_HOME/huizhen/signals``."""
-    return user_folder().parent / "signals"
+    """Where the user's signal sets are: the folder ``signals`` of the user's data."""
+    return data_folder() / "signals"
 
 
 def bundled_set_of(vin: str | None) -> Path | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 _MOST_FRAMES = 20_000_000
+_MOST_BYTES = 64 << 20
+_MOST_MOHM = 100.0
 
 
 def _ampere_hours(text: str) -> float:
@@ -35,6 +37,13 @@ def _ampere_hours(text: str) -> float:
 
 
 _ampere_hours.__name__ = "Ah"
+
+
+def _milliohms(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= _MOST_MOHM:
+        raise ValueError(text)
+    return value
 
 
 def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
@@ -48,7 +57,9 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     )
     parser.add_argument("--from", dest="source", metavar="FILE", help=tr("battery.source"))
     parser.add_argument("--duration", type=seconds, default=10.0, metavar="S", help=tr("battery.duration"))
+    parser.add_argument("--signal", action="append", default=[], metavar="ROLE=NAME", help=tr("battery.signal"))
     parser.add_argument("--rated-ah", type=_ampere_hours, metavar="AH", help=tr("battery.rated_ah"))
+    parser.add_argument("--rated-mohm", type=_milliohms, metavar="MOHM", help=tr("battery.rated_mohm"))
     parser.add_argument("--cells", dest="cell_type", metavar="TYPE", help=tr("battery.cell_type"))
     parser.add_argument("--history", nargs="+", default=[], metavar="FILE", help=tr("battery.history"))
     parser.add_argument("--fail-on", choices=("stop", "soon", "monitor", "low"), help=tr("battery.fail_on"))
@@ -60,6 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Reads or listens, judges, prints, saves; returns the exit code."""
     from diag.batteryreport import battery_report, find_misfit
     from diag.facts import Severity
+    from diag.limits import limits_for
     from huizhen.batteryview import show_battery_report, show_outlook
     from huizhen.errors import BadUsage
     from huizhen.files import check_writable
@@ -73,10 +85,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if len({vin for vin, _, _ in history if vin}) > 1:
         raise BadUsage(console.tr("battery.history_of_several"))
     broadcast, simulated = _recorded(args, console) if args.source else _listened(args, console)
+    broadcast = _with_told(broadcast, args.signal, console)
     if (why := find_misfit(broadcast.series)) is not None:
         text = why.in_language(console.tr.lang)
         raise BadUsage(console.tr("battery.misfit", database=_names(broadcast, console), why=text))
-    report = battery_report(broadcast.series, source=broadcast.source, kind=kind, rated_ah=args.rated_ah)
+    limits = limits_for(next((vin for vin, _, _ in history if vin), None))
+    report = battery_report(
+        broadcast.series,
+        source=broadcast.source,
+        limits=limits,
+        kind=kind,
+        rated_ah=args.rated_ah,
+        rated_mohm=args.rated_mohm,
+    )
     if report is None:
         console.error(console.tr("battery.none", frames=broadcast.frames, database=_names(broadcast, console)))
         return Exit.USAGE if args.source else Exit.NO_ANSWER
@@ -104,13 +125,13 @@ def _visit(path: str, console: Console) -> tuple[str | None, int, dict[str, floa
         BadUsage: it cannot be read, or is none.
     """
     import json
-    from pathlib import Path
 
     from diag.outlook import point_from_json
     from huizhen.errors import BadUsage
+    from huizhen.sessionbundle import saved_bytes
 
     try:
-        return point_from_json(json.loads(Path(path).read_bytes()))
+        return point_from_json(json.loads(saved_bytes(path, _MOST_BYTES)))
     except OSError as error:
         raise BadUsage(console.tr("battery.history_unreadable", path=path, why=error.strerror or str(error))) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -127,6 +148,29 @@ def _outlook(
     if history and report.started_ns is not None and report.started_ns > max(t_ns for t_ns, _ in points):
         points.append((report.started_ns, report.figures))
     return look_ahead(points)
+
+
+def _with_told(broadcast: Broadcast, words: Sequence[str], console: Console) -> Broadcast:
+    """The series under the roles that ``--signal`` names."""
+    from dataclasses import replace
+
+    from diag.toldnames import ROLES, with_told_names
+    from huizhen.errors import BadUsage
+
+    if not words:
+        return broadcast
+    told = {}
+    for word in words:
+        role, mark, name = word.partition("=")
+        if not mark or not name or role not in ROLES:
+            raise BadUsage(console.tr("battery.bad_signal", word=word, roles=", ".join(ROLES)))
+        told[role] = name
+    try:
+        return replace(broadcast, series=with_told_names(broadcast.series, told))
+    except KeyError as error:
+        raise BadUsage(console.tr("battery.no_such_signal", name=error.args[0])) from error
+    except ValueError as error:
+        raise BadUsage(console.tr("battery.bad_pattern", why=str(error))) from error
 
 
 def _names(broadcast: Broadcast, console: Console) -> str:

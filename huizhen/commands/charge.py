@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from huizhen.exits import Exit
 from huizhen.links import add_link_options, seconds
+from huizhen.quantities import with_unit
 
 if TYPE_CHECKING:
     import argparse
 
+    from diag.batteryreport import BatteryReport
     from diag.chargesession import ChargeSession
     from huizhen.cli import Commands
     from huizhen.console import Console
@@ -36,6 +38,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Reads or listens, prints; returns the exit code."""
+    from diag.chargebattery import battery_from_charge
     from diag.chargesession import sessions_from_messages
     from diag.gbt27930 import hear_messages
     from huizhen.errors import BadUsage
@@ -43,12 +46,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.source and (args.interface or args.channel or args.demo):
         raise BadUsage(console.tr("charge.source_and_link"))
     frames = _recorded(args.source, console) if args.source else _listened(args, console)
-    sessions = sessions_from_messages(hear_messages(frames))
+    messages = hear_messages(frames)
+    sessions = sessions_from_messages(messages)
+    battery = battery_from_charge(messages)
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
-        console.json({"schema": "huizhen.charge/1", "sessions": [session.to_json() for session in sessions]})
+        told = [session.to_json() for session in sessions]
+        console.json(
+            {"schema": "huizhen.charge/1", "sessions": told, "battery": battery.to_json() if battery else None}
+        )
     else:
         for session in sessions:
             _show(session, console)
+        if battery is not None:
+            _show_battery(battery, console)
     if not sessions:
         console.note(console.tr("charge.none", frames=len(frames)))
         return Exit.USAGE if args.source else Exit.NO_ANSWER
@@ -103,6 +113,19 @@ async def _listen(args: argparse.Namespace, console: Console, heard: list[tuple[
         console.stage_done()
 
 
+def _show_battery(report: BatteryReport, console: Console) -> None:
+    """What the battery told the charger of its cells."""
+    from huizhen.scanview import show_finding
+
+    tr, state = console.tr, report.state
+    console.line()
+    console.line(console.style(tr("charge.battery", cells=len(state.cell_v)), "title"))
+    if not report.findings:
+        console.line("  " + console.style(tr("charge.battery_quiet"), "good"))
+    for finding in report.findings:
+        show_finding(finding, console)
+
+
 def _show(session: ChargeSession, console: Console) -> None:
     tr = console.tr
     begun = session.begun_ns
@@ -120,7 +143,7 @@ def _show(session: ChargeSession, console: Console) -> None:
     }
     console.table([(f"{(t_ns - begun) / 1e9:8.2f} s", phases[name]) for name, t_ns in session.phases])
     facts = [
-        (item.name, f"{item.value:g} {item.unit}" if isinstance(item.value, float) else str(item.value))
+        (item.name, with_unit(f"{item.value:g}", item.unit) if isinstance(item.value, float) else str(item.value))
         for item in session.facts
     ]
     if facts:

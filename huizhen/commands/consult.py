@@ -1,22 +1,45 @@
-"""``huizhen consult``: open an expert room for the car at hand, or run the room service for others."""
+"""``huizhen consult``: open an expert room for the car at hand, serve rooms for others, look at recorded ones."""
 
 from __future__ import annotations
 
-import argparse
-import math
+import time
 from typing import TYPE_CHECKING, Any
 
+from huizhen.commands import cardata, roombackup, roomdeletion, roomrecord
+from huizhen.console import wants_json
 from huizhen.exits import Exit
 from huizhen.links import add_link_options
+from huizhen.roomaccounts import add_user_parser, user
+from huizhen.roomlines import RoomStreams, add_line_options
+from huizhen.roomnetwork import ACTIONS as NETWORK_ACTIONS
+from huizhen.roomnetwork import add_network_parsers
+from huizhen.roomnotices import add_notify_parser, notify
+from huizhen.roomqueue import add_queue_parser, show_queue
+from huizhen.roomservice import (
+    add_serve_parser,
+    add_service_options,
+    data_folder,
+    iso_from_us,
+    seconds_option,
+    serve,
+    show_trust,
+    time_of_day,
+    until_stopped,
+    warn_if_open,
+)
+from huizhen.roomwaiting import RoomWaiting
+from huizhen.servicefolder import require_service_of
 
 if TYPE_CHECKING:
+    import argparse
     import asyncio
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
+    from collections.abc import AsyncIterator
+    from contextlib import AsyncExitStack
 
     from consult.agent import Agent
     from consult.messages import Event
-    from consult.service import IssuedInvite, ServiceConfig
+    from diag.answers import RequestLink
+    from diag.asked import AskedStream
     from diag.facts import SampleBlock
     from diag.frames import FrameLink
     from diag.live import LiveStream
@@ -24,12 +47,16 @@ if TYPE_CHECKING:
     from huizhen.console import Console
     from huizhen.language import Translator
     from huizhen.links import OpenVehicle
+    from huizhen.roomgrants import RoomGrants
+    from huizhen.roomprivacy import PlacelessStream
+    from huizhen.roomrequests import RoomRequests
 
 __all__ = ["add_parser", "run"]
 
 _DEFAULT_PORT = 8443
 _GOODBYE_S = 5.0
 _LISTEN_S = 1.0
+_GUESTS = ("expert", "lead", "observer")
 
 
 def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translator) -> None:
@@ -49,173 +76,69 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
         description=tr("consult.open.description"),
         epilog=tr("consult.open.epilog"),
     )
-    add_link_options(opening, tr)
+    add_link_options(opening, tr, needs_frames=False)
     opening.add_argument("--symptom", default="", metavar="TEXT", help=tr("scan.symptom"))
     opening.add_argument("--listen", type=float, default=2.0, metavar="S", help=tr("scan.listen"))
     opening.add_argument("--library", metavar="FILE", help=tr("scan.library"))
     opening.add_argument("--name", default="", metavar="NAME", help=tr("consult.option.name"))
+    add_line_options(opening, tr)
     remote = opening.add_argument_group(tr("consult.option.remote"))
     remote.add_argument("--server", metavar="URL", help=tr("consult.option.server"))
     remote.add_argument("--invite", metavar="CODE", help=tr("consult.option.invite"))
     remote.add_argument("--ca", metavar="FILE", help=tr("consult.option.ca"))
-    _add_service_options(opening.add_argument_group(tr("consult.option.embedded")), tr, port=0)
-    opening.add_argument("--duration", type=_seconds(tr), metavar="S", help=tr("consult.option.duration"))
-    serving = actions.add_parser(
-        "serve",
-        parents=[common],
-        help=tr("consult.serve.help"),
-        description=tr("consult.serve.description"),
-        epilog=tr("consult.serve.epilog"),
-    )
-    _add_service_options(serving, tr, port=_DEFAULT_PORT)
-    serving.add_argument("--duration", type=_seconds(tr), metavar="S", help=tr("consult.option.duration"))
-
-
-def _add_service_options(group: argparse._ActionsContainer, tr: Translator, *, port: int) -> None:
-    group.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=tr("consult.option.host"))
-    group.add_argument("--port", type=_port(tr), default=port, metavar="N", help=tr("consult.option.port"))
-    group.add_argument("--public-url", metavar="URL", help=tr("consult.option.public_url"))
-    group.add_argument("--tls-cert", metavar="FILE", help=tr("consult.option.tls_cert"))
-    group.add_argument("--tls-key", metavar="FILE", help=tr("consult.option.tls_key"))
-    group.add_argument("--data", metavar="DIR", help=tr("consult.option.data"))
-
-
-def _seconds(tr: Translator) -> Callable[[str], float]:
-    def seconds(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(tr("consult.option.bad_duration"))
-        return value
-
-    return seconds
-
-
-def _port(tr: Translator) -> Callable[[str], int]:
-    def port(text: str) -> int:
-        if not text.isdecimal() or int(text) > 65_535:
-            raise argparse.ArgumentTypeError(tr("consult.option.bad_port"))
-        return int(text)
-
-    return port
+    remote.add_argument("--let-experts-in", action="store_true", help=tr("consult.option.let_experts_in"))
+    add_service_options(opening.add_argument_group(tr("consult.option.embedded")), tr, port=0)
+    opening.add_argument("--duration", type=seconds_option(tr), metavar="S", help=tr("consult.option.duration"))
+    add_serve_parser(actions, common, tr)
+    add_user_parser(actions, common, tr)
+    add_queue_parser(actions, common, tr)
+    add_notify_parser(actions, common, tr)
+    add_network_parsers(actions, common, tr)
+    roomrecord.add_parsers(actions, common, tr)
+    roomdeletion.add_parsers(actions, common, tr)
+    cardata.add_parsers(actions, common, tr)
+    roombackup.add_parsers(actions, common, tr)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Opens a room or serves rooms; returns the exit code."""
     import asyncio
 
-    actions = {"open": _open, "serve": _serve}
+    require_service_of(args)
+    if args.action in roomrecord.ACTIONS:
+        return roomrecord.run(args, console)
+    if args.action == "notify":
+        return asyncio.run(notify(args, console))
+    if args.action in cardata.ACTIONS:
+        return cardata.run(args, console)
+    if args.action in roomdeletion.ACTIONS:
+        return roomdeletion.run(args, console)
+    if args.action in roombackup.ACTIONS:
+        return roombackup.run(args, console)
+    actions = {"open": _open, "serve": serve, "user": user, "queue": show_queue, **NETWORK_ACTIONS}
     asyncio.run(actions[args.action](args, console))
     return Exit.DONE
 
 
-def _wants_json(args: argparse.Namespace) -> bool:
-    return getattr(args, "json", False) or getattr(args, "jsonl", False)
-
-
-def _data_folder(args: argparse.Namespace) -> Path:
-    """``--data``, else the rooms' folder among the user's data."""
-    import os
-    from pathlib import Path
-
-    if args.data:
-        return Path(args.data)
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "huizhen" / "rooms"
-
-
-def _service_config(args: argparse.Namespace) -> ServiceConfig:
-    from pathlib import Path
-
-    from consult.service import ServiceConfig
-
-    return ServiceConfig(
-        data=_data_folder(args),
-        host=args.host,
-        port=args.port,
-        tls_cert=Path(args.tls_cert) if args.tls_cert else None,
-        tls_key=Path(args.tls_key) if args.tls_key else None,
-        public_url=args.public_url,
-    )
-
-
-def _iso(t_us: int) -> str:
-    from diag.facts import iso_from_ns
-
-    return iso_from_ns(t_us * 1000)
-
-
-def _clock(t_us: int) -> str:
-    """The time of day here, as a person reads it."""
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(t_us / 1e6, tz=UTC).astimezone():%H:%M}"
-
-
-def _until_stopped(duration_s: float | None) -> asyncio.Event:
-    """An event that Ctrl-C, SIGTERM or the end of ``--duration`` sets: the ordinary ends, none of them a failure."""
-    import asyncio
-    import signal
-
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stopped.set)
-        except (NotImplementedError, RuntimeError):
-            continue  # not the main thread, or an event loop without signals: Ctrl-C then cancels the program
-    if duration_s is not None:
-        loop.call_later(duration_s, stopped.set)
-    return stopped
-
-
-# -- serve -----------------------------------------------------------------------------------------------------------
-
-
-async def _serve(args: argparse.Namespace, console: Console) -> None:
-    """Serves rooms, with one good technician's invite at hand all the time."""
-    import asyncio
-    import contextlib
-
-    from consult.service import running_service
-
-    async with running_service(_service_config(args)) as service:
-        stopped = _until_stopped(args.duration)
-        _warn_if_open(args, console)
-        if not _wants_json(args):
-            console.line(console.tr("consult.serve.listening", url=service.url, data=str(service.config.data)))
-        while not stopped.is_set():
-            invite = service.invite_technician()
-            _show_technician_invite(invite, service.url, args, console)
-            while (
-                not stopped.is_set()
-                and invite.room not in service.rooms
-                and invite.expires_us > service.config.now_us()
-            ):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.5):
-                        await stopped.wait()
-
-
-def _show_technician_invite(invite: IssuedInvite, url: str, args: argparse.Namespace, console: Console) -> None:
-    if _wants_json(args):
-        console.json(
-            {
-                "schema": "huizhen.service/1",
-                "url": url,
-                "technician_invite": invite.code,
-                "invite_expires": _iso(invite.expires_us),
-            }
-        )
-        return
-    console.line(console.tr("consult.serve.invite", expires=_clock(invite.expires_us)))
-    console.line(f"  huizhen consult open --server {url} --invite {invite.code} --demo")
-    console.note(console.tr("consult.serve.paste"))
-    console.out.flush()
-
-
 # -- open ------------------------------------------------------------------------------------------------------------
+
+
+def _check_usage(args: argparse.Namespace, console: Console) -> None:
+    """Refuses options that contradict each other.
+
+    Raises:
+        BadUsage: they do.
+    """
+    from huizhen.errors import BadUsage
+
+    if args.resume is not None and args.server:
+        raise BadUsage(console.tr("roomlines.resume_alone"))
+    if bool(args.server) != bool(args.invite):
+        raise BadUsage(console.tr("consult.server_and_invite"))
+    if args.let_experts_in and not args.server:
+        raise BadUsage(console.tr("consult.experts_of_server"))
+    if args.server and not args.server.lower().startswith(("http://", "https://")):
+        raise BadUsage(console.tr("consult.server_scheme", url=args.server))
 
 
 async def _open(args: argparse.Namespace, console: Console) -> None:
@@ -224,83 +147,132 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
     from pathlib import Path
 
     from consult.agent import joined_room
+    from consult.resuming import resumed_room
     from consult.service import require_writable, running_service
     from diag.direct import DirectLink
     from huizhen.errors import BadUsage
     from huizhen.links import open_vehicle
+    from huizhen.remoterules import load_remote_policy
+    from huizhen.roomclosing import draft_case
+    from huizhen.roomgrants import room_grants
+    from huizhen.roomlines import embedded_config, note_unfinished, open_spool_for, settle, take_up
     from huizhen.roomview import show_findings
 
-    if bool(args.server) != bool(args.invite):
-        raise BadUsage(console.tr("consult.server_and_invite"))
-    if args.server and not args.server.lower().startswith(("http://", "https://")):
-        raise BadUsage(console.tr("consult.server_scheme", url=args.server))
+    _check_usage(args, console)
+    policy = load_remote_policy()
     if not args.server:
-        require_writable(_data_folder(args))
+        require_writable(data_folder(args))
     async with AsyncExitStack() as stack:
+        left = None if args.resume is None else take_up(args, console)
+        if left is None:
+            note_unfinished(args, console)
         console.stage(console.tr("scan.stage.opening"))
-        vehicle = await stack.enter_async_context(open_vehicle(args, console))
-        if isinstance(vehicle.link, DirectLink):
-            raise BadUsage(console.tr("link.consult_needs_bus"))
+        vehicle = await stack.enter_async_context(open_vehicle(args, console, routines=policy.routines))
+        if args.raw and isinstance(vehicle.link, DirectLink):
+            raise BadUsage(console.tr("roomlines.raw_needs_bus"))
         try:
-            report, stream = await _examine(vehicle, vehicle.link, args, console)
+            report, streams, requests = await _examine(vehicle, stack, args, console)
         finally:
             console.stage_done()
         server, invite, fingerprint = args.server, args.invite, None
+        if left is not None:
+            left.restore(args)
+            server = args.server
         if server is None:
-            service = await stack.enter_async_context(running_service(_service_config(args)))
-            server, invite, fingerprint = service.url, service.invite_technician().code, service.fingerprint
-            _warn_if_open(args, console)
-        agent = await stack.enter_async_context(
-            joined_room(
-                server,
-                invite,
-                name=args.name,
-                ca=Path(args.ca) if args.ca else None,
-                fingerprint=fingerprint,
-                on_event=lambda event: _tell(event, args, console),
-                on_link=_LinkTeller(console),
-            )
-        )
-        if not _wants_json(args):
+            service = await stack.enter_async_context(running_service(embedded_config(args)))
+            server, fingerprint = service.url, service.fingerprint
+            invite = None if left is not None else service.invite_technician().code
+            warn_if_open(args, console)
+            if not wants_json(args):
+                show_trust(service, console)
+        reach: dict[str, Any] = {
+            "ca": Path(args.ca) if args.ca else None,
+            "fingerprint": fingerprint,
+            "on_event": lambda event: _tell(event, report["cases"], args, console),
+            "on_link": _LinkTeller(console),
+        }
+        if left is not None:
+            agent = await stack.enter_async_context(resumed_room(left.identity, left.spool, **reach))
+        else:
+            open_spool = open_spool_for(args, console)
+            joining = joined_room(server, invite or "", name=args.name, open_spool=open_spool, **reach)
+            agent = await stack.enter_async_context(joining)
+        waiting = RoomWaiting(agent, report, console)
+        if args.let_experts_in:
+            await waiting.let_experts_in()
+        elif left is not None and args.server:
+            waiting.resume()
+        if not wants_json(args):
             show_findings(report, console)
-        await _hold_room(agent, report, stream, args, console)
-        if not _wants_json(args):
-            _say_closed(agent.room, args, console)
+        grants = await stack.enter_async_context(room_grants(agent, requests, vehicle, report, policy, args, console))
+        await stack.enter_async_context(streams.beside(agent, requests, report, vehicle.timeout_s, args, console))
+        opened_us = time.time_ns() // 1_000
+        with settle(agent, console):
+            await _hold_room(agent, report, streams, grants, waiting, args, console)
+        if not wants_json(args):
+            _say_closed(agent, args, console)
+        if agent.finished is not None:
+            draft_case(agent.finished, report, agent.room, opened_us, args, console)
 
 
-def _say_closed(room: str, args: argparse.Namespace, console: Console) -> None:
-    """Says that the room has ended and who keeps its recording."""
+def _say_closed(agent: Agent, args: argparse.Namespace, console: Console) -> None:
+    """Says that the room has ended, who keeps its recording, and which entry of it was the last one heard of."""
+    file = "FILE"
     if args.server:
         console.line(console.tr("consult.open.closed_there", url=args.server))
     else:
-        console.line(console.tr("consult.open.closed", folder=str(_data_folder(args)), room=room))
+        folder = data_folder(args)
+        file = str(next(folder.glob(f"*-{agent.room}.room"), folder))
+        console.line(console.tr("consult.open.closed", path=file))
+    if agent.record_head:
+        console.line(console.tr("roomclosing.head", file=file, **agent.record_head))
 
 
 async def _examine(
-    vehicle: OpenVehicle, link: FrameLink, args: argparse.Namespace, console: Console
-) -> tuple[dict[str, Any], LiveStream]:
-    """What the scan says, with ranked cases, and the car's live signals."""
+    vehicle: OpenVehicle, stack: AsyncExitStack, args: argparse.Namespace, console: Console
+) -> tuple[dict[str, Any], RoomStreams, RequestLink]:
+    """What the scan says, with ranked cases, what of the car is live, and by what it is asked."""
     from casebase.errors import CaseError
-    from diag.live import LiveStream
-    from diag.scan import scan
-    from huizhen.commands.scan import rank_cases
+    from diag.carscan import scan
+    from diag.direct import DirectLink
+    from diag.request import IsoTpLink
+    from diag.tape import Tape
+    from huizhen.carmemory import network_wish
+    from huizhen.commands.scan import own_signal_set, rank_cases
+    from huizhen.roomlines import RoomStreams, with_reason
+    from huizhen.roomprivacy import load_room_privacy
 
+    tape, link = Tape(), vehicle.link
     report = await scan(
         link,
         databases=vehicle.databases,
+        find_signal_set=lambda car: own_signal_set(car, console),
         simulated=vehicle.simulated,
         listen_s=args.listen,
         timeout_s=vehicle.timeout_s,
         progress=lambda stage: console.stage(stage.in_language(console.tr.lang)),
+        tape=tape,
     )
     console.stage(console.tr("scan.stage.matching"))
     cases: dict[str, Any] | None = None
     try:
-        cases = rank_cases(report, args.symptom, args.library).to_json()
+        cases = with_reason(rank_cases(report, args.symptom, args.library).to_json())
     except CaseError as error:
         console.note(console.tr("consult.without_cases", reason=console.tr.error(error)))
-    databases = vehicle.databases or await _fitting_databases(link, report.vehicle.make, console)
-    return {**report.to_json(), "cases": cases}, LiveStream(link, databases)
+    privacy = load_room_privacy()
+    told = privacy.report({**report.to_json(), "cases": cases, "symptom": args.symptom, **network_wish()})
+    if isinstance(link, DirectLink):
+        requests: RequestLink = link
+        databases = vehicle.databases
+    else:
+        requests = await stack.enter_async_context(IsoTpLink(link))
+        databases = vehicle.databases or await _fitting_databases(link, report.vehicle.make, console)
+        vehicle.databases = databases
+    if isinstance(link, DirectLink) or not databases:
+        # No broadcast frame says anything: what is live has to be asked for.
+        console.stage(console.tr("roomlines.asking"))
+        return told, await RoomStreams.asked(requests, report, tape, vehicle.timeout_s, args, console), requests
+    return told, RoomStreams.of(link, databases, report, tape, args, console), requests
 
 
 async def _fitting_databases(link: FrameLink, make: str | None, console: Console) -> tuple[Any, ...]:
@@ -324,24 +296,35 @@ async def _fitting_databases(link: FrameLink, make: str | None, console: Console
 
 
 async def _hold_room(
-    agent: Agent, report: dict[str, Any], stream: LiveStream, args: argparse.Namespace, console: Console
+    agent: Agent,
+    report: dict[str, Any],
+    streams: RoomStreams,
+    grants: RoomGrants,
+    waiting: RoomWaiting,
+    args: argparse.Namespace,
+    console: Console,
 ) -> None:
-    """Streams, invites, chats, until the technician, the clock or the service ends it."""
+    """Streams, invites, chats, grants, until the technician, the clock or the service ends it."""
     import asyncio
 
-    stopped = _until_stopped(args.duration)
-    source = _Samples(stream, console)
-    running = asyncio.create_task(agent.run(report, stream.schema, source.blocks()))
+    stopped = until_stopped(args.duration, halts=grants.halts)
+    source = _Samples(streams.signals, console)
+    blocks = source.blocks()
+    running = asyncio.create_task(agent.run(report, streams.signals.schema, blocks, more=streams.more))
     try:
-        await _show_expert_invite(agent, args, console)
-        typing = asyncio.create_task(_chat(agent, stopped, args, console))
-        waiting = asyncio.create_task(stopped.wait())
+        await _show_invite(agent, "expert", args, console)
+        typing = asyncio.create_task(_chat(agent, stopped, grants.words, waiting, report["cases"], args, console))
+        stopping = asyncio.create_task(stopped.wait())
+        place = asyncio.create_task(waiting.watch())
         try:
-            await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, stopping, grants.deciding}, return_when=asyncio.FIRST_COMPLETED)
+            if grants.deciding.done():
+                grants.deciding.result()  # it never ends by itself: who grants has failed, so the room ends
         finally:
-            typing.cancel()
-            waiting.cancel()
-            await asyncio.gather(typing, waiting, return_exceptions=True)
+            for task in (typing, stopping, place):
+                task.cancel()
+            await asyncio.gather(typing, stopping, place, return_exceptions=True)
+        await grants.end()
         agent.leave()
         await asyncio.wait({running}, timeout=_GOODBYE_S)
         if running.done():
@@ -358,7 +341,7 @@ async def _hold_room(
 class _Samples:
     """The live blocks. When the car goes away the room stays, for people still talk; the error is told at the end."""
 
-    def __init__(self, stream: LiveStream, console: Console) -> None:
+    def __init__(self, stream: LiveStream | AskedStream | PlacelessStream, console: Console) -> None:
         self.error: Exception | None = None
         self._stream = stream
         self._console = console
@@ -379,29 +362,28 @@ class _Samples:
             self._console.note(self._console.tr("consult.open.car_gone"))
 
 
-def _warn_if_open(args: argparse.Namespace, console: Console) -> None:
-    """Says when a service that others can reach is not encrypted."""
-    if args.host not in {"127.0.0.1", "::1", "localhost"} and not args.tls_cert and not args.public_url:
-        console.note(console.tr("consult.unencrypted"))
-
-
-async def _show_expert_invite(agent: Agent, args: argparse.Namespace, console: Console) -> None:
-    """Asks for an expert's invite and shows link and QR code."""
+async def _show_invite(agent: Agent, role: str, args: argparse.Namespace, console: Console) -> None:
+    """Asks for somebody's invite and shows link and QR code."""
     from huizhen.roomview import qr_lines
 
-    invite = await agent.invite("expert")
-    if _wants_json(args):
+    invite = await agent.invite(role)
+    if wants_json(args):
         console.json(
             {
                 "schema": "huizhen.room/1",
                 "url": invite.url,
-                "invite_expires": _iso(invite.expires_us),
+                "invite_expires": iso_from_us(invite.expires_us),
                 "room": agent.room,
                 "role": invite.role,
             }
         )
         return
-    console.line(console.tr("consult.open.link", expires=_clock(invite.expires_us)))
+    sentences = {
+        "expert": console.tr("consult.open.link", expires=time_of_day(invite.expires_us)),
+        "lead": console.tr("consult.open.link_lead", expires=time_of_day(invite.expires_us)),
+        "observer": console.tr("consult.open.link_observer", expires=time_of_day(invite.expires_us)),
+    }
+    console.line(sentences[role])
     console.line(f"  {console.style(invite.url, 'title')}")
     if not console.quiet:
         for line in qr_lines(invite.url, coloured=console.colour):
@@ -412,31 +394,85 @@ async def _show_expert_invite(agent: Agent, args: argparse.Namespace, console: C
     console.out.flush()
 
 
-async def _chat(agent: Agent, stopped: asyncio.Event, args: argparse.Namespace, console: Console) -> None:
-    """Says what is typed. ``/invite`` makes another link, ``/quit`` ends the room."""
-    from consult.errors import ConsultError
-    from huizhen.roomview import typed_lines
+async def _chat(
+    agent: Agent,
+    stopped: asyncio.Event,
+    requests: RoomRequests,
+    waiting: RoomWaiting,
+    cases: dict[str, Any] | None,
+    args: argparse.Namespace,
+    console: Console,
+) -> None:
+    """Says what is typed. ``/invite [ROLE]`` makes another link, ``/close`` finishes the job, ``/quit`` ends the room.
 
-    async for line in typed_lines():
-        words = line.strip()
+    ``/escalate`` asks the service for an expert.
+
+    Requests take their own words.
+    """
+    from consult.errors import ConsultError
+    from huizhen.roomclosing import finish_room
+    from huizhen.roomconsents import RoomConsents
+    from huizhen.roomview import command_from_typed, is_command, typed_lines
+
+    consents = RoomConsents(agent, waiting.report, console, is_json=wants_json(args))
+    lines = _stop_at_once(typed_lines(), requests)
+    async for line in lines:
+        words = command_from_typed(line.strip())
         if words == "/quit":
             stopped.set()
-        elif words == "/invite":
+        elif await finish_room(words, lines, agent, cases, args, console, consents) or await consents.take(words):
+            continue
+        elif words == "/escalate":
+            await waiting.escalate()
+        elif words.split(" ")[0] == "/invite":
+            role = words.removeprefix("/invite").strip() or "expert"
+            if role not in _GUESTS:
+                console.error(console.tr("consult.open.invite_role", roles=", ".join(_GUESTS)))
+                continue
             try:
-                await _show_expert_invite(agent, args, console)
+                await _show_invite(agent, role, args, console)
             except ConsultError as error:
                 console.error(console.tr.error(error))
-        elif words:
+        elif await requests.take(words) or not words:
+            continue
+        elif is_command(words):
+            console.error(console.tr("consult.open.no_command", command=words.split(" ")[0]))
+        else:
             agent.say(words)
 
 
-def _tell(event: Event, args: argparse.Namespace, console: Console) -> None:
+async def _stop_at_once(typed: AsyncIterator[str], requests: RoomRequests) -> AsyncIterator[str]:
+    """What is typed. The kill switch is heard at once, also where the answer to a question is waited for."""
+    import asyncio
+
+    heard: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def hear() -> None:
+        try:
+            async for line in typed:
+                if requests.is_stop(line):
+                    await requests.take(line)
+                else:
+                    heard.put_nowait(line)
+        finally:
+            heard.put_nowait(None)
+
+    hearing = asyncio.create_task(hear())
+    try:
+        while (line := await heard.get()) is not None:
+            yield line
+    finally:
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+
+
+def _tell(event: Event, cases: dict[str, Any] | None, args: argparse.Namespace, console: Console) -> None:
     from huizhen.roomview import event_json, show_event
 
-    if _wants_json(args):
+    if wants_json(args):
         console.json(event_json(event))
     else:
-        show_event(event, console)
+        show_event(event, console, cases)
 
 
 class _LinkTeller:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 from huizhen.exits import Exit
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
+    from huizhen.prerequisites import Prerequisite
 
 __all__ = ["add_parser", "run"]
 
@@ -36,12 +36,14 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     parser.add_argument("ports", nargs="*", metavar="PORT", help=tr("doctor.ports"))
     parser.add_argument("--no-listen", action="store_true", help=tr("doctor.no_listen"))
     parser.add_argument("--network", action="store_true", help=tr("doctor.network"))
+    parser.add_argument("--service", action="store_true", help=tr("doctor.service"))
     parser.add_argument("--listen", type=seconds, default=0.5, metavar="S", help=tr("doctor.listen"))
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Looks, listens, prints; returns the exit code."""
     from diag.adapters import find_adapters
+    from huizhen.prerequisites import prerequisites
 
     console.stage(console.tr("doctor.looking"))
     found = find_adapters(args.ports)
@@ -61,9 +63,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
             _show_bus(one, heard[one.channel], console)
     if is_json:
         gateway_list = [one.to_json() for one in gateways]
-        console.json(_to_json(found, heard) | {"gateways": gateway_list, "remembered": _remembered()})
-    elif usable:
-        _show_next(usable, heard, console)
+        needs = [one.to_json() for one in prerequisites()]
+        console.json(
+            _to_json(found, heard) | {"gateways": gateway_list, "remembered": _remembered(), "prerequisites": needs}
+        )
+    else:
+        _show_prerequisites(prerequisites(), console, for_service=args.service)
+        if usable:
+            _show_next(usable, heard, console)
     return Exit.DONE if usable or gateways else Exit.NO_ADAPTER
 
 
@@ -134,15 +141,39 @@ def _show(found: tuple[Candidate, ...], console: Console) -> None:
             console.wrapped(tr("doctor.because", channel=one.channel, name=one.name, why=why), indent="  ")
             if one.fix:
                 console.line("    " + one.fix.in_language(tr.lang))
+
+
+def _show_prerequisites(found: tuple[Prerequisite, ...], console: Console, *, for_service: bool) -> None:
+    """What is missing and how to get it; with ``-v`` also what is there, and what few people need."""
+    tr, lang = console.tr, console.tr.lang
+    areas = ("car", "report", *(("work",) if console.verbose else ()), *(("service",) if for_service else ()))
+    chosen = [one for one in found if one.area in areas]
+    missing = [one for one in chosen if not one.is_there]
     console.line()
-    console.line(console.style(tr("doctor.drivers"), "title"))
-    obd = tr("doctor.driver_there") if _has("obd") else tr("doctor.driver_obd")
-    console.table(
-        [("ELM327", obd), ("DoIP", tr("doctor.driver_there")), ("slcan, SocketCAN", tr("doctor.driver_there"))]
-    )
+    console.line(console.style(tr("doctor.missing"), "title"))
+    if not missing:
+        console.line("  " + console.style(tr("doctor.nothing_missing"), "good"))
+    by_fix: dict[str, list[Prerequisite]] = {}
+    for one in missing:
+        by_fix.setdefault(one.fix.in_language(lang), []).append(one)
+    for fix, group in by_fix.items():
+        names = tr.listed(one.name for one in group)
+        purposes = tr.listed(dict.fromkeys(one.purpose.in_language(lang) for one in group))
+        console.wrapped(tr("doctor.needed_for", name=names, purpose=purposes), indent="    ", first="  ")
+        console.wrapped(fix, indent="      ", first="    → ")
+    if console.verbose:
+        console.line()
+        console.line(console.style(tr("doctor.there"), "title"))
+        console.table([(one.name, one.purpose.in_language(lang)) for one in chosen if one.is_there])
+    else:
+        optional = [one.name for one in found if one.area == "work" and not one.is_there]
+        if optional:
+            console.wrapped(tr("doctor.optional", names=tr.listed(optional)), indent="  ", first="  ")
 
 
 def _has(module: str) -> bool:
+    import importlib.util
+
     return importlib.util.find_spec(module) is not None
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbc.database import Database
+    from dbc.output import Aliases
     from dbc.recording.facts import Facts
     from huizhen.cli import Commands
     from huizhen.console import Console
@@ -60,6 +61,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     decode.add_argument("-o", "--output", metavar="OUT", help=tr("log.decode.output"))
     decode.add_argument("--signals", metavar="A,B", action="append", default=[], help=tr("log.decode.signals"))
     decode.add_argument("--summary", action="store_true", help=tr("log.decode.summary"))
+    decode.add_argument("--vss", action="store_true", help=tr("log.decode.vss"))
     recorder = actions.add_parser(
         "record",
         parents=[common],
@@ -222,20 +224,11 @@ def _wanted_signals(texts: Sequence[str], databases: Sequence[Database]) -> list
     Raises:
         UnknownSignal: no database has it.
     """
-    from difflib import get_close_matches
-
-    from dbc.errors import Phrase, UnknownSignal
+    from dbc.dataframes import check_signals
 
     asked = [name.strip() for text in texts for name in text.split(",") if name.strip()]
-    if not asked:
-        return None
-    known = {signal.name for database in databases for message in database.messages for signal in message.signals}
-    full = {f"{m.name}.{signal.name}" for database in databases for m in database.messages for signal in m.signals}
-    for name in asked:
-        if name not in known and name not in full:
-            names = ", ".join(get_close_matches(name, sorted(known | full), n=3, cutoff=0.4) or sorted(known)[:3])
-            raise UnknownSignal(name, Phrase(f"perhaps {names}", f"是否指 {names}"))
-    return asked
+    check_signals(asked, databases)
+    return asked or None
 
 
 def _files(args: argparse.Namespace, console: Console) -> tuple[str, list[str]]:
@@ -266,15 +259,23 @@ def _decode(args: argparse.Namespace, console: Console) -> int:
         check_output(args.output)
     databases = [load(path) for path in paths]
     signals = _wanted_signals(args.signals, databases)
+    if is_folder and args.vss:
+        from huizhen.errors import BadUsage
+
+        raise BadUsage(tr("log.decode.vss_folder"))
     if is_folder:
         return _decode_folder(args, console, file, databases, signals)
     console.stage(tr("log.reading", path=file))
     with stream_recording(file) as stream:
-        summary = decode_to_file(stream, databases, args.output, signals=signals)
+        summary = decode_to_file(
+            stream, databases, args.output, signals=signals, aliases=_vss_aliases(databases) if args.vss else None
+        )
         recording = stream.facts
     console.stage_done()
     facts = summary.facts()
     facts["bad_lines"] = recording.bad_line_count
+    if args.vss:
+        _name_signals(facts, databases)
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
         console.json(facts)
         return Exit.DONE
@@ -297,6 +298,23 @@ def _decode(args: argparse.Namespace, console: Console) -> int:
     _note_content(recording, console)
     _note_bad_lines(recording, console)
     return Exit.DONE
+
+
+def _vss_aliases(databases: Sequence[Database]) -> Aliases:
+    """What the Vehicle Signal Specification calls the signals, by database."""
+    from diag.vss import vss_names
+
+    return {(database.name, full): name for database in databases for full, name in vss_names(database).items()}
+
+
+def _name_signals(facts: dict[str, Any], databases: Sequence[Database]) -> None:
+    """The same beside the signals of a summary."""
+    from diag.vss import vss_names
+
+    paths = {full: name.path for database in reversed(databases) for full, name in vss_names(database).items()}
+    for message, found in facts["messages"].items():
+        for signal, value in found["signals"].items():
+            value["vss"] = paths.get(f"{message.partition('@')[0]}.{signal}")
 
 
 def _decode_folder(

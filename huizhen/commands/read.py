@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from huizhen.exits import Exit
 from huizhen.links import add_link_options, open_vehicle
+from huizhen.quantities import with_unit
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from diag.addressing import Target
     from diag.odx import OdxDescription
     from diag.readings import ReadOut, Wanted
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
-    from huizhen.links import OpenVehicle
 
 __all__ = ["add_parser", "run", "shown_value"]
 
@@ -82,62 +81,11 @@ def _described(one: ReadOut, description: OdxDescription) -> ReadOut:
 async def _read(
     args: argparse.Namespace, console: Console, wanted: Sequence[Wanted]
 ) -> tuple[tuple[ReadOut, ...], bool]:
-    from contextlib import AsyncExitStack
+    from diag.connection import read_wanted
 
-    from diag.direct import DirectLink
-    from diag.readings import parse_ecu, read_values
-    from diag.request import IsoTpLink
-
-    async with AsyncExitStack() as stack:
-        vehicle = await stack.enter_async_context(open_vehicle(args, console))
-        link = vehicle.link
-        requests = link if isinstance(link, DirectLink) else await stack.enter_async_context(IsoTpLink(link))
-        is_logical = isinstance(link, DirectLink) and not link.is_can
-        named = [parse_ecu(text, is_logical=is_logical) for text in args.ecu]
-        found: list[ReadOut] = []
-        everybody: Sequence[Target] | None = None
-        for one in wanted:
-            targets: Sequence[Target] = named
-            if not named:
-                everybody = await _everybody(vehicle, requests) if everybody is None else everybody
-                targets = everybody
-            found += await read_values(requests, [one], targets, timeout_s=vehicle.timeout_s)
-        if not named:  # an ECU that has no such thing is no news when all were asked
-            telling = [one for one in found if not one.is_silent and one.negative is None]
-            kept = {one.wanted for one in telling}
-            found = [*telling, *(one for one in found if one.wanted not in kept)]
-            found.sort(key=lambda one: wanted.index(one.wanted))
-        return tuple(found), vehicle.simulated or link.info.simulated
-
-
-async def _everybody(vehicle: OpenVehicle, requests: object) -> Sequence[Target]:
-    """Every ECU that answers a functional request, by address.
-
-    Raises:
-        NoAnswer: none does.
-    """
-    from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29
-    from diag.direct import DirectLink
-    from diag.errors import NoAnswer
-    from diag.facts import Text
-    from diag.request import IsoTpLink
-
-    functional: tuple[Target, ...] = (OBD_FUNCTIONAL, OBD_FUNCTIONAL_29)
-    if isinstance(requests, DirectLink):
-        functional = requests.functional
-    elif not isinstance(requests, IsoTpLink):
-        raise TypeError(requests)
-    found: dict[str, Target] = {}
-    for target in functional:
-        for request in (b"\x01\x00", b"\x3e\x00"):
-            for answer in await requests.request(target, request, timeout_s=vehicle.timeout_s):
-                found.setdefault(answer.ecu, answer.source)
-    if not found:
-        raise NoAnswer(Text("the vehicle", "车辆"), vehicle.timeout_s or 1.0)
-    return [found[address] for address in sorted(found)]
-
-
-_UNITS = {"degC": "°C", "kOhm": "kΩ", "Ohm": "Ω", "mOhm": "mΩ"}
+    async with open_vehicle(args, console) as vehicle:
+        found = await read_wanted(vehicle.link, wanted, args.ecu, timeout_s=vehicle.timeout_s)
+        return found, vehicle.simulated or vehicle.link.info.simulated
 
 
 def shown_value(value: float | str | None, unit: str, console: Console) -> str:
@@ -145,7 +93,7 @@ def shown_value(value: float | str | None, unit: str, console: Console) -> str:
     if value is None:
         return console.tr("read.not_available")
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return f"{text} {_UNITS.get(unit, unit)}".strip()
+    return with_unit(text, unit)
 
 
 def _show(found: Sequence[ReadOut], console: Console) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
     from huizhen.language import Translator
     from virtualbus.farm import Farm
     from virtualbus.faults import Fault
+    from virtualbus.fleet import FleetPlan
 
 __all__ = ["add_parser", "run"]
 
 _MAX_SEED: Final = 2**32 - 1
 _MOST_CARS: Final = 1_000_000
+_MOST_BATCHES: Final = 1000
+_MOST_TIMES: Final = 1000.0
+_RISE: Final = re.compile(r"([a-z][a-z-]*):(\d{1,4}(?:\.\d{1,3})?):(\d{1,4})")
 _LOOK_S: Final = 0.2
 _DEFAULT: Final = "healthy"
 
@@ -81,6 +86,12 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     fleet.add_argument("-o", "--output", required=True, metavar="FOLDER", help=tr("sim.fleet.output"))
     fleet.add_argument("--jobs", type=_number(tr), metavar="N", help=tr("sim.fleet.jobs"))
     fleet.add_argument("--truth", metavar="FILE.jsonl", help=tr("sim.fleet.truth"))
+    fleet.add_argument("--vehicle", metavar="NAME", help=tr("sim.fleet.vehicle"))
+    fleet.add_argument("--batches", type=_number(tr), metavar="N", help=tr("sim.fleet.batches"))
+    fleet.add_argument("--weeks", type=_number(tr), metavar="N", help=tr("sim.fleet.weeks"))
+    fleet.add_argument("--rise", metavar="FAULT:TIMES:WEEK", help=tr("sim.fleet.rise"))
+    fleet.add_argument("--mismatch", type=_number(tr), metavar="BATCH", help=tr("sim.fleet.mismatch"))
+    fleet.add_argument("--confounded", type=_number(tr), metavar="BATCH", help=tr("sim.fleet.confounded"))
 
 
 def _seed(tr: Translator) -> Callable[[str], int]:
@@ -313,10 +324,17 @@ def _farm(path: str) -> Farm:
 
     Raises:
         dbc.errors.DbcError: the recording cannot be read.
+        diag.errors.BundleBroken: the bundle cannot.
         virtualbus.errors.FarmBroken: nothing is asked in it.
     """
+    from diag.bundle import is_bundle
     from virtualbus.farm import Farm, exchanges_from_cases, exchanges_from_frames
 
+    if is_bundle(path):
+        from huizhen.sessionbundle import load_session
+        from huizhen.visitcar import parts_of_visit
+
+        return Farm(Path(path).name, *parts_of_visit(load_session(path).tape))
     if path.endswith(".jsonl"):
         return Farm(Path(path).name, exchanges_from_cases(Path(path)))
     from dbc.recording.stream import stream_recording
@@ -361,14 +379,48 @@ def _record(args: argparse.Namespace, console: Console) -> int:
     return Exit.DONE
 
 
+def _plan(args: argparse.Namespace, tr: Translator) -> FleetPlan:
+    """What the options plant in a fleet.
+
+    Raises:
+        BadUsage: a kind of car or fault that there is not, a batch or a week beyond the last.
+    """
+    from huizhen.errors import BadUsage
+    from virtualbus.faults import FAULTS
+    from virtualbus.fleet import BATCHES, FLEET_VEHICLES, MOST_WEEKS, FleetPlan, Rise
+    from virtualbus.vehicles import VEHICLES
+
+    if args.vehicle is not None and args.vehicle not in FLEET_VEHICLES:
+        raise BadUsage(tr("sim.fleet.no_vehicle", name=args.vehicle, names=tr.listed(FLEET_VEHICLES)))
+    batches, weeks = args.batches or BATCHES, args.weeks or 0
+    if batches > _MOST_BATCHES or weeks > MOST_WEEKS:
+        raise BadUsage(tr("sim.fleet.too_many", batches=_MOST_BATCHES, weeks=MOST_WEEKS))
+    for number in (args.mismatch, args.confounded):
+        if number is not None and number > batches:
+            raise BadUsage(tr("sim.fleet.no_batch", number=number, batches=batches))
+    if args.mismatch is not None and args.mismatch == args.confounded:
+        raise BadUsage(tr("sim.fleet.same_batch"))
+    plan = FleetPlan(args.vehicle, batches, weeks, None, args.mismatch, args.confounded)
+    if args.rise is None:
+        return plan
+    found = _RISE.fullmatch(args.rise)
+    if found is None or not weeks or not 1 <= int(found[3]) <= weeks or not 1.0 <= float(found[2]) <= _MOST_TIMES:
+        raise BadUsage(tr("sim.fleet.bad_rise", said=args.rise, most=f"{_MOST_TIMES:g}"))
+    if found[1] not in FAULTS or not all(FAULTS[found[1]].fits(VEHICLES[name]) for name in plan.vehicles):
+        raise BadUsage(tr("sim.fleet.no_fault", name=found[1], vehicles=tr.listed(plan.vehicles)))
+    return replace(plan, rise=Rise(found[1], float(found[2]), int(found[3])))
+
+
 def _fleet(args: argparse.Namespace, console: Console) -> int:
     import os
     from contextlib import ExitStack
 
     from huizhen.errors import BadUsage
     from huizhen.fleet import scan_fleet
+    from virtualbus.fleet import cars_on_the_road
 
     tr = console.tr
+    plan = _plan(args, tr)
     folder = Path(args.output)
     faulty = 0
     try:
@@ -378,7 +430,10 @@ def _fleet(args: argparse.Namespace, console: Console) -> int:
         with ExitStack() as stack:
             known = stack.enter_context((folder / "fleet.jsonl").open("w", encoding="utf-8"))
             truth = stack.enter_context(Path(args.truth).open("w", encoding="utf-8")) if args.truth else None
-            for car in scan_fleet(args.count, args.seed, jobs=args.jobs or os.cpu_count() or 1):
+            if plan.weeks:
+                rows = [f"{week},,{model},{cars}\n" for week, model, cars in cars_on_the_road(args.count, plan)]
+                (folder / "exposure.csv").write_text("week,make,model,cars\n" + "".join(rows), "utf-8")
+            for car in scan_fleet(args.count, args.seed, jobs=args.jobs or os.cpu_count() or 1, plan=plan):
                 console.stage(tr("sim.fleet.stage", number=car.number, count=args.count))
                 name = f"{car.number:06d}-{car.known['vin']}.json"
                 report = {"schema": "huizhen.scan/1", **car.report}
@@ -386,6 +441,8 @@ def _fleet(args: argparse.Namespace, console: Console) -> int:
                 known.write(json.dumps({**car.known, "report": name}, ensure_ascii=False) + "\n")
                 if truth is not None:
                     told = {"number": car.number, "vin": car.known["vin"], "faults": car.truth}
+                    if car.planted is not None:
+                        told["planted"] = car.planted
                     truth.write(json.dumps(told, ensure_ascii=False) + "\n")
                 faulty += bool(report["dtcs"] or report["findings"])
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from huizhen.exits import Exit
+from huizhen.quantities import with_unit
 
 if TYPE_CHECKING:
     import argparse
@@ -162,7 +163,7 @@ def _show(message: TelematicsMessage, console: Console) -> None:
                 value = tr("telematics.abnormal") if item.quality == "abnormal" else tr("telematics.invalid")
             else:
                 value = f"{item.value:g}" if isinstance(item.value, float) else item.value or "–"
-            rows.append((unit.name, item.name, f"{value} {item.unit}".strip()))
+            rows.append((unit.name, item.name, with_unit(str(value), item.unit)))
     if rows:
         console.table(rows)
     for problem in message.problems:

@@ -78,15 +78,15 @@ def _saved(path: str, console: Console) -> RepairVisit:
         BadUsage: it cannot be read, or is no scan.
     """
     import json
-    from pathlib import Path
 
     from huizhen.errors import BadUsage
+    from huizhen.sessionbundle import saved_bytes
 
     try:
-        file = Path(path)
-        if file.stat().st_size > _MOST_BYTES:
+        content = saved_bytes(path, _MOST_BYTES)
+        if len(content) > _MOST_BYTES:
             raise BadUsage(console.tr("verify.no_scan", path=path, why=console.tr("verify.too_large")))
-        value = json.loads(file.read_bytes())
+        value = json.loads(content)
     except OSError as error:
         raise BadUsage(console.tr("verify.unreadable", path=path, why=error.strerror or str(error))) from error
     except (ValueError, RecursionError) as error:
@@ -128,10 +128,10 @@ async def _scan(
 ) -> None:
     from contextlib import AsyncExitStack
 
+    from diag.carscan import scan
     from diag.direct import DirectLink
     from diag.repairstates import read_states
     from diag.request import IsoTpLink
-    from diag.scan import scan
     from diag.scanparts import target_of
     from huizhen.links import open_vehicle
 

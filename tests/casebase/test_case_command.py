@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from case_reports import healthy, weak_cell
 
-from huizhen.cli import main
+from huizhen.cli import build_parser, command_module, main
+from huizhen.console import standard
 from huizhen.exits import Exit
+from huizhen.language import Translator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -148,9 +150,14 @@ def test_show_gives_the_whole_fix(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_fix_shows_in_both_languages(capsys: pytest.CaptureFixture[str]) -> None:
     main(["case", "stats", "--json"])
-    for entry in json.loads(capsys.readouterr().out)["list"]:
-        for lang in ("zh", "en"):
-            assert main(["--lang", lang, "case", "show", entry["case_id"]]) == Exit.DONE
+    entries = json.loads(capsys.readouterr().out)["list"]
+    assert len(entries) > 180
+    for lang in ("zh", "en"):
+        tr = Translator(lang)
+        parser = build_parser(tr)  # once, and not for every fix
+        for entry in entries:
+            args = parser.parse_args(["case", "show", entry["case_id"]])
+            assert command_module("case").run(args, standard(tr)) == Exit.DONE
             assert entry["title"][lang] in capsys.readouterr().out
 
 

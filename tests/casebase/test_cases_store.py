@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -26,7 +27,8 @@ from casebase.errors import (
 )
 from casebase.library import Library, default_path
 from casebase.query import Query
-from casebase.store import MIGRATIONS
+from casebase.schema import MIGRATIONS
+from casebase.store import Store
 from huizhen.exits import Exit, exit_from_error
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -57,19 +59,33 @@ def test_a_new_library_has_every_migration_with_its_record(file: Path) -> None:
     assert keys == len(MIGRATIONS)
 
 
-def test_an_older_library_is_brought_up_to_date_and_keeps_what_it_has(file: Path) -> None:
-    last = MIGRATIONS[-1][0]
-    assert last == "002-cases-and-outcomes"
-    raw(
-        file,
-        "DROP TABLE outcome_log",
-        "DROP TABLE cases",
-        "DELETE FROM migrations WHERE name = '002-cases-and-outcomes'",
-    )
-    with Library.open(file) as library:
-        assert last in library._store.migrations()
-        assert library.counts()["jobs"] == 0
+@pytest.mark.parametrize("known", range(1, len(MIGRATIONS)))
+def test_an_older_library_is_brought_up_to_date_and_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: int
+) -> None:
+    path = tmp_path / "older.db"
+    with monkeypatch.context() as older:
+        older.setattr("casebase.store.MIGRATIONS", MIGRATIONS[:known])
+        Store.open(path, create=True).close()
+    raw(path, "INSERT INTO meta VALUES ('kept', 'yes')")
+    if known >= 2:
+        raw(
+            path,
+            "INSERT INTO cases (opened_ns, simulated) VALUES (1, 0)",
+            "INSERT INTO scopes (make) VALUES ('')",
+            "INSERT INTO fixes VALUES ('f', 'f', 'c', 'm', 'a', 1, 'physics', 'none', 'learnt', 1, 1, '{}')",
+            "INSERT INTO outcome_log (case_id, fix_id, rank, p, verdict, simulated, outcome)"
+            " VALUES (1, 'f', 1, 0.5, 'test', 0, 'fixed')",
+        )
+    if known >= 4:
+        raw(path, "UPDATE cases SET outcome = 'fixed', fix_id = 'f'")
+    with Library.open(path) as library:
+        assert library._store.migrations() == tuple(name for name, _ in MIGRATIONS)
+        assert library._store.meta("kept") == "yes"
+        assert library.counts()["jobs"] == library.counts()["outcomes"] == int(known >= 2)
         assert library.counts()["fixes"] >= 20
+    [checked] = raw(path, "PRAGMA foreign_key_check")
+    assert checked == []
 
 
 def test_a_migration_that_fails_leaves_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +150,29 @@ def test_overwritten_pages_are_damage(file: Path) -> None:
         Library.open(file)
 
 
+def test_a_large_library_is_checked_where_every_question_reads_and_wholly_on_demand(file: Path) -> None:
+    Library.open(file, create=True).close()
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute(
+            "INSERT INTO cases (opened_ns, symptom, vehicle, simulated) WITH RECURSIVE n(i) AS"
+            " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000)"
+            " SELECT i, hex(randomblob(3800)) || 'the end', '{}', 0 FROM n"
+        )
+        db.commit()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert file.stat().st_size > 64_000_000
+    with Library.open(file) as library:
+        library.check()
+    content = bytearray(file.read_bytes())
+    page = content.rindex(b"the end") // 4096 * 4096
+    content[page : page + 4096] = b"\xa5" * 4096
+    file.write_bytes(content)
+    with Library.open(file) as library:
+        assert library.find(Query.from_report(weak_cell())).matches
+        with pytest.raises(LibraryDamaged):
+            library.check()
+
+
 def test_a_library_being_written_is_locked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("casebase.store._BUSY_S", 0.05)
     writer = sqlite3.connect(file, isolation_level=None)
@@ -152,8 +191,8 @@ def test_a_library_being_written_is_locked(file: Path, monkeypatch: pytest.Monke
 def test_a_full_disk_changes_nothing(file: Path) -> None:
     with Library.open(file) as library:
         query = Query(symptom="x" * 3_000_000)
-        pages = library._store._value("PRAGMA page_count")
-        library._store._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+        pages = library._store.value("PRAGMA page_count")
+        library._store.db.execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(LibraryFull):
             library.remember(query, library.find(Query.from_report(weak_cell())))
         assert library.counts()["jobs"] == 0
@@ -209,7 +248,7 @@ def test_new_content_is_taken_over_and_old_fixes_retire(file: Path) -> None:
     with Library.open(file) as library:
         counts = library.counts()
         assert counts["retired"] == 1
-        slugs = {fix.slug for fix in library.fixes()}
+        slugs = {fix.slug for fix in library.own_fixes()}
         assert "resolver" in slugs
         assert "a-fix-of-old" not in slugs
         assert library._store.find_fix("weak-cell").n == 40.0

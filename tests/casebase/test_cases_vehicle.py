@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from casebase.catalogue import Scope, load_catalogue
 from casebase.matching import Weights, posterior
 from casebase.postings import Postings, group_of_term
 from casebase.query import Query
+from casebase.ranking import answer
 from casebase.words import Vocabulary
 
 SCALES = load_catalogue().scales
@@ -97,3 +99,63 @@ def test_terms_by_fix_and_fixes_by_term_agree() -> None:
 )
 def test_only_what_can_be_read_can_be_absent(term: str, group: str | None) -> None:
     assert group_of_term(term) == group
+
+
+WIDE = Postings.build(
+    [
+        ("own", 20.0, Scope(make="volkswagen", model="id.4")),
+        ("sister", 20.0, Scope(make="skoda", model="enyaq")),
+        ("maker", 20.0, Scope(make="volkswagen", model="golf")),
+        ("stranger", 20.0, Scope(make="toyota", model="corolla")),
+    ],
+    [(0, "d1|P0AA6", 18.0), (1, "d1|P0DE6", 18.0), (2, "d1|P0300", 18.0), (3, "d1|C0031", 18.0)]
+    + [(row, "d1|U0100", 18.0) for row in (1, 2)],
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted", "own"),
+    [("P0AA6", "own", True), ("P0DE6", "sister", False), ("P0300", "maker", False), ("C0031", "stranger", False)],
+)
+def test_where_the_model_knows_nothing_wider_circles_are_asked(code: str, wanted: str, own: bool) -> None:
+    query = Query.from_json({"dtcs": [code], "vehicle": {"make": "VW", "model": "ID.4", "model_year": 2022}})
+    result = posterior(WIDE, query, SCALES, WORDS)
+    best = int(result.p.argmax())
+    assert WIDE.fix_ids[result.rows[best]] == wanted
+    assert bool(result.is_own[best]) is own
+
+
+def test_the_platform_is_asked_before_the_make_and_the_make_before_strangers() -> None:
+    for model, wanted in (("ID.4 CROZZ", "sister"), ("Tiguan", "maker")):
+        vehicle = {"make": "大众", "model": model, "model_year": 2022}
+        result = posterior(WIDE, Query.from_json({"dtcs": ["U0100"], "vehicle": vehicle}), SCALES, WORDS)
+        assert {WIDE.fix_ids[row] for row in result.rows} == {wanted}
+
+
+def test_a_variant_is_its_model() -> None:
+    vehicle = {"make": "大众", "model": "ID.4 X Pro", "model_year": 2022}
+    result = posterior(WIDE, Query.from_json({"dtcs": ["P0AA6"], "vehicle": vehicle}), SCALES, WORDS)
+    assert WIDE.fix_ids[result.rows[result.p.argmax()]] == "own"
+    assert result.is_own.all()
+
+
+def test_what_is_known_from_another_car_says_so_and_is_never_direct() -> None:
+    catalogue = load_catalogue()
+    fix = replace(catalogue.fixes[0], scope=Scope(make="skoda", model="enyaq"), source="standard")
+    library = Postings.build(
+        [("sister", 40.0, fix.scope), ("other", 400.0, Scope())],
+        [(0, "d1|P0DE6", 40.0), (0, "d2|bms|P0DE6", 40.0), (1, "d1|C0031", 300.0)],
+    )
+    for vehicle, verdict in (({"make": "skoda", "model": "enyaq"}, "direct"), ({"make": "vw", "model": "ID.4"}, "")):
+        query = Query.from_json({"dtcs": ["P0DE6@bms"], "vehicle": vehicle})
+        told = answer(query, library, lambda _: fix, SCALES, catalogue.tests, WORDS)
+        assert (told.verdict.value == "direct") is (verdict == "direct")
+        elsewhere = [reason for reason in told.matches[0].against if reason.kind == "vehicle"]
+        assert [reason.ref for reason in elsewhere] == ([] if verdict else ["skoda enyaq"])
+
+
+def test_a_retired_fix_matches_no_car() -> None:
+    for vehicle in ({}, {"make": "toyota"}, {"make": "toyota", "model": "corolla"}):
+        query = Query.from_json({"dtcs": ["C0031"], "vehicle": vehicle})
+        result = posterior(WIDE.without({"stranger"}), query, SCALES, WORDS)
+        assert not result.p.size

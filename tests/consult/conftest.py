@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 
 from consult.agent import joined_room
 from consult.service import ServiceConfig, running_service
@@ -216,6 +218,18 @@ def make_report(*, simulated=True, vin=VIN):
         "next_test": {"title": {"en": "Load test at 100 A for 10 s", "zh": "100 A 带载 10 秒测试"}},
     }
     return body
+
+
+@pytest.fixture(scope="session", autouse=True)
+def light_passwords():
+    """argon2 with little work: what is slow on purpose would cost most sign-ins of the tests half a second.
+
+    test_accounts.py tries it whole.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        light = functools.partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
+        patch.setattr("consult.accounts.PasswordHasher", light)
+        yield
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ async def enter(page, url, name="李工"):
     """An expert opens the link and presses the button."""
     await page.goto(url)
     await page.get_by_role("textbox").fill(name)
-    await page.get_by_role("button", name="加入会诊").click()
+    await page.locator(".door-card button.primary").click()
     await page.wait_for_url("**/r/*")
 
 
@@ -184,10 +184,10 @@ async def test_a_used_invite_is_refused_in_the_visitor_s_language(service, car, 
         async with page_of(browser, invite.url):
             late = await browser.new_page()
             await late.goto(invite.url)
-            await late.get_by_role("button", name="加入会诊").click()
+            await late.locator(".door-card button.primary").click()
             await late.wait_for_selector("[role=alert]:has-text('已被使用')", timeout=8000)
             await late.get_by_role("button", name="Switch to English").click()
-            await late.get_by_role("button", name="Join the room").click()
+            await late.locator(".door-card button.primary").click()
             await late.wait_for_selector("[role=alert]:has-text('used before')")
             await late.goto(f"{service.url}/r/{agent.room[::-1]}")
             await late.wait_for_selector("[role=alert]:has-text('session has ended')", timeout=8000)

@@ -88,6 +88,10 @@ async def test_open_demo_shows_the_car_streams_and_chats(tmp_path, http):
         assert "P0DE6-16" in [dtc["display"] for dtc in car["report"]["dtcs"]]
         assert car["report"]["cases"]["matches"][0]["fix"]["zh"]
         assert "…" in car["vin"]
+        assert set(car["report"]["cases"]) >= {"verdict", "why"}
+        assert [(stream["stream"], stream["kind"]) for stream in car["streams"]] == [(0, "signals"), (1, "cells")]
+        brought = await heard(socket, lambda message: message["type"] == "event" and message["kind"] == "file")
+        assert (brought["text"], brought["body"]["open"]) == ("scan.hzb", False)
         assert "CellVoltage_096" in [signal["name"] for signal in car["streams"][0]["signals"]]
         head = await heard(socket, lambda message: message["type"] == "beat" and message["heads"][0]["next"] > 20)
         assert head["agent"] is True

@@ -84,3 +84,16 @@ def test_a_closed_room_has_no_sessions():
     with pytest.raises(SessionRefused):
         book.find(token, "a", 1.0)
     assert book.find(other, "b", 1.0)
+
+
+def test_a_session_ends_with_its_account_and_with_what_the_account_may_be():
+    book = SessionBook()
+    tokens = {name: book.open("a", Role.LEAD, name, 0.0, name)[0] for name in ("li", "zhao", "chen", "ma")}
+    guest, _ = book.open("a", Role.LEAD, "guest", 0.0)
+    gone = book.close_accounts({"li": Role.LEAD, "zhao": Role.EXPERT, "chen": None})
+    assert len(gone) == 3
+    for token in (tokens["li"], guest):
+        assert book.find(token, "a", 1.0)
+    for name in ("zhao", "chen", "ma"):
+        with pytest.raises(SessionRefused):
+            book.find(tokens[name], "a", 1.0)

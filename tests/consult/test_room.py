@@ -24,7 +24,6 @@ from consult.messages import (
 from consult.outbox import MAX_LIVE, Outbox
 from consult.redaction import pseudonym_from_vin, redact_report
 from consult.room import RING_US, Member, Room
-from consult.spool import Spool
 from consult.wire import encode_samples
 
 SCHEMA = {"stream": 1, "signals": [{"name": "a", "unit": "V"}]}
@@ -220,29 +219,16 @@ def test_any_fields_make_a_message_that_encodes_again_or_a_declared_error(kind, 
 
 @given(json_values)
 def test_any_hello_s_schema_is_taken_or_refused(value):
-    from consult.room import _checked_schema
+    from consult.streamschema import checked_schema
 
     with contextlib.suppress(ConsultError):
-        _checked_schema(value)
+        checked_schema(value)
 
 
 def test_names_fit_on_everybody_s_screen():
     assert clean_name("  Dr.\tLi\n\x1b[31m ") == "Dr. Li [31m"
     assert clean_name("字" * 100) == "字" * 40
     assert clean_name(7) == ""
-
-
-def test_the_spool_forgets_what_is_acknowledged_and_bounds_the_rest():
-    spool = Spool(max_bytes=50)
-    for seq in range(8):
-        spool.add(bytes([seq]) * 10)
-    assert (spool.first, spool.next, spool.lost, len(spool)) == (3, 8, 3, 5)
-    assert spool.from_seq(0) == (3, b"\x03" * 10)
-    spool.acknowledge(6)
-    assert spool.from_seq(0) == (6, b"\x06" * 10)
-    assert spool.from_seq(8) is None
-    spool.acknowledge(99)
-    assert (len(spool), spool.next) == (0, 8)
 
 
 def test_a_journal_is_opened_again_as_it_was_left_and_is_private(tmp_path):

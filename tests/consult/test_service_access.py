@@ -28,17 +28,20 @@ async def http():
 @pytest.fixture
 def clock():
     class Clock:
-        now = 1000.0
+        now = 1_800_000_000.0
 
         def __call__(self):
             return self.now
+
+        def us(self):
+            return int(self.now * 1_000_000)
 
     return Clock()
 
 
 @pytest.fixture
 def config(tmp_path, clock):
-    return ServiceConfig(data=tmp_path / "rooms", clock_s=clock)
+    return ServiceConfig(data=tmp_path / "rooms", clock_s=clock, now_us=clock.us)
 
 
 async def redeem(http, service, code, **more):
@@ -67,7 +70,7 @@ async def test_an_invite_is_redeemed_once_and_only_by_post(http, service):
     code = service.invite(path[3:], Role.EXPERT).code
     for address in ("/join", f"/join?{code}", f"/redeem?invite={code}"):
         async with http.get(f"{service.url}{address}") as answer:
-            assert answer.status in (200, 404), "a chat's preview fetches the link and uses nothing up"
+            assert answer.status in (200, 405), "a chat's preview fetches the link and uses nothing up"
     status, body, cookies = await redeem(http, service, code)
     assert (status, body["role"], body["path"]) == (200, "expert", path)
     cookie = cookies["huizhen_session"]
@@ -93,7 +96,7 @@ async def test_an_expert_s_invite_opens_no_room(http, service):
 
 
 async def test_guessing_is_slowed_down(http, service):
-    for _ in range(20):
+    for _ in range(service.config.limits.joins):
         assert (await redeem(http, service, "guess"))[0] == 403
     assert (await redeem(http, service, "guess"))[0] == 429
 
@@ -155,10 +158,32 @@ async def test_an_expert_is_no_technician(http, service):
         assert (answer.status, (await answer.json())["error"]) == (403, "consult.role-refused")
 
 
-async def test_nobody_invites_a_second_technician(http, service):
+async def test_the_technician_alone_invites_their_own_page_which_is_no_second_laptop(http, service):
     token, path = await open_room(http, service)
     headers = {"Authorization": f"Bearer {token}"}
-    for role in ("technician", "owner", None, 3):
+    codes = {}
+    for role in ("technician", "lead"):
+        async with http.post(f"{service.url}{path}/invites", json={"role": role}, headers=headers) as answer:
+            codes[role] = (await answer.json())["invite"]
+    async with http.post(f"{service.url}/redeem", json={"invite": codes["technician"], "agent": True}) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (403, "consult.role-refused")
+    async with http.post(f"{service.url}/redeem", json={"invite": codes["lead"]}) as answer:
+        assert answer.status == 200
+    async with http.post(f"{service.url}{path}/invites", json={"role": "technician"}) as answer:
+        assert answer.status == 400
+
+
+async def test_a_lead_brings_in_observers_alone_so_that_nobody_is_their_own_second_person(http, service):
+    path, *_ = await expert_in(http, service, "lead")
+    for role, status in (("expert", 403), ("lead", 403), ("observer", 200)):
+        async with http.post(f"{service.url}{path}/invites", json={"role": role}) as answer:
+            assert answer.status == status, await answer.text()
+
+
+async def test_no_invites_for_roles_that_do_not_exist(http, service):
+    token, path = await open_room(http, service)
+    headers = {"Authorization": f"Bearer {token}"}
+    for role in ("owner", None, 3):
         async with http.post(f"{service.url}{path}/invites", json={"role": role}, headers=headers) as answer:
             assert answer.status == 400
 

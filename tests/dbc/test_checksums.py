@@ -13,7 +13,7 @@ import pytest
 from dbc import checksums
 from dbc.checksums import Scheme, crc8, crc16, scheme_of
 from dbc.database import load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.protection import Protection, find_protection
 from dbc.summary import summary_from_decoded
 from dbc.table import EXTENDED, FD, FrameRow, FrameTable

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dbc.containerpdu import contained_rows, parts
 from dbc.database import Database, load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.formats import _with_headers
 from dbc.signals import Message, Signal
 from dbc.summary import summary_from_decoded

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dbc.database import Database, load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.files import EV400
 from dbc.signals import Condition, Message, Signal
 from dbc.table import ERROR, EXTENDED, FD, REMOTE, FrameRow, FrameTable

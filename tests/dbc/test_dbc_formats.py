@@ -69,8 +69,11 @@ def test_arxml_decodes_as_cantools_does() -> None:
     spec = find_spec("canmatrix")
     if spec is None or spec.origin is None:
         pytest.skip("canmatrix, whose ARXML examples are read here, is not installed")
+    examples = sorted((Path(spec.origin).parent / "tests").glob("*.arxml"))
+    if not examples:
+        pytest.skip("this canmatrix comes without its examples")
     read = 0
-    for path in sorted((Path(spec.origin).parent / "tests").glob("*.arxml")):
+    for path in examples:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dbc.database import load
-from dbc.decode import Decoded, decode_table
+from dbc.decoding import Decoded, decode_table
 from dbc.errors import LibraryMissing, OutputError
 from dbc.files import EV400
 from dbc.output import write_decoded

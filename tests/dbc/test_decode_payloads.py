@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dbc.database import Database, load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.pci import pad, segment
 from dbc.recording import open_recording
 from dbc.signals import Condition, Message, Signal

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from test_dbc_decode import check_against_cantools
 
 from dbc.database import Database, load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.errors import DatabaseError
 from dbc.files import EV400
 from dbc.signals import Message, Signal

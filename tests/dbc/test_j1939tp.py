@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbc.database import Database, load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.j1939tp import GroupReassembler, reassemble_groups
 from dbc.reassembly import Ending
 from dbc.recording import open_recording

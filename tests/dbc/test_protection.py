@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dbc.database import load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.files import EV400
 from dbc.protection import crc8_j1850, find_protection
 from dbc.table import FrameRow, FrameTable

@@ -15,7 +15,7 @@ import pytest
 
 from dbc import streaming
 from dbc.database import Database, load
-from dbc.decode import decode_table
+from dbc.decoding import decode_table
 from dbc.errors import FileMissing, NotARecording, OutputError
 from dbc.files import EV400
 from dbc.output import write_decoded

@@ -244,6 +244,36 @@ def test_capacity_between_two_rests(health):
     assert study.health.to_json()["interval"] == [round(value, 1) for value in best.interval]
 
 
+@pytest.mark.parametrize("health", [1.0, 0.75])
+@pytest.mark.parametrize("beside_v", [0.0, 0.02])
+def test_the_shape_of_the_curve_tells_capacity_wherever_it_lies(health, beside_v):
+    series, pack = charge_between_rests(6, health)
+    for name, item in list(series.items()):
+        if item.unit == "V":
+            cells = len(pack.capacity_ah) if name == "PackVoltage" else 1
+            series[name] = Series(name, "V", item.t_ns, item.values + beside_v * cells, item.valid)
+    kind = cell_types()["nmc811"]
+    methods = {item.method: item for item in study_battery(series, kind=kind, rated_ah=150.0).health.methods}
+    low, high = methods["incremental"].interval_ah
+    assert low <= float(np.median(pack.capacity_ah)) <= high
+    assert high - low < 0.35 * 150
+
+
+def test_resistance_is_a_method_of_its_own_and_never_the_state_of_health():
+    series, _ = readings(change=None, minutes=20)
+    health = study_battery(series, rated_mohm=1.0).health
+    (own,) = [item for item in health.methods if item.method == "resistance"]
+    pack_mohm = study_battery(series).model.pack_resistance * 1000
+    assert own.interval[0] < 100 * (2 - pack_mohm) + 15
+    assert own.ah is None
+    assert health.to_json() is None
+    for name, item in list(series.items()):
+        if item.unit == "degC":
+            series[name] = Series(name, "degC", item.t_ns, item.values - 40, item.valid)
+    cold = study_battery(series, rated_mohm=1.0).health
+    assert "resistance" not in [item.method for item in cold.methods]
+
+
 def test_not_enough_data_is_said_with_what_would_be_needed():
     study = study_battery(readings(minutes=5)[0], rated_ah=150.0)
     assert study.health.to_json() is None

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diag.addressing import Target
+from diag.carscan import scan
 from diag.direct import DirectLink
 from diag.doip import DoipLink, open_doip, parse_doip_address
 from diag.errors import LinkLost, LocalProtocolError, NoAdapter, NoAnswer, RefusedByPolicy, RemoteProtocolError
-from diag.scan import scan
 from huizhen.simlink import CarLink
 from virtualbus.car import Car
 from virtualbus.fronts import open_front, parse_front

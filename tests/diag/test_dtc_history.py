@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import virtualbus
 from diag.canbus import open_can
+from diag.carscan import scan
 from diag.dtc import parse_uds_dtcs
 from diag.dtchistory import DtcHistory
-from diag.scan import scan
 
 
 def codes(text: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from consult.recordcheck import check_record
+from consult.recording import Recording
+from consult.roomkeys import FOLDER, KeyStore
+from diag.carscan import scan
 from diag.elm327 import open_elm327
-from diag.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,3 +82,26 @@ async def test_a_vin_of_its_dictionary_its_codes_and_no_freeze_frame(emulator: i
     assert "PA('01 " + " ".join(f"{byte:02X}" for byte in vin.encode()) + "')" in dictionary
     assert {dtc.display for dtc in report.dtcs} == {"P0AA6", "P0301", "U0100", "P0B3C"}
     assert report.freeze_frames == ()
+
+
+def test_a_room_of_a_car_behind_it(emulator: int, tmp_path: Path) -> None:
+    rooms = tmp_path / "rooms"
+    env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_DATA_HOME": str(tmp_path / "data")}
+    words = ["consult", "open", "--adapter", f"elm327:127.0.0.1:{emulator}", "--data", str(rooms)]
+    done = subprocess.run(
+        [sys.executable, "-m", "huizhen", *words, "--duration", "6", "--listen", "0.1", "--lang", "en", "--json"],
+        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = next(rooms.glob("*.room"))
+    keys = KeyStore(rooms / FOLDER, master_file=tmp_path / "config" / "huizhen" / "room-master.key")
+    with Recording(record, keys) as recording:
+        ((_, told),) = recording.documents("report")
+        ((_, streams),) = recording.documents("schemas")
+        (span,) = recording.spans()
+    assert {"P0AA6", "P0301"} <= {dtc["code"] for dtc in told["dtcs"]}
+    names = [signal["name"] for signal in streams["schemas"][0]["signals"]]
+    assert {"vehicleSpeed", "engineSpeed"} <= set(names), names
+    assert span.next - span.first >= 5
+    check = check_record(record, keys=keys)
+    assert (check.faults, check.is_readable) == ((), True)

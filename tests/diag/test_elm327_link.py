@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diag.addressing import OBD_FUNCTIONAL, Target
+from diag.carscan import scan
 from diag.elm327 import Elm327Link, open_elm327, parse_elm327_port
 from diag.errors import LinkLost, LocalProtocolError, NoAdapter, NoAnswer, RefusedByPolicy, RemoteProtocolError
 from diag.facts import LinkInfo
 from diag.guard import TransmitGuard
-from diag.scan import scan
 from diag.serialport import PortClaim
 from huizhen.simlink import CarLink
 from virtualbus.car import Car

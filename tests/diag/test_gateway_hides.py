@@ -11,9 +11,9 @@ from dbc.catalogue import user_folder
 from dbc.files import EV400
 from diag.broadcast import find_database, is_diagnostic_id, load_bundled, load_likely
 from diag.canbus import open_can
+from diag.carscan import scan
 from diag.frames import Frame
 from diag.guard import TransmitGuard
-from diag.scan import scan
 
 if TYPE_CHECKING:
     from diag.facts import VehicleReport

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casebase.query import Query
+from diag.carscan import scan
 from diag.facts import EcuRole
 from diag.frames import Frame
 from diag.j1939 import nodes_from_frames, parse_name
-from diag.scan import scan
 from huizhen.simlink import CarLink
 from virtualbus.car import Car
 from virtualbus.errors import Phrase

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import virtualbus
 from diag.canbus import open_can
+from diag.carscan import scan
 from diag.errors import LinkLost, LocalProtocolError, NoAnswer, RefusedByPolicy
 from diag.facts import DtcKind
 from diag.guard import Risk, TransmitGuard, VehicleState
@@ -27,7 +28,6 @@ from diag.j1939requests import (
     parse_freeze_frames_dm4,
     parse_identification,
 )
-from diag.scan import scan
 from virtualbus.errors import Phrase
 from virtualbus.faults import make_fault
 from virtualbus.scenario import Scenario

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 import virtualbus
 from diag.canbus import open_can
+from diag.carscan import scan
 from diag.facts import Severity
 from diag.findings import findings_from_facts
 from diag.obd import ObdSession
 from diag.obdmonitors import SCALINGS, SinceClear, parse_in_use, parse_monitor_results
 from diag.request import IsoTpLink, Target
-from diag.scan import scan
 
 ECM = Target.physical(0x7E2)
 

@@ -10,9 +10,9 @@ from scripted_ecu import Rig, ScriptedEcu, answers_from_table
 import virtualbus
 from diag.addressing import Target
 from diag.canbus import open_can
+from diag.carscan import scan
 from diag.obdonuds import ObdOnUdsSession
 from diag.request import IsoTpLink, Timing
-from diag.scan import scan
 
 CHANNELS = (f"obdonuds{n}" for n in itertools.count())
 VCU, BMS = Target.physical(0x7E0), Target.physical(0x7E4)

@@ -14,10 +14,10 @@ from dbc.signalset.loading import load_signal_set, parse_signal_set
 from dbc.signalset.model import parse_command_id
 from diag.battery import battery_from_series
 from diag.canbus import open_can
+from diag.carscan import scan
 from diag.guard import TransmitGuard
 from diag.polling import find_battery_questions, poll_battery
 from diag.request import IsoTpLink, Timing
-from diag.scan import scan
 
 CHANNELS = (f"polling{n}" for n in itertools.count())
 QUICK = Timing(answer_s=0.3, window_s=0.1)

@@ -114,3 +114,18 @@ def test_two_cars_or_the_wrong_order():
     with pytest.raises(ValueError, match="time"):
         prove_repair(later(), visit())
     assert prove_repair(visit(), later()).outcome is None
+
+
+def test_a_permanent_code_without_its_failure_type_is_the_same_code_and_no_new_one():
+    typed = {("0x7EC", "P0AA6-1A"): CodeState("P0AA6-1A", "0x7EC", 0x2F, ("stored",))}
+    bare = {("0x7EC", "P0AA6"): CodeState("P0AA6", "0x7EC", None, ("permanent",))}
+    proof = prove_repair(visit(typed), later(codes=bare, states={("0x7EC", "P0AA6-1A"): 0x50}))
+    assert [(item.ref, item.outcome) for item in proof.items] == [("0x7EC P0AA6-1A", Outcome.CLEARED)]
+    assert [item.outcome for item in prove_repair(visit(bare), later(codes=typed)).items] == [Outcome.NOT_FIXED]
+    other = {("0x7EC", "P0AA6-1B"): CodeState("P0AA6-1B", "0x7EC", 0x2F)}
+    assert {item.outcome for item in prove_repair(visit(typed), later(codes=other)).items} == {
+        Outcome.WORSE,
+        Outcome.CLEARED,
+    }
+    elsewhere = {("0x7E8", "P0AA6"): CodeState("P0AA6", "0x7E8", None, ("permanent",))}
+    assert Outcome.WORSE in {item.outcome for item in prove_repair(visit(typed), later(codes=elsewhere)).items}

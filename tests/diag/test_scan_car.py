@@ -12,10 +12,10 @@ import virtualbus
 from casebase.library import Library
 from casebase.query import Query
 from diag.canbus import open_can
+from diag.carscan import scan
 from diag.errors import NoAnswer
 from diag.facts import Severity, VehicleReport
 from diag.guard import TransmitGuard
-from diag.scan import scan
 
 if TYPE_CHECKING:
     from pathlib import Path

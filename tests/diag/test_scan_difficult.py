@@ -13,10 +13,10 @@ import pytest
 from scripted_ecu import Rig, ScriptedEcu, answers_from_table
 
 from diag.canbus import open_can
+from diag.carscan import scan
 from diag.errors import LinkLost, NoAnswer
 from diag.facts import Severity
 from diag.guard import TransmitGuard
-from diag.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

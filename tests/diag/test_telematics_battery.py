@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from diag.carscan import scan
 from diag.gbt32960 import Junk, decode_stream
-from diag.scan import scan
 from diag.telematicsbattery import batteries_from_telematics
 from huizhen.cli import main
 from huizhen.simlink import CarLink

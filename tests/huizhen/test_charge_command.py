@@ -64,6 +64,28 @@ def test_a_recorded_simulation_has_the_charging_bus(tmp_path: Path, capfd: pytes
     assert session["messages"]["BCL"] > 10
 
 
+def test_the_cells_that_the_charger_was_told_are_judged(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    scenario = tmp_path / "charging.toml"
+    scenario.write_text(
+        'vehicle = "ev400"\nnow = "charge-dc"\n[title]\nen = "charging"\nzh = "充电"\n'
+        '[[faults]]\nkind = "weak-cell"\ncell = 20\nseverity = 1.0\n',
+        "utf-8",
+    )
+    path = tmp_path / "charging.log"
+    words = ["sim", "record", "--scenario", str(scenario), "--duration", "120", "-o", str(path)]
+    assert main(words) == Exit.DONE
+    capfd.readouterr()
+    assert main(["charge", "--from", str(path), "--json"]) == Exit.DONE
+    told = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert told["battery"]["cells"] == 96
+    (finding,) = told["battery"]["findings"]
+    assert finding["code"] == "battery.spread"  # a resistive cell stands above the others while it is charged
+    assert "CellVoltage 20" in [item["ref"] for item in finding["evidence"]]
+    for lang, word in (("en", "cell 20: 4.1"), ("zh", "第 20 号单体：4.1")):
+        assert main(["charge", "--from", str(path), "--lang", lang]) == Exit.DONE
+        assert word in capfd.readouterr().out
+
+
 def test_a_bus_is_listened_to(capfd: pytest.CaptureFixture[str]) -> None:
     with virtualbus.running(SCENARIO, seed=1) as car:
         channel = car.channels[-1]

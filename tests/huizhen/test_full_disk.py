@@ -68,13 +68,13 @@ def test_a_scan_is_saved_though_nobody_reads_it_to_the_end(tmp_path: Path) -> No
     assert json.loads(target.read_text(encoding="utf-8"))["schema"] == "huizhen.scan/1"
 
 
-@pytest.mark.parametrize(("lang", "words"), [("en", "full or read-only disk"), ("zh", "磁盘是否已满")])
+@pytest.mark.parametrize(("lang", "words"), [("en", "disk is full; check disk space"), ("zh", "请检查磁盘空间")])
 def test_a_room_that_cannot_be_recorded_is_not_opened(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], lang: str, words: str
 ) -> None:
     fill(small_disk)
     monkeypatch.setenv("XDG_DATA_HOME", str(small_disk))
-    assert main(["consult", "open", "--demo", "--duration", "1", "--lang", lang]) == Exit.REMOTE
+    assert main(["consult", "open", "--demo", "--duration", "1", "--lang", lang]) == Exit.USAGE
     out, err = capfd.readouterr()
     assert "http" not in out
     assert words in err.splitlines()[-1]
@@ -129,3 +129,24 @@ def test_what_cannot_be_unpacked_leaves_nothing(
     assert "No space left" in err
     assert str(small_disk) in err
     assert list(small_disk.iterdir()) == []
+
+
+def test_an_import_onto_a_full_disk_is_one_line_and_keeps_what_was_committed(
+    library_disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        f'24V{i:03d},d{n}.pdf,FORD,F-150,2021,"{"part may break " * 40}{i} {n}"' for n in range(40) for i in range(300)
+    ]
+    log = tmp_path / "long.csv"
+    log.write_text("NHTSA ID,DOCUMENT NAME,MAKE,MODEL,MODEL YEAR,SUMMARY\n" + "\n".join(rows) + "\n", "utf-8")
+    library = str(library_disk / "cases.db")
+    assert (
+        main(["--lang", "en", "case", "import", "nhtsa-recalls", str(log), "--library", library]) == Exit.CASE_LIBRARY
+    )
+    err = capfd.readouterr().err
+    assert "no room on the disk" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert main(["--lang", "en", "case", "stats", "--json", "--library", library]) == Exit.DONE
+    copy = str(library_disk / "copy.db")
+    assert main(["--lang", "en", "case", "backup", copy, "--library", library]) == Exit.CASE_LIBRARY
+    assert not [name for name in names(library_disk) if "copy" in name]

@@ -10,7 +10,7 @@ import pytest
 
 from dbc.signalset.folder import signal_set_folder, signal_sets_of
 from diag.facts import Vehicle
-from huizhen.commands.scan import _own_signal_set
+from huizhen.commands.scan import own_signal_set
 from huizhen.console import Console
 from huizhen.language import Translator
 
@@ -29,18 +29,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_one_set_of_the_make_is_taken(folder: Path, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     published = shared / "data" / "obdb"
     console = Console(Translator("en"), sys.stdout, sys.stderr)
-    assert _own_signal_set(Vehicle(make="Hyundai"), console) is None
+    assert own_signal_set(Vehicle(make="Hyundai"), console) is None
     shutil.copytree(published / "Hyundai-IONIQ-5", folder / "Hyundai-IONIQ-5")
     shutil.copy(published / "Kia-EV6" / "default.json", folder / "Kia-EV6.json")
     assert [path.name for path in signal_sets_of("Kia")] == ["Kia-EV6.json"]
-    taken = _own_signal_set(Vehicle(make="Hyundai"), console)
+    taken = own_signal_set(Vehicle(make="Hyundai"), console)
     assert taken is not None
     assert taken.name == "Hyundai-IONIQ-5"
-    assert _own_signal_set(Vehicle(make="Tesla"), console) is None
-    assert _own_signal_set(Vehicle(), console) is None
+    assert own_signal_set(Vehicle(make="Tesla"), console) is None
+    assert own_signal_set(Vehicle(), console) is None
     shutil.copytree(published / "Hyundai-Kona-Electric", folder / "Hyundai-Kona-Electric")
-    assert _own_signal_set(Vehicle(make="Hyundai"), console) is None
+    assert own_signal_set(Vehicle(make="Hyundai"), console) is None
     assert "--signals" in capsys.readouterr().err
     (folder / "Renault.json").write_text("{")
-    assert _own_signal_set(Vehicle(make="Renault"), console) is None
+    assert own_signal_set(Vehicle(make="Renault"), console) is None
     assert "Renault.json" in capsys.readouterr().err

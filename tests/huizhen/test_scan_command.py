@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from consult.recording import Recording
 from huizhen.cli import main
 from huizhen.exits import Exit
+from huizhen.roomkeychain import key_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,8 +123,8 @@ def test_fail_on_tells_scripts_of_findings(capfd: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("lang", "words"),
     [
-        ("en", ["SIMULATED CAR", "What is wrong", "[STOP]", "P0AA6-1A", "HIGH VOLTAGE", "Known fixes", "consult open"]),
-        ("zh", ["模拟车辆", "诊断结论", "[立即停用]", "P0AA6-1A", "高压危险", "已知解决办法", "consult open"]),
+        ("en", ["SIMULATED CAR", "What is wrong", "[STOP]", "P0AA6-1A", "HIGH VOLTAGE", "consult open", "Known fixes"]),
+        ("zh", ["模拟车辆", "诊断结论", "[立即停用]", "P0AA6-1A", "高压危险", "consult open", "已知解决办法"]),
     ],
 )
 def test_what_a_technician_reads(lang: str, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
@@ -211,7 +214,7 @@ def test_scan_through_a_doip_gateway(capfd: pytest.CaptureFixture[str]) -> None:
     assert report["findings"][0]["severity"] == "stop"
     shown = capfd.readouterr().out
     assert "已按信号集" in shown
-    assert "consult open" not in shown
+    assert f"consult open --adapter doip:127.0.0.1:{line['port']}" in shown
 
 
 @pytest.mark.parametrize(
@@ -238,13 +241,23 @@ def test_an_adapter_that_cannot_be_is_said(
     assert err.count("\n") == 1
 
 
-def test_a_room_through_a_gateway_is_refused(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_room_through_a_gateway_asks_for_what_is_live(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with simulator("doip:0", "isolation") as line:
+    rooms = tmp_path / "rooms"
+    with simulator("doip:0", "weak-cell") as line:
         monkeypatch.setenv("HUIZHEN_ADAPTER", f"doip:127.0.0.1:{line['port']}")
-        assert main(["consult", "open", "--lang", "en"]) == Exit.USAGE
-    assert "a room needs the bus" in capfd.readouterr().err
+        words = ["consult", "open", "--lang", "en", "--data", str(rooms)]
+        assert main([*words, "--raw"]) == Exit.USAGE
+        assert "--raw needs the bus" in capfd.readouterr().err
+        assert main([*words, "--duration", "4"]) == Exit.DONE
+    record = next(rooms.glob("*.room"))
+    with Recording(record, key_source(argparse.Namespace(), record)) as recording:
+        ((_, streams),) = recording.documents("schemas")
+        (span,) = recording.spans()
+    names = [signal["name"] for signal in streams["schemas"][0]["signals"]]
+    assert len([name for name in names if name.startswith("CellVoltage_")]) == 96
+    assert span.next > span.first
 
 
 def judged(report: dict[str, Any]) -> dict[str, Any]:

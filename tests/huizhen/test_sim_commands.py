@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dbc.recording import open_recording
-from diag.scan import scan
+from diag.carscan import scan
 from huizhen.cli import main
 from huizhen.exits import Exit
 from huizhen.simlink import CarLink

@@ -21,8 +21,8 @@ def test_scan_over_socketcan_reads_and_only_reads(shared: Path) -> None:
         pytest.skip("needs root and the vcan-vm tool")
     if shutil.which("candump") is None:
         pytest.skip("needs can-utils")
-    result = subprocess.run(
-        [str(machine), "bash", str(SCRIPT), sys.executable, "isolation"],
+    result = subprocess.run(  # it keeps real time in a slow machine: other tests beside it give way
+        ["nice", "-n", "-10", str(machine), "bash", str(SCRIPT), sys.executable, "isolation"],
         capture_output=True,
         text=True,
         timeout=600,
@@ -33,8 +33,8 @@ def test_scan_over_socketcan_reads_and_only_reads(shared: Path) -> None:
     if result.returncode == 125:
         pytest.skip(f"the guest machine could not be started: {result.stderr[-300:]}")
     text, _, witness = result.stdout.partition("SCAN-END ")
+    assert witness.startswith("0"), result.stdout[-2000:] + result.stderr[-2000:]
     report = json.loads(text.partition("SCAN-BEGIN")[2])
-    assert witness.startswith("0"), result.stdout[-2000:]
     assert {ecu["address"] for ecu in report["ecus"]} >= {"0x7E8", "0x7E9", "0x7EC", "0x7ED", "0x7EE", "0x7EF", "0x728"}
     assert "P0AA6-1A" in {dtc["display"] for dtc in report["dtcs"]}
     assert report["findings"][0]["code"] == "insulation.low"

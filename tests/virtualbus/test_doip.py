@@ -171,8 +171,9 @@ def test_announcements_come_on_loopback():
         listener.bind(("127.255.255.255", 13400))
         listener.settimeout(3)
         with gateway("healthy") as (_, car):
-            seen = [listener.recvfrom(200)[0] for _ in range(3)]
-    assert all(car.vin.encode() in data for data in seen)
+            own = 0
+            while own < 3:  # gateways of other tests may announce themselves, too
+                own += car.vin.encode() in listener.recvfrom(200)[0]
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")

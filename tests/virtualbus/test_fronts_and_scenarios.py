@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from virtualbus.runner import CarRunner
 from virtualbus.scenario import find_scenario, load_scenario
 from virtualbus.vehicles import VEHICLES
 
-MULTICAST = "239.74.163.77"
+MULTICAST = f"239.74.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+"""A group that no other test process shares."""
 
 
 def test_names_of_fronts():

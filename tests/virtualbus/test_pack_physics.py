@@ -262,8 +262,8 @@ def test_the_wltp_like_cycle_has_the_durations_tops_and_energy_of_its_model():
     scenario = Scenario("w", Phrase("w", "w"), "ev400", cycle=(Phase("drive", 32.0, "wltp"),))
 
     class Watched(Car):
-        def _unseen_step(self, dt_s):
-            super()._unseen_step(dt_s)
+        def unseen_step(self, dt_s):
+            super().unseen_step(dt_s)
             trace.append((self.plant.t_s, self.plant.speed_kmh, self.plant.pack.drawn_j, self.plant.odometer_km))
 
     trace: list[tuple[float, float, float, float]] = []

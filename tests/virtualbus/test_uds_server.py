@@ -143,3 +143,29 @@ def test_any_frames_leave_the_car_alive(car, frames):
             assert len(answer.data) == 8
     car.next_answer_ns(now)
     car.tick()
+
+
+def ticks(car):
+    """Some steps: the thermal management is a leisurely ECU."""
+    for _ in range(10):
+        car.tick()
+
+
+def test_an_output_is_adjusted_in_the_extended_session_only_and_given_back(car):
+    thermal = car.ecus["TMS"]
+    server = UdsServer(thermal)
+    assert ask(server, "2f01610346", 0) == ["7f2f7f"]
+    ask(server, "1003", 0)
+    assert ask(server, "2f01610346", SECOND) == ["6f01610346"]
+    ticks(car)
+    assert thermal.duty == 0.7
+    assert ask(server, "2f01610365", SECOND) == ["7f2f31"]
+    assert ask(server, "2f01600346", SECOND) == ["7f2f31"]
+    assert ask(server, "2f01610000", SECOND) == ["7f2f13"]
+    assert ask(server, "2f016100", SECOND)[0].startswith("6f016100")
+    ticks(car)
+    assert thermal.duty != 0.7
+    ask(server, "2f01610346", 2 * SECOND)
+    server.expire(2 * SECOND + S3_NS)
+    ticks(car)
+    assert thermal.duty != 0.7

@@ -1,6 +1,6 @@
-/** What the scan found: codes, findings, known fixes, ECUs. */
-import { digits, h, unitSign } from "./dom";
-import type { Dtc, Finding, Report, Severity } from "./protocol";
+/** What the scan found: findings, known fixes, ECUs. */
+import { h } from "./dom";
+import type { Finding, Report, Severity } from "./protocol";
 import { pick, say, type Key } from "./words";
 
 const SEVERITY: Record<Severity, Key> = {
@@ -11,7 +11,7 @@ const SEVERITY: Record<Severity, Key> = {
 };
 const ORDER: Severity[] = ["stop", "soon", "monitor", "low"];
 
-function card(title: string, id: string, ...children: (Node | string | false | null)[]): HTMLElement {
+export function card(title: string, id: string, ...children: (Node | string | false | null)[]): HTMLElement {
   return h("article", { class: "card", id }, h("h2", {}, title), ...children);
 }
 
@@ -23,66 +23,8 @@ function bySeverity<T extends { severity: Severity }>(items: readonly T[]): T[] 
   return [...items].sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity));
 }
 
-function ecuName(report: Report, address: string | null): string {
+export function ecuName(report: Report, address: string | null): string {
   return report.ecus?.find((ecu) => ecu.address === address)?.name || (address ?? "–");
-}
-
-function statusOf(dtc: Dtc): { text: string; strong: boolean }[] {
-  const status = dtc.status;
-  const out: { text: string; strong: boolean }[] = [];
-  if (status?.["testFailed"]) out.push({ text: say("failingNow"), strong: true });
-  if (status?.["confirmedDTC"]) out.push({ text: say("confirmed"), strong: false });
-  else if (status?.["pendingDTC"] || dtc.kind.includes("pending")) out.push({ text: say("pending"), strong: false });
-  if (dtc.kind.includes("permanent")) out.push({ text: say("permanent"), strong: false });
-  if (out.length === 0) out.push({ text: say(dtc.kind.includes("stored") && !status ? "confirmed" : "history"), strong: false });
-  return out;
-}
-
-function dtcDetails(dtc: Dtc, report: Report): HTMLElement {
-  const set = Object.entries(dtc.status ?? {})
-    .filter(([, value]) => value === true)
-    .map(([name]) => name);
-  const box = h("div", { class: "dtc-details" });
-  if (dtc.status) box.append(h("div", {}, h("code", {}, dtc.status.mask), " ", set.join(", ")));
-  box.append(h("div", {}, `${say("rawBytes")} `, h("code", {}, dtc.raw), dtc.ecu ? ` · ${dtc.ecu}` : ""));
-  for (const frame of report.freeze_frames ?? []) {
-    if (frame.ecu !== dtc.ecu || (frame.code !== dtc.display && frame.code !== dtc.code)) continue;
-    const list = h("dl", { class: "readings" });
-    for (const reading of frame.readings) {
-      const value = typeof reading.value === "number" ? digits(reading.value, reading.unit) : (reading.value ?? "–");
-      list.append(h("dt", {}, reading.name), h("dd", {}, `${value} ${unitSign(reading.unit)}`));
-    }
-    box.append(h("div", { class: "label" }, say("freezeFrame")), list);
-  }
-  return box;
-}
-
-export function dtcCard(report: Report): HTMLElement {
-  const dtcs = bySeverity(report.dtcs ?? []);
-  if (dtcs.length === 0) return card(say("dtcs"), "dtcs", h("p", { class: "hint" }, report.dtcs ? say("noDtcs") : "…"));
-  const list = h("div", { class: "dtcs" });
-  for (const dtc of dtcs) {
-    list.append(
-      h(
-        "details",
-        { class: "dtc", "data-code": dtc.display, "data-severity": dtc.severity },
-        h(
-          "summary",
-          {},
-          h("code", { class: "dtc-code" }, dtc.display),
-          h(
-            "span",
-            { class: "dtc-status" },
-            ...statusOf(dtc).map(({ text, strong }) => h("span", { class: strong ? "tag strong" : "tag" }, text)),
-          ),
-          h("span", { class: "dtc-text" }, dtc.text ? pick(dtc.text) : say("noText")),
-          h("span", { class: "dtc-ecu" }, ecuName(report, dtc.ecu)),
-        ),
-        dtcDetails(dtc, report),
-      ),
-    );
-  }
-  return card(`${say("dtcs")} ${dtcs.length}`, "dtcs", list);
 }
 
 function finding(item: Finding): HTMLElement {
@@ -155,6 +97,7 @@ export function casesCard(report: Report): HTMLElement | string {
     say("cases"),
     "cases",
     verdict ? h("p", { class: "verdict", "data-verdict": cases.verdict }, h("span", { class: "tag" }, say(verdict))) : null,
+    cases.why ? h("p", { class: "hint", "data-why": "" }, pick(cases.why)) : null,
     shown.length > 0 ? list : h("p", { class: "hint" }, say("noCases")),
     nextText ? h("p", {}, h("span", { class: "label" }, say("nextTest")), ` ${nextText}`) : null,
   );

@@ -22,6 +22,12 @@ export function setText(node: Node, text: string): void {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** How many are new behind a button; nothing is written for none. */
+export function setCount(button: HTMLElement, count: number): void {
+  if (count > 0) button.dataset["count"] = String(count);
+  else delete button.dataset["count"];
+}
+
 /** Digits behind the point by unit, for values below ten, below a hundred, and from there on. */
 const PLACES: Record<string, readonly [number, number, number]> = {
   V: [3, 2, 1],

@@ -1,10 +1,14 @@
 /**
  * The live edge: one peer connection with one lossy data channel, made anew whenever it dies.
- * No STUN or TURN server is ever asked: the service is reached directly, or the websocket does it all.
+ * Only the STUN and TURN servers that the service names are asked. Without any, or where they do not help, the websocket
+ * does it all.
  */
+import type { IceServer } from "./protocol";
 
 const OPEN_TIMEOUT_MS = 6000;
 const SILENCE_MS = 1800;
+const GATHER_MS = 500;
+const GATHER_RELAY_MS = 2500;
 const RETRY_MS = [1000, 5000, 15_000, 60_000] as const;
 
 export interface EdgeOwner {
@@ -19,6 +23,10 @@ export interface EdgeOwner {
 export class Edge {
   attempts = 0;
   open = false;
+  /** What is used of the network: after the last start, whether a relay was found where one was asked for. */
+  relayFound: boolean | null = null;
+  private servers: readonly IceServer[] = [];
+  private relayOnly = false;
   private readonly owner: EdgeOwner;
   private peer: RTCPeerConnection | null = null;
   private failures = 0;
@@ -30,12 +38,21 @@ export class Edge {
     this.owner = owner;
   }
 
+  /** Which servers to ask from the next start on; `relayOnly` lets no address of this machine be tried. */
+  configure(servers: readonly IceServer[], relayOnly: boolean): void {
+    this.servers = servers;
+    this.relayOnly = relayOnly;
+  }
+
   async start(): Promise<void> {
     this.drop();
     if (typeof RTCPeerConnection !== "function") return;
     const attempt = ++this.attempts;
     try {
-      const peer = new RTCPeerConnection({ iceServers: [] });
+      const peer = new RTCPeerConnection({
+        iceServers: this.servers.map((server) => ({ ...server })),
+        iceTransportPolicy: this.relayOnly ? "relay" : "all",
+      });
       this.peer = peer;
       const channel = peer.createDataChannel("live", { ordered: false, maxPacketLifeTime: 200 });
       channel.binaryType = "arraybuffer";
@@ -58,7 +75,10 @@ export class Edge {
       };
       this.timer = window.setTimeout(() => this.fail(peer), OPEN_TIMEOUT_MS);
       await peer.setLocalDescription();
-      await gathered(peer);
+      const turn = this.servers.some((server) => server.urls.some((url) => url.startsWith("turn")));
+      await gathered(peer, turn ? GATHER_RELAY_MS : GATHER_MS);
+      // Wrong credentials give no candidate and no error: what is missing in the offer is the only sign.
+      this.relayFound = turn ? (peer.localDescription?.sdp.includes(" typ relay") ?? false) : null;
       if (this.peer === peer && peer.localDescription) this.owner.offer(attempt, peer.localDescription.sdp);
     } catch {
       this.scheduleRetry();
@@ -104,11 +124,11 @@ export class Edge {
   }
 }
 
-/** All local candidates are known, or half a second is over: the offer goes out whole, without trickling. */
-function gathered(peer: RTCPeerConnection): Promise<void> {
+/** All local candidates are known, or the time for that is over: the offer goes out whole, without trickling. */
+function gathered(peer: RTCPeerConnection, limitMs: number): Promise<void> {
   return new Promise((resolve) => {
     if (peer.iceGatheringState === "complete") return resolve();
-    const timer = window.setTimeout(resolve, 500);
+    const timer = window.setTimeout(resolve, limitMs);
     peer.addEventListener("icegatheringstatechange", () => {
       if (peer.iceGatheringState === "complete") {
         window.clearTimeout(timer);

@@ -1,5 +1,7 @@
 /** The door: an invite is redeemed by a button, never by opening the address, because chat programs open addresses too. */
 import { h, setText } from "./dom";
+import { agreeWord, heedRefusal, noticeBlock, shownNotice } from "./notice";
+import { keepSecret } from "./proof";
 import { lang, refusal, say, switchLanguage } from "./words";
 
 interface Answer {
@@ -11,7 +13,9 @@ function frame(...children: Node[]): HTMLElement {
   return h("main", { class: "door" }, h("div", { class: "door-card" }, h("div", { class: "door-brand" }, "会诊 Huizhen"), ...children));
 }
 
-export function showDoor(invite: string, enter: (path: string) => void): void {
+/** `fragment`: the invite's code and, on the technician's own link, behind a dot the secret that is never sent. */
+export function showDoor(fragment: string, enter: (path: string) => void): void {
+  const [invite = "", secret = ""] = fragment.split(".");
   document.documentElement.lang = lang();
   document.title = say("title");
   const problem = h("p", { class: "problem", role: "alert" });
@@ -32,15 +36,20 @@ export function showDoor(invite: string, enter: (path: string) => void): void {
         setText(button, say("joining"));
         setText(problem, "");
         void redeem(invite, name.value.trim()).then((answer) => {
-          if (answer.path) return enter(answer.path);
+          if (answer.path) {
+            if (secret) keepSecret(answer.path.slice(3), secret);
+            return enter(answer.path);
+          }
           setText(problem, refusal(answer.error ?? "other"));
           button.disabled = false;
-          setText(button, say("join"));
+          heedRefusal(answer.error);
+          setText(button, agreeWord(say("join")));
         });
       },
     },
     h("label", { for: "name" }, say("yourName")),
     name,
+    noticeBlock(() => setText(button, agreeWord(say("join")))),
     button,
     problem,
   );
@@ -52,7 +61,7 @@ export function showDoor(invite: string, enter: (path: string) => void): void {
       "aria-label": say("otherLanguage"),
       click: () => {
         switchLanguage();
-        showDoor(invite, enter);
+        showDoor(fragment, enter);
       },
     },
     say("language"),
@@ -71,7 +80,7 @@ async function redeem(invite: string, name: string): Promise<Answer> {
     const response = await fetch("/redeem", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ invite, name }),
+      body: JSON.stringify({ invite, name, ...shownNotice() }),
     });
     return (await response.json()) as Answer;
   } catch {

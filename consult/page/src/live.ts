@@ -1,435 +1,500 @@
-/** Live curves: signals chosen by search, one chart per unit, all on one time axis. */
-import uPlot from "uplot";
-import { digits, h, setText, unitSign } from "./dom";
-import type { RoomState } from "./room";
+/** Live curves: any number of charts on one time axis, with one cursor; marks on them; the past while live goes on. */
+import type { ChartModel } from "./arrange";
+import { Chart, type ChartHost } from "./chart";
+import { h, setText } from "./dom";
+import { saveCsv } from "./csv";
+import { FollowBar, Leader } from "./follow";
+import { FrameMeter } from "./frames";
+import { HistoryCache } from "./history";
+import { colourOf, letterOf } from "./inks";
+import { MomentList, type Moment } from "./moments";
+import { openMark, writeMark, MarkPanel } from "./markpanel";
+import { Overview } from "./overview";
+import { closePopup } from "./popup";
+import { Picker } from "./picker";
+import { openSignalMenu } from "./signalmenu";
+import { findSignals, firstChoice, pageName, type Found } from "./signals";
+import { newestTime, sessionStart, type RoomState } from "./state";
 import type { StreamStore } from "./store";
+import { WINDOWS_S, type Span } from "./timeview";
 import { say } from "./words";
 
-const FRAME_MS = 66;
-const READOUT_MS = 250;
-const MAX_CHOSEN = 12;
-const WINDOWS_S = [15, 60, 120] as const;
-const COLOURS = ["#2f9e8f", "#d9822b", "#5b7fd6", "#c2477f", "#7a9a2e", "#8e63c7", "#c5523f", "#3a93b8", "#9c7a3c", "#5d8a66", "#b05fa8", "#6d7f95"];
+const FRAME_MS = 27;
+const CALM_FRAME_MS = 500;
+/** From here on lines are a pixel wide: browsers without a graphics card draw those four times as fast. */
+const MANY_CURVES = 8;
+const READOUT_MS = 200;
+const STRIP_MS = 500;
 
-interface Found {
-  store: StreamStore;
-  index: number;
-  name: string;
-  unit: string;
-  message: string;
-}
-
-interface Chart {
-  key: string;
-  names: string[];
-  plot: uPlot;
-  box: HTMLElement;
-}
-
-/** What an expert looks at first in an electric car, where the car has it; what the findings name comes before. */
-const FIRST = [/^pack_?voltage$/i, /^pack_?current$/i, /cell_?voltage_?0*1$/i, /state_?of_?charge|^soc$/i, /insulation/i];
-
-export class LivePanel {
+export class LivePanel implements ChartHost {
   readonly root: HTMLElement;
+  readonly marksPanel: MarkPanel;
+  readonly meter = new FrameMeter();
+  history: HistoryCache | null;
   private readonly state: RoomState;
-  private readonly search = h("input", {
-    type: "search",
-    role: "combobox",
-    "aria-expanded": "false",
-    "aria-controls": "signal-list",
-    "aria-autocomplete": "list",
-    placeholder: say("searchSignals"),
-    "aria-label": say("searchSignals"),
-    autocomplete: "off",
-    spellcheck: "false",
-  });
-  private readonly list = h("ul", { id: "signal-list", role: "listbox", "aria-multiselectable": "true", hidden: true });
-  private readonly chips = h("ul", { class: "readouts" });
+  private readonly openStill: (id: string) => void;
+  private readonly picker: Picker;
   private readonly area = h("div", { class: "charts" });
   private readonly hint = h("p", { class: "hint" });
-  private readonly pause = h("button", { type: "button", "aria-pressed": "false" }, say("pause"));
+  private readonly trouble = h("p", { class: "problem", role: "alert", hidden: true });
+  private readonly liveButton = h("button", { type: "button", class: "live-button", click: () => this.togglePause() });
+  private readonly windows = h("div", { class: "segments", role: "group", "aria-label": say("window") });
+  private readonly overview: Overview;
+  private readonly leader: Leader;
+  private readonly followBar: FollowBar;
   private charts: Chart[] = [];
-  private readonly readouts = new Map<string, HTMLElement>();
-  private windowS: number = 60;
-  private frozenAt: number | null = null;
-  private active = -1;
+  private signals = new Map<string, Found>();
+  private cursor: { chart: Chart; t: number } | null = null;
   private frame = 0;
   private drawnAt = 0;
   private readAt = 0;
-  private readonly observer: ResizeObserver;
-  private readonly onKey = (event: KeyboardEvent) => {
-    const target = event.target as HTMLElement;
-    if (event.key === "/" && !/^(input|textarea)$/i.test(target.tagName)) {
-      event.preventDefault();
-      this.search.focus();
-    }
-  };
+  private stripAt = 0;
+  private painted = "";
+  private dirty = true;
+  private readonly happenings = new MomentList();
+  private readonly sizes: ResizeObserver;
+  private readonly sights: IntersectionObserver;
   private readonly scheme = window.matchMedia("(prefers-color-scheme: dark)");
+  private readonly calm = window.matchMedia("(prefers-reduced-motion: reduce)");
   private readonly onScheme = () => this.rebuild();
   private readonly onPointer = (event: Event) => {
-    if (!this.root.querySelector(".picker")?.contains(event.target as Node)) this.closeList();
+    if (!this.picker.root.contains(event.target as Node)) this.picker.close();
   };
 
-  constructor(state: RoomState) {
+  constructor(state: RoomState, openStill: (id: string) => void) {
     this.state = state;
-    const windows = h("div", { class: "segments", role: "group", "aria-label": say("window") });
+    this.openStill = openStill;
+    this.history = new HistoryCache(state.path, () => (this.dirty = true));
+    this.picker = new Picker({ signals: () => this.signals.values(), has: (name) => state.arrangement.has(name), toggle: (name) => this.toggle(name) });
+    this.marksPanel = new MarkPanel(state, (id) => this.showMark(id));
+    this.leader = new Leader(state, () => this.changed());
+    this.followBar = new FollowBar(state, () => this.unfollow());
     for (const seconds of WINDOWS_S) {
-      const button = h("button", { type: "button", "aria-pressed": seconds === this.windowS, click: () => {
-        this.windowS = seconds;
-        for (const other of windows.children) other.setAttribute("aria-pressed", String(other === button));
-        this.drawnAt = 0;
-      } }, `${seconds} s`);
-      button.setAttribute("aria-pressed", String(seconds === this.windowS));
-      windows.append(button);
+      this.windows.append(h("button", { type: "button", "data-seconds": seconds, click: () => this.touch(() => state.time.goLive(seconds)) }, `${seconds} s`));
     }
-    this.pause.addEventListener("click", () => this.togglePause());
-    this.search.addEventListener("input", () => this.openList());
-    this.search.addEventListener("focus", () => this.openList());
-    this.search.addEventListener("keydown", (event) => this.listKey(event));
+    this.overview = new Overview({
+      whole: () => this.whole(),
+      shown: () => this.shown(),
+      thumbnail: () => this.signals.get(state.arrangement.names()[0] ?? ""),
+      moments: () => this.moments(),
+      marks: () => state.marks.list().map((mark) => ({ t: mark.tUs / 1e6, number: mark.number })),
+      history: this.history,
+      moveTo: (from, to) => this.touch(() => (to >= newestTime(state) && to - from < 600 ? state.time.goLive(to - from) : state.time.show(from, to))),
+    });
     this.root = h(
       "section",
       { class: "live card", "aria-label": say("live") },
       h(
         "div",
         { class: "toolbar" },
-        h("div", { class: "picker" }, this.search, this.list),
-        windows,
-        this.pause,
-        h("button", { type: "button", id: "save-csv", click: () => this.saveCsv() }, say("saveCsv")),
+        this.picker.root,
+        h("button", { type: "button", class: "icon boxed", "aria-label": say("addChart"), title: say("addChart"), click: () => {
+          state.arrangement.addChart();
+          this.changed();
+        } }, "＋"),
+        this.windows,
+        this.liveButton,
+        this.leader.button,
+        h("button", { type: "button", id: "save-csv", title: say("saveCsv"), "aria-label": say("saveCsv"), click: () => saveCsv(state, this.shown()) }, "CSV"),
       ),
-      this.chips,
+      this.followBar.root,
       this.hint,
+      this.trouble,
       this.area,
+      this.overview.root,
     );
-    this.observer = new ResizeObserver(() => this.resized());
-    this.observer.observe(this.area);
-    document.addEventListener("keydown", this.onKey);
+    this.sizes = new ResizeObserver(() => this.resized());
+    this.sizes.observe(this.area);
+    this.sights = new IntersectionObserver((entries) => {
+      for (const entry of entries) {
+        const chart = this.charts.find((one) => one.root === entry.target);
+        if (chart) chart.visible = entry.isIntersecting;
+      }
+      this.dirty = true;
+    });
     document.addEventListener("pointerdown", this.onPointer);
     this.scheme.addEventListener("change", this.onScheme);
     this.streamsChanged();
-    this.frame = requestAnimationFrame((now) => this.draw(now));
+    this.frame = requestAnimationFrame((now) => this.tick(now));
   }
 
   destroy(): void {
     cancelAnimationFrame(this.frame);
-    this.observer.disconnect();
-    document.removeEventListener("keydown", this.onKey);
+    closePopup();
+    this.sizes.disconnect();
+    this.sights.disconnect();
     document.removeEventListener("pointerdown", this.onPointer);
     this.scheme.removeEventListener("change", this.onScheme);
-    for (const chart of this.charts) chart.plot.destroy();
+    for (const chart of this.charts) chart.destroy();
   }
 
   /** The car's streams are known now, or are others. */
   streamsChanged(): void {
-    if (this.state.chosen === null && this.all().length > 0) this.state.chosen = this.firstChoice();
+    this.signals = findSignals(this.state.link.streams.values());
+    if (!this.state.firstChoice && this.signals.size > 0) {
+      this.state.firstChoice = true;
+      for (const name of firstChoice(this.state.report, [...this.signals.keys()])) this.state.arrangement.add(name, this.signals.get(name)?.unit ?? "");
+    }
     this.rebuild();
   }
 
+  /** A replay jumped: nothing of what was drawn holds. */
+  forget(): void {
+    this.history?.forget();
+    this.streamsChanged();
+  }
+
+  /** The time that people look at where that is not now: the pointer's, else the end of what is shown of the past. */
+  lookedAt(): number | null {
+    return this.cursor?.chart.cursorTime() ?? (this.state.time.live ? null : this.shown().to);
+  }
+
+  window(): Span & { live: boolean } {
+    return { ...this.shown(), live: this.state.time.live };
+  }
+
+  /** The name on the page of a stream's column. */
+  nameOf(store: StreamStore, index: number): string {
+    for (const signal of this.signals.values()) if (signal.store === store && signal.index === index) return signal.name;
+    return store.signals[index]?.name ?? "";
+  }
+
+  stopLeading(): void {
+    if (this.state.leading) this.leader.toggle();
+  }
+
+  /** Draws a signal, or no more. */
   toggle(name: string): void {
-    const chosen = this.state.chosen ?? [];
-    if (chosen.includes(name)) this.state.chosen = chosen.filter((other) => other !== name);
-    else this.state.chosen = [...chosen, name].slice(-MAX_CHOSEN);
-    this.rebuild();
-    if (!this.list.hidden) this.fillList();
+    const { arrangement } = this.state;
+    if (arrangement.has(name)) arrangement.remove(name);
+    else if (!arrangement.add(name, this.signals.get(name)?.unit ?? "")) setText(this.hint, say("tooManyCurves"));
+    this.unfollow();
+    this.changed();
+    this.root.querySelector(`output[data-signal="${CSS.escape(name)}"]`)?.closest(".chart")?.scrollIntoView({ block: "nearest" });
   }
 
   resized(): void {
     const width = this.area.clientWidth;
     if (width < 50) return;
-    const height = this.chartHeight();
-    for (const chart of this.charts) chart.plot.setSize({ width, height });
+    for (const chart of this.charts) chart.resize(width, this.heightOf());
+    this.dirty = true;
   }
 
-  private all(): Found[] {
-    const found: Found[] = [];
-    const taken = new Set<string>();
-    for (const store of this.state.link.streams.values()) {
-      store.signals.forEach((signal, index) => {
-        const message = signal.message ?? "";
-        // Two messages may carry signals of one name; the second is told apart by its message.
-        const name = taken.has(signal.name) ? `${message}.${signal.name}` : signal.name;
-        taken.add(name);
-        found.push({ store, index, name, unit: signal.unit, message });
-      });
+  /** Somebody's view arrived; shows it when this page follows them. */
+  viewed(): void {
+    const { state } = this;
+    const view = state.following === null ? undefined : state.views.get(state.following);
+    this.followBar.draw();
+    if (!view) return;
+    const names = view.signals.filter((name) => this.signals.has(name));
+    const drawn = new Set(state.arrangement.names());
+    if (names.length > 0 && (names.length !== drawn.size || names.some((name) => !drawn.has(name)))) {
+      state.arrangement.only(names, (name) => this.signals.get(name)?.unit ?? "");
+      this.changed();
     }
-    return found;
+    const [from, to] = [view.t_us / 1e6, view.t2_us / 1e6];
+    if (to >= newestTime(state) - 1.5) state.time.goLive(to - from);
+    else state.time.show(from, to);
+    this.dirty = true;
   }
 
-  private firstChoice(): string[] {
-    const names = this.all().map((signal) => signal.name);
-    const weakest = this.state.report.battery?.weakest?.cell;
-    const cell = names.filter((name) => weakest !== undefined && new RegExp(`cell_?voltage_?0*${weakest}$`, "i").test(name));
-    const named = (this.state.report.findings ?? [])
-      .flatMap((finding) => finding.evidence)
-      .filter((evidence) => evidence.kind === "signal")
-      .flatMap((evidence) => namedSignals(evidence.ref, names));
-    const usual = FIRST.flatMap((pattern) => names.find((name) => pattern.test(name)) ?? []);
-    const choice = [...new Set([...cell, ...named.slice(0, 3), ...usual])].slice(0, 5);
-    return choice.length > 0 ? choice : names.slice(0, 3);
+  /** Marks, codes or requests changed. */
+  happened(): void {
+    this.marksPanel.draw();
+    this.dirty = true;
+    this.stripAt = 0;
   }
 
-  private colour(name: string): string {
-    return COLOURS[(this.state.chosen ?? []).indexOf(name) % COLOURS.length] ?? "#888";
-  }
-
-  private chartHeight(): number {
-    const count = Math.max(1, this.charts.length);
-    return Math.max(120, Math.min(260, Math.floor((this.area.clientHeight - 4) / count) - 26));
-  }
-
-  private rebuild(): void {
-    for (const chart of this.charts) chart.plot.destroy();
-    this.charts = [];
-    this.readouts.clear();
-    this.chips.replaceChildren();
-    this.area.replaceChildren();
-    const all = new Map(this.all().map((signal) => [signal.name, signal]));
-    const chosen = (this.state.chosen ?? []).filter((name) => all.has(name));
-    setText(this.hint, all.size === 0 ? say("noSignals") : chosen.length === 0 ? say("noneChosen") : "");
-    this.hint.hidden = chosen.length > 0;
-    const groups = new Map<string, string[]>();
-    for (const name of chosen) {
-      const unit = all.get(name)?.unit ?? "";
-      this.addReadout(name, unit);
-      const key = groupKey(name, unit);
-      groups.set(key, [...(groups.get(key) ?? []), name]);
-    }
-    for (const [key, names] of groups) {
-      const unit = all.get(names[0] ?? "")?.unit ?? "";
-      const label = h("div", { class: "label" }, unitSign(unit) || "—");
-      for (const name of names) {
-        const swatch = h("span", { class: "swatch" });
-        swatch.style.background = this.colour(name);
-        label.append(h("span", { class: "legend" }, swatch, name));
+  /** A key that no field took. True when it meant something here. */
+  key(event: KeyboardEvent): boolean {
+    const { time } = this.state;
+    const shown = this.shown();
+    const middle = this.cursor?.t ?? (shown.from + shown.to) / 2;
+    switch (event.key) {
+      case "/":
+        this.picker.focus();
+        return true;
+      case " ":
+        this.togglePause();
+        return true;
+      case "l":
+        this.backToLive();
+        return true;
+      case "m":
+        this.markHere();
+        return true;
+      case "f":
+        this.leader.toggle();
+        return true;
+      case "ArrowLeft":
+      case "ArrowRight": {
+        const sign = event.key === "ArrowLeft" ? -1 : 1;
+        if (event.shiftKey) this.moveCursor(sign);
+        else this.panned(sign * 0.25);
+        return true;
       }
-      const box = h("div", { class: "chart", "data-group": key }, label);
-      this.area.append(box);
-      this.charts.push({ key, names, box, plot: this.plot(unit, names, box) });
+      case "+":
+      case "=":
+        this.zoomed(0.5, middle);
+        return true;
+      case "-":
+        this.zoomed(2, middle);
+        return true;
+      case "0":
+        this.touch(() => time.show(this.whole().from, this.whole().to));
+        return true;
+      default:
+        return false;
     }
-    this.drawnAt = 0;
-    this.resized();
   }
 
-  private addReadout(name: string, unit: string): void {
-    const value = h("output", { "data-signal": name }, "–");
-    const swatch = h("span", { class: "swatch" });
-    swatch.style.background = this.colour(name);
-    this.readouts.set(name, value);
-    this.chips.append(
-      h(
-        "li",
-        {},
-        swatch,
-        h("span", { class: "name", title: name }, name),
-        value,
-        h("span", { class: "dim" }, unitSign(unit)),
-        h("button", { type: "button", class: "close", "aria-label": `${say("remove")} ${name}`, click: () => this.toggle(name) }, "×"),
-      ),
-    );
+  // -- what charts ask ---------------------------------------------------------------------------------------------
+
+  signal(name: string): Found | undefined {
+    return this.signals.get(name);
   }
 
-  private plot(unit: string, names: string[], box: HTMLElement): uPlot {
-    const style = getComputedStyle(document.documentElement);
-    const ink = style.getPropertyValue("--dim").trim();
-    const grid = { stroke: style.getPropertyValue("--line").trim(), width: 1 };
-    const font = `11px ${style.getPropertyValue("--sans")}`;
-    const axis = { stroke: ink, grid, ticks: { show: false }, font };
-    return new uPlot(
-      {
-        width: Math.max(50, this.area.clientWidth),
-        height: this.chartHeight(),
-        legend: { show: false },
-        cursor: { sync: { key: "room" }, drag: { x: false, y: false }, points: { size: 6 } },
-        scales: { x: { time: true }, y: { range: (_, low, high) => padded(low, high) } },
-        axes: [
-          { ...axis, size: 24, space: 90, values: (_, splits) => splits.map(clock) },
-          { ...axis, size: 58, space: 22, values: (_, splits) => splits.map((value) => ticks(value, splits)) },
-        ],
-        series: [
-          {},
-          ...names.map((name) => ({
-            label: name,
-            stroke: this.colour(name),
-            width: 1.6,
-            spanGaps: false,
-            points: { show: false },
-            value: (_: uPlot, value: number | null) => (value === null ? "–" : digits(value, unit)),
-          })),
-        ],
-      },
-      [[], ...names.map(() => [])] as unknown as uPlot.AlignedData,
-      box,
-    );
+  colour(name: string): string {
+    return colourOf(this.state.arrangement.ink(name));
   }
 
-  private draw(now: number): void {
-    this.frame = requestAnimationFrame((next) => this.draw(next));
-    if (now - this.drawnAt < FRAME_MS) return;
-    this.drawnAt = now;
-    const found = new Map(this.all().map((signal) => [signal.name, signal]));
-    const times = [...this.state.link.streams.values()].map((stream) => stream.newestTime() ?? 0);
-    const newest = Math.max(0, ...times);
-    if (newest === 0) return;
-    const end = this.frozenAt ?? newest;
-    const oldest = Math.min(...[...this.state.link.streams.values()].map((stream) => stream.oldestTime() ?? newest));
-    // A young stream fills the width; from ten seconds on the axis only grows until the window is full.
-    const start = Math.max(end - this.windowS, Math.min(oldest, end - 10));
-    if (this.root.offsetParent !== null || this.root.clientHeight > 0) {
-      for (const chart of this.charts) {
-        const signals = chart.names.flatMap((name) => found.get(name) ?? []);
-        const store = signals[0]?.store;
-        if (!store || signals.some((signal) => signal.store !== store)) continue;
-        const data = store.window(signals.map((signal) => signal.index), start, end);
-        chart.plot.batch(() => {
-          chart.plot.setData(data as uPlot.AlignedData, false);
-          chart.plot.setScale("x", { min: start, max: end });
-        });
-      }
-    }
-    if (now - this.readAt >= READOUT_MS) {
-      this.readAt = now;
-      for (const [name, output] of this.readouts) {
-        const signal = found.get(name);
-        if (signal) setText(output, digits(signal.store.latest(signal.index), signal.unit));
-      }
-    }
+  get fine(): boolean {
+    return this.state.arrangement.names().length > MANY_CURVES;
+  }
+
+  letter(name: string): string {
+    return letterOf(this.state.arrangement.ink(name));
+  }
+
+  marks(signal: Found) {
+    return this.state.marks.of(signal.store.id, signal.own);
+  }
+
+  moments(): Moment[] {
+    const { state } = this;
+    const happenings = this.happenings.all(state);
+    const led = state.following === null ? undefined : state.views.get(state.following);
+    return led?.cursor_us ? [...happenings, { t: led.cursor_us / 1e6, kind: "cursor", label: "" }] : happenings;
+  }
+
+  beginning(): number {
+    return sessionStart(this.state);
+  }
+
+  pointedAt(chart: Chart, t: number | null): void {
+    if (t === null) {
+      if (this.cursor?.chart === chart) this.cursor = null;
+    } else this.cursor = { chart, t };
+    this.readAt = 0;
+  }
+
+  selected(from: number, to: number): void {
+    if (to - from > 0.05) this.touch(() => this.state.time.show(from, to));
+  }
+
+  zoomed(factor: number, around: number): void {
+    const whole = this.whole();
+    this.touch(() => this.state.time.zoom(factor, around, this.shown(), Math.max(120, whole.to - whole.from)));
+  }
+
+  panned(share: number): void {
+    this.touch(() => this.state.time.pan(share, this.shown(), this.whole().from, newestTime(this.state)));
+  }
+
+  backToLive(): void {
+    this.touch(() => this.state.time.goLive(this.state.time.windowS));
+  }
+
+  picked(name: string | null, t: number, x: number, y: number): void {
+    if (name) this.mark(name, [name], t, x, y);
+  }
+
+  markOpened(id: string, x: number, y: number): void {
+    if (this.state.stills.get(id)) this.openStill(id);
+    else openMark(this.state, id, { x, y });
+  }
+
+  chartRemoved(chart: ChartModel): void {
+    this.state.arrangement.removeChart(chart.id);
+    this.changed();
+  }
+
+  removed(name: string): void {
+    this.toggle(name);
+  }
+
+  menu(name: string, anchor: HTMLElement): void {
+    openSignalMenu(this.state.arrangement, name, anchor, () => this.changed(), () => {
+      const box = anchor.getBoundingClientRect();
+      this.mark(name, [name], this.cursor?.t ?? this.shown().to, box.left, box.bottom);
+    });
+  }
+
+  dropped(name: string, chart: { id: number }): void {
+    this.state.arrangement.move(name, chart.id);
+    this.changed();
+  }
+
+  changed(): void {
+    this.rebuild();
+    this.picker.refresh();
+  }
+
+  // -- time --------------------------------------------------------------------------------------------------------
+
+  /** A person's own hand on the time: whoever was followed is not any more. */
+  private touch(action: () => void): void {
+    this.unfollow();
+    action();
+    this.dirty = true;
+    this.stripAt = 0;
+  }
+
+  private unfollow(): void {
+    if (this.state.following === null) return;
+    this.state.following = null;
+    this.followBar.draw();
+    document.dispatchEvent(new CustomEvent("huizhen-follow"));
+  }
+
+  private whole(): Span {
+    const newest = newestTime(this.state);
+    const to = this.state.replay ? Math.max(newest, this.state.replay.to_us / 1e6) : newest;
+    return { from: Math.min(sessionStart(this.state), to - 1), to };
+  }
+
+  private shown(): Span {
+    const newest = newestTime(this.state);
+    return this.state.time.span(Math.min(sessionStart(this.state), this.oldest(newest)), newest);
+  }
+
+  private oldest(newest: number): number {
+    return Math.min(newest, ...[...this.state.link.streams.values()].map((stream) => stream.oldestTime() ?? newest));
   }
 
   private togglePause(): void {
-    const newest = Math.max(0, ...[...this.state.link.streams.values()].map((stream) => stream.newestTime() ?? 0));
-    this.frozenAt = this.frozenAt === null && newest > 0 ? newest : null;
-    const paused = this.frozenAt !== null;
-    this.pause.setAttribute("aria-pressed", String(paused));
-    setText(this.pause, say(paused ? "resume" : "pause"));
+    if (newestTime(this.state) > 0) this.touch(() => this.state.time.togglePause(this.shown()));
   }
 
-  private saveCsv(): void {
-    const store = [...this.state.link.streams.values()][0];
-    const newest = store?.newestTime();
-    if (!store || newest === null || newest === undefined) return;
-    const end = this.frozenAt ?? newest;
-    const head = ["epoch", "seq", "time_utc", ...store.signals.map((signal) => (signal.unit ? `${signal.name} [${signal.unit}]` : signal.name))];
-    const lines = [head.map(quoted).join(",")];
-    for (const { seq, t, values } of store.rows(end - this.windowS, end)) {
-      const cells = Array.from(values, (value) => (Number.isNaN(value) ? "" : String(value)));
-      lines.push([store.epoch, seq, new Date(t * 1000).toISOString(), ...cells].join(","));
+  /** Shows a stretch of the past, and as much around it as was in sight. */
+  showTime(from: number, to: number): void {
+    const length = Math.min(60, this.shown().to - this.shown().from);
+    this.touch(() => this.state.time.show(from - length / 2, to + length / 2));
+  }
+
+  private showMark(id: string): void {
+    const mark = this.state.marks.get(id);
+    const name = mark ? pageName(this.signals, mark.stream, mark.signal) : null;
+    if (!mark || !name) return;
+    if (!this.state.arrangement.has(name)) this.toggle(name);
+    this.showTime(mark.tUs / 1e6, Math.max(mark.t2Us, mark.tUs) / 1e6);
+    this.root.querySelector(`output[data-signal="${CSS.escape(name)}"]`)?.closest(".chart")?.scrollIntoView({ block: "nearest" });
+  }
+
+  private moveCursor(sign: number): void {
+    const shown = this.shown();
+    const chart = this.cursor?.chart ?? this.charts[0];
+    if (!chart) return;
+    const step = (shown.to - shown.from) / 100;
+    const t = Math.min(shown.to, Math.max(shown.from, (this.cursor?.t ?? (shown.from + shown.to) / 2) + sign * step));
+    chart.setCursor(t);
+  }
+
+  private markHere(): void {
+    const shown = this.shown();
+    const focused = (document.activeElement as HTMLElement | null)?.closest<HTMLElement>(".chart");
+    const chart = this.charts.find((one) => one.root === focused) ?? this.cursor?.chart ?? this.charts.find((one) => one.model.names.length > 0);
+    const t = this.cursor?.t ?? shown.to;
+    const name = chart ? chart.nearestToCursor() ?? chart.model.names[0] : undefined;
+    if (!chart || !name) return;
+    const place = chart.placeOf(name, t) ?? { x: 200, y: 200 };
+    this.mark(name, chart.model.names, t, place.x, place.y);
+  }
+
+  private mark(name: string, names: readonly string[], t: number, x: number, y: number): void {
+    if (this.state.replay || this.state.you?.role === "observer") return;
+    const choices = names.flatMap((one) => this.signals.get(one) ?? []);
+    writeMark(this.state, choices, name, t, { x, y });
+  }
+
+  // -- drawing -----------------------------------------------------------------------------------------------------
+
+  private heightOf(): number {
+    const open = this.charts.filter((chart) => !chart.model.collapsed && chart.model.names.length > 0);
+    const heads = this.charts.reduce((sum, chart) => sum + chart.headHeight + 6, 0);
+    return Math.max(110, Math.min(280, Math.floor((this.area.clientHeight - heads - 4) / Math.max(1, open.length))));
+  }
+
+  private rebuild(): void {
+    const { arrangement } = this.state;
+    for (const chart of this.charts) chart.destroy();
+    this.sights.disconnect();
+    this.cursor = null;
+    setText(this.hint, this.signals.size === 0 ? say("noSignals") : arrangement.names().length === 0 ? say("noneChosen") : "");
+    this.hint.hidden = this.hint.textContent === "";
+    const folds = arrangement.charts.length > 1;
+    this.charts = arrangement.charts
+      .filter((model) => model.names.length === 0 || model.names.some((name) => this.signals.has(name)))
+      .map((model) => new Chart(model, this, folds));
+    this.area.replaceChildren(...this.charts.map((chart) => chart.root));
+    const height = this.heightOf();
+    const first = this.charts.find((chart) => !chart.model.collapsed && chart.model.names.length > 0);
+    if (first) first.labelled = true;
+    for (const chart of this.charts) {
+      chart.mount(this.area.clientWidth, height);
+      this.sights.observe(chart.root);
     }
-    const url = URL.createObjectURL(new Blob([`\ufeff${lines.join("\r\n")}\r\n`], { type: "text/csv" }));
-    const link = h("a", { href: url, download: `huizhen-${new Date(end * 1000).toISOString().replaceAll(":", "")}.csv` });
-    link.click();
-    window.setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    this.dirty = true;
+    this.readAt = 0;
   }
 
-  private openList(): void {
-    this.list.hidden = false;
-    this.search.setAttribute("aria-expanded", "true");
-    this.active = -1;
-    this.fillList();
-  }
-
-  private closeList(): void {
-    this.list.hidden = true;
-    this.search.setAttribute("aria-expanded", "false");
-    this.search.removeAttribute("aria-activedescendant");
-  }
-
-  private fillList(): void {
-    const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const matching = this.all().filter((signal) => {
-      const text = `${signal.name} ${signal.message} ${signal.unit}`.toLowerCase();
-      return words.every((word) => text.includes(word));
-    });
-    this.list.replaceChildren(
-      ...matching.map((signal, i) =>
-        h(
-          "li",
-          {
-            id: `signal-${i}`,
-            role: "option",
-            "data-name": signal.name,
-            "aria-selected": String((this.state.chosen ?? []).includes(signal.name)),
-            click: () => this.toggle(signal.name),
-          },
-          h("span", { class: "name" }, signal.name),
-          h("span", { class: "dim" }, signal.message),
-          h("span", { class: "value" }, `${digits(signal.store.latest(signal.index), signal.unit)} ${unitSign(signal.unit)}`),
-        ),
-      ),
-    );
-    if (matching.length === 0) this.list.append(h("li", { class: "hint" }, say("nothingFound")));
-    this.markActive();
-  }
-
-  private listKey(event: KeyboardEvent): void {
-    const options = [...this.list.querySelectorAll<HTMLElement>("[role=option]")];
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      event.preventDefault();
-      if (this.list.hidden) this.openList();
-      this.active = Math.max(0, Math.min(options.length - 1, this.active + (event.key === "ArrowDown" ? 1 : -1)));
-      this.markActive();
-    } else if (event.key === "Enter") {
-      event.preventDefault();
-      const name = options[Math.max(0, this.active)]?.dataset["name"];
-      if (name && !this.list.hidden) this.toggle(name);
-    } else if (event.key === "Escape") {
-      event.preventDefault();
-      this.search.value = "";
-      this.closeList();
+  private tick(now: number): void {
+    this.frame = requestAnimationFrame((next) => this.tick(next));
+    this.meter.frame(now);
+    if (now - this.drawnAt < (this.calm.matches ? CALM_FRAME_MS : FRAME_MS) && !this.dirty) return;
+    if (newestTime(this.state) === 0 || this.root.clientHeight === 0) return;
+    const shown = this.shown();
+    const print = `${shown.from} ${shown.to} ${[...this.state.link.streams.values()].map((stream) => stream.counts.rtc + stream.counts.wss + stream.counts.filled).join(" ")}`;
+    if (this.dirty || (print !== this.painted && (this.state.time.live || this.reaches(shown)))) {
+      const began = performance.now();
+      for (const chart of this.charts) chart.draw(shown);
+      this.painted = print;
+      this.dirty = false;
+      // Frames come each 16.7 ms or so: what one was late is given back to the next.
+      this.drawnAt = Math.max(this.drawnAt + FRAME_MS, now - FRAME_MS);
+      this.meter.drew(performance.now() - began);
+    }
+    this.leader.look(now, shown, this.cursor?.t ?? null);
+    if (now - this.readAt >= READOUT_MS) {
+      this.readAt = now;
+      const t = this.cursor ? this.cursor.chart.cursorTime() : null;
+      for (const chart of this.charts) chart.readOut(t);
+      this.drawToolbar();
+    }
+    if (now - this.stripAt >= STRIP_MS) {
+      this.stripAt = now;
+      this.overview.draw();
     }
   }
 
-  private markActive(): void {
-    const options = [...this.list.querySelectorAll<HTMLElement>("[role=option]")];
-    options.forEach((option, i) => option.classList.toggle("active", i === this.active));
-    const active = options[this.active];
-    if (active) {
-      this.search.setAttribute("aria-activedescendant", active.id);
-      active.scrollIntoView({ block: "nearest" });
-    }
+  /** Whether what still arrives can change a stretch that stands still. */
+  private reaches(shown: Span): boolean {
+    return shown.to >= this.oldest(newestTime(this.state));
   }
-}
 
-/** The signals that a finding's evidence means: "PackVoltage" itself, "CellVoltage 90/91" two of a family. */
-function namedSignals(ref: string, names: readonly string[]): string[] {
-  if (names.includes(ref)) return [ref];
-  const [, family, numbers] = /^(\D+?)[ _]*(\d+(?:\/\d+)*)$/.exec(ref) ?? [];
-  if (family === undefined || numbers === undefined) return [];
-  const wanted = numbers.split("/").map(Number);
-  return names.filter((name) => {
-    const [, stem, number] = /^(.*?)_?0*(\d+)$/.exec(name) ?? [];
-    return stem?.toLowerCase() === family.toLowerCase() && wanted.includes(Number(number));
-  });
-}
-
-/**
- * Which chart a signal goes into. One per unit; but members of a numbered family (96 cell voltages) have a chart of
- * their own, or the pack's voltage would flatten them.
- */
-function groupKey(name: string, unit: string): string {
-  const family = /^(.*?)_?\d+$/.exec(name)?.[1];
-  return family ? `${unit} ${family}` : unit;
-}
-
-/** A little room above and below; a constant stays in the middle. */
-function padded(low: number | null, high: number | null): [number, number] {
-  if (low === null || high === null) return [0, 1];
-  const span = Math.max(high - low, Math.abs(high) * 1e-3, 1e-3);
-  return [low - span * 0.12, high + span * 0.12];
-}
-
-function clock(seconds: number): string {
-  return new Date(seconds * 1000).toTimeString().slice(0, 8);
-}
-
-function ticks(value: number, splits: number[]): string {
-  const step = splits.length > 1 ? Math.abs((splits[1] ?? 0) - (splits[0] ?? 0)) : 0;
-  if (step === 0) return String(Number(value.toPrecision(5)));
-  const places = Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9)));
-  return value.toFixed(places);
-}
-
-/** A CSV cell that a spreadsheet takes for text and never for a formula. */
-function quoted(text: string): string {
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  private drawToolbar(): void {
+    const { time } = this.state;
+    const problem = time.live ? "" : (this.history?.problem ?? "");
+    setText(this.trouble, problem ? `${say("historyFails")} (${problem})` : "");
+    this.trouble.hidden = problem === "";
+    for (const button of this.windows.children) {
+      button.setAttribute("aria-pressed", String(time.live && (button as HTMLElement).dataset["seconds"] === String(time.windowS)));
+    }
+    setText(this.liveButton, say(time.live ? "pause" : this.state.replay ? "backToPlay" : "backToLive"));
+    // A replay stands by its own button.
+    this.liveButton.hidden = this.state.replay !== null && time.live;
+    this.liveButton.setAttribute("aria-pressed", String(!time.live));
+    this.liveButton.classList.toggle("primary", !time.live);
+    this.root.classList.toggle("past", !time.live);
+  }
 }

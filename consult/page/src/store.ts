@@ -2,7 +2,8 @@
  * The samples of one (stream, epoch), merged by number: whichever carrier brings a block, in whatever order and however
  * often, the curve is the same. What never came and cannot be had is a gap, and is drawn as one.
  */
-import type { SampleBlock } from "./wire";
+import type { Column } from "./columns";
+import type { Envelope, RawBlock, SampleBlock } from "./wire";
 import type { Signal } from "./protocol";
 
 export type Carrier = "rtc" | "wss";
@@ -11,6 +12,14 @@ const CAPACITY = 8192;
 const ASK_AGAIN_MS = 2000;
 const HAVE = 1;
 const GONE = 2;
+const MAX_ENVELOPES = 1200;
+const MAX_RAW_BLOCKS = 3000;
+
+/** What a stream carries: any signals, one battery cell per signal, or the bus's own frames. */
+export type StreamKind = "signals" | "cells" | "raw";
+
+const ENVELOPE_STEP_S = 1e-4;
+const NOTHING = new Float32Array(0);
 
 export interface Counts {
   rtc: number;
@@ -27,6 +36,12 @@ export class StreamStore {
   readonly counts: Counts = { rtc: 0, wss: 0, filled: 0, repeated: 0, gone: 0 };
   /** The highest number seen; -1 before the first. */
   newest = -1;
+  name = "";
+  kind: StreamKind = "signals";
+  /** Of a raw stream: the newest blocks, as they came. */
+  readonly raw: RawBlock[] = [];
+  /** What a thin line sent ahead of the blocks, oldest first; those whose blocks have come since are dropped. */
+  private envelopes: Envelope[] = [];
   private readonly seqs = new Float64Array(CAPACITY).fill(-1);
   private readonly states = new Uint8Array(CAPACITY);
   private readonly askedAt = new Float64Array(CAPACITY);
@@ -48,8 +63,9 @@ export class StreamStore {
   }
 
   /** True when the block was new. */
-  add(block: SampleBlock, carrier: Carrier): boolean {
-    if (block.values.length !== this.signals.length || block.seq <= this.newest - CAPACITY) return false;
+  add(block: SampleBlock | RawBlock, carrier: Carrier): boolean {
+    const values = block.kind === "raw" ? NOTHING : block.values;
+    if (values.length !== this.signals.length || block.seq <= this.newest - CAPACITY) return false;
     const slot = block.seq % CAPACITY;
     if (this.seqs[slot] === block.seq && this.states[slot] === HAVE) {
       this.counts.repeated++;
@@ -61,11 +77,43 @@ export class StreamStore {
     this.states[slot] = HAVE;
     this.askedAt[slot] = 0;
     this.times[slot] = block.tUs / 1e6;
-    this.values.set(block.values, slot * this.signals.length);
+    this.values.set(values, slot * this.signals.length);
+    if (block.kind === "raw") {
+      this.raw.push(block);
+      if (this.raw.length > MAX_RAW_BLOCKS) this.raw.splice(0, MAX_RAW_BLOCKS / 10);
+    }
     if (block.seq > this.newest) this.newest = block.seq;
     if (asked) this.counts.filled++;
     else this.counts[carrier]++;
     return true;
+  }
+
+  /** Shows what is still to come; true when it tells anything that no block here tells. */
+  addEnvelope(envelope: Envelope): boolean {
+    const last = this.envelopes.at(-1);
+    if (envelope.low.length !== this.signals.length || envelope.seq <= this.newest) return false;
+    if (last && envelope.seq <= last.seq) return false;
+    this.envelopes.push(envelope);
+    if (this.envelopes.length > MAX_ENVELOPES) this.envelopes.splice(0, MAX_ENVELOPES / 10);
+    return true;
+  }
+
+  /** The envelope that stands for a block that has not come, or null. */
+  envelopeOf(seq: number): Envelope | null {
+    let low = 0;
+    let high = this.envelopes.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.envelopes[middle]?.seq ?? 0) < seq) low = middle + 1;
+      else high = middle;
+    }
+    const found = this.envelopes[low];
+    return found && found.first <= seq ? found : null;
+  }
+
+  /** The highest number that is known of, by its block or by an envelope. */
+  get newestShown(): number {
+    return Math.max(this.newest, this.envelopes.at(-1)?.seq ?? -1);
   }
 
   /** The service says how far the stream is. What stood below at the last beat must be here by now. */
@@ -121,7 +169,15 @@ export class StreamStore {
 
   /** Seconds since the Unix epoch of the newest block, or null. */
   newestTime(): number | null {
+    const ahead = this.ahead();
+    if (ahead) return ahead.tUs / 1e6;
     return this.newest < 0 ? null : (this.times[this.newest % CAPACITY] ?? null);
+  }
+
+  /** The newest envelope, where it is newer than every block. */
+  private ahead(): Envelope | null {
+    const last = this.envelopes.at(-1);
+    return last && last.seq > this.newest ? last : null;
   }
 
   /** The same of the oldest block that is here. */
@@ -133,8 +189,10 @@ export class StreamStore {
     return null;
   }
 
-  /** The last value of a signal, NaN where it has none. */
+  /** The last value of a signal, NaN where it has none; on a thin line the middle of what it was between just now. */
   latest(signal: number): number {
+    const ahead = this.ahead();
+    if (ahead) return ((ahead.low[signal] ?? NaN) + (ahead.high[signal] ?? NaN)) / 2;
     if (this.newest < 0) return NaN;
     return this.values[(this.newest % CAPACITY) * this.signals.length + signal] ?? NaN;
   }
@@ -146,14 +204,33 @@ export class StreamStore {
     const columns: (number | null)[][] = signals.map(() => []);
     let hole = false;
     const oldest = Math.max(this.from, this.newest - CAPACITY + 1, 0);
-    for (let seq = oldest; seq <= this.newest; seq++) {
+    const newest = this.newestShown;
+    for (let seq = oldest; seq <= newest; seq++) {
       const slot = seq % CAPACITY;
       if (this.seqs[slot] !== seq || this.states[slot] !== HAVE) {
-        hole = times.length > 0;
+        const envelope = this.envelopeOf(seq);
+        if (envelope === null) {
+          hole = times.length > 0;
+          continue;
+        }
+        const end = envelope.tUs / 1e6;
+        if (end >= fromS && end <= toS && end > (times.at(-1) ?? -Infinity) + ENVELOPE_STEP_S) {
+          // Two points at its end: a stroke from the lowest to the highest value.
+          times.push(end - ENVELOPE_STEP_S, end);
+          signals.forEach((signal, i) => {
+            for (const bound of [envelope.low, envelope.high]) {
+              const value = bound[signal] ?? NaN;
+              columns[i]?.push(Number.isNaN(value) ? null : value);
+            }
+          });
+        }
+        // The rest of it is told; a block in its middle, if one has come, is drawn by the next turns.
+        while (seq + 1 <= envelope.seq && this.seqs[(seq + 1) % CAPACITY] !== seq + 1) seq++;
+        hole = false;
         continue;
       }
       const t = this.times[slot] ?? 0;
-      if (t < fromS || t > toS) continue;
+      if (t < fromS || t > toS || t <= (times.at(-1) ?? -Infinity)) continue;
       if (hole) {
         times.push(((times.at(-1) ?? t) + t) / 2);
         for (const column of columns) column.push(null);
@@ -166,6 +243,87 @@ export class StreamStore {
       });
     }
     return [times, ...columns];
+  }
+
+  /** Puts signals into columns of time, `stepS` wide from `fromS` on; where blocks or values lack, a break stands. */
+  fillColumns(signals: readonly number[], columns: readonly Column[], fromS: number, stepS: number): void {
+    const width = this.signals.length;
+    const count = signals.length;
+    const length = columns[0]?.min.length ?? 0;
+    const broken = new Uint8Array(count);
+    let hole = false;
+    const newest = this.newestShown;
+    for (let seq = Math.max(this.from, this.newest - CAPACITY + 1, 0); seq <= newest; seq++) {
+      const slot = seq % CAPACITY;
+      if (this.seqs[slot] !== seq || this.states[slot] !== HAVE) {
+        const envelope = this.envelopeOf(seq);
+        if (envelope === null) hole = true;
+        else {
+          // What a thin line sent ahead: the bounds stand at the end of the stretch that they tell of.
+          hole = false;
+          const at = Math.floor((envelope.tUs / 1e6 - fromS) / stepS);
+          if (at >= 0 && at < length) {
+            for (let i = 0; i < count; i++) {
+              const signal = signals[i] as number;
+              const column = columns[i] as Column;
+              const low = envelope.low[signal] as number;
+              const high = envelope.high[signal] as number;
+              if (!(low >= (column.min[at] as number))) column.min[at] = low;
+              if (!(high <= (column.max[at] as number))) column.max[at] = high;
+            }
+          }
+          while (seq + 1 <= envelope.seq && this.seqs[(seq + 1) % CAPACITY] !== seq + 1) seq++;
+        }
+        continue;
+      }
+      const at = Math.floor(((this.times[slot] as number) - fromS) / stepS);
+      if (at >= length) break;
+      if (hole) {
+        broken.fill(1);
+        hole = false;
+      }
+      if (at < 0) continue;
+      for (let i = 0; i < count; i++) {
+        const value = this.values[slot * width + (signals[i] as number)] as number;
+        if (value !== value) {
+          broken[i] = 1;
+          continue;
+        }
+        const column = columns[i] as Column;
+        if (broken[i] === 1) {
+          column.breaks[at] = 1;
+          broken[i] = 0;
+        }
+        if (!(value >= (column.min[at] as number))) column.min[at] = value;
+        if (!(value <= (column.max[at] as number))) column.max[at] = value;
+      }
+    }
+  }
+
+  /** The last value that a signal had at or before a time, NaN where there was none within `withinS`. */
+  lastValue(signal: number, t: number, withinS: number): number {
+    for (let seq = this.newest; seq >= Math.max(this.from, this.newest - CAPACITY + 1, 0); seq--) {
+      const slot = seq % CAPACITY;
+      if (this.seqs[slot] !== seq || this.states[slot] !== HAVE) continue;
+      const at = this.times[slot] as number;
+      if (at > t) continue;
+      if (t - at > withinS) return NaN;
+      const value = this.values[slot * this.signals.length + signal] as number;
+      if (value === value) return value;
+    }
+    return NaN;
+  }
+
+  /** The value of a signal in the last block at or before a time, NaN where there is none within `withinS`. */
+  valueAt(signal: number, t: number, withinS: number): number {
+    for (let seq = this.newest; seq >= Math.max(this.from, this.newest - CAPACITY + 1, 0); seq--) {
+      const slot = seq % CAPACITY;
+      if (this.seqs[slot] !== seq || this.states[slot] !== HAVE) continue;
+      const at = this.times[slot] as number;
+      if (at > t) continue;
+      return t - at > withinS ? NaN : (this.values[slot * this.signals.length + signal] ?? NaN);
+    }
+    return NaN;
   }
 
   /** Every block that is here, in order: number, time in seconds, values. */

@@ -1,8 +1,4 @@
-"""The main job: who is there, what is stored, how is the battery, what is wrong.
-
-While the broadcast frames are collected, every ECU is found and read, all at the same time. One ECU that falls silent
-half-way costs only its own part; everything that failed is listed. Interrupted, the visit ends with what there is.
-Only reading services of the default session are used.
+"""Who is there and what each ECU tells: the asking half of a scan.
 
 Standard: ISO 15765-4:2021 §6 (who is asked), ISO 14229-1:2020 §12.3 (19 02, 19 04, 19 06), SAE J1979 (03, 07, 0A, 09).
 """
@@ -11,82 +7,63 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
 from diag.answers import ask
-from diag.broadcast import is_diagnostic_id
-from diag.direct import DirectLink
 from diag.dtc import parse_obd_dtcs, parse_uds_dtcs
-from diag.ecusearch import search_ecus
 from diag.errors import DiagError, LinkLost, NoAnswer
-from diag.facts import Text, VehicleReport
+from diag.facts import Text
 from diag.j1939 import nodes_from_frames
-from diag.j1939requests import read_bus
 from diag.nrc import nrc_text
 from diag.obd import ObdSession, parse_items
 from diag.obdonuds import ObdOnUdsSession
-from diag.polling import poll_battery
-from diag.request import IsoTpLink
 from diag.scanparts import answer_or_none, freeze_frame_from_obd, targets_of, why_of
 from diag.snapshots import learn_lengths
 from diag.uds import IDENTIFIERS, UdsSession, parse_freeze_frames
 from diag.visit import (
     EcuVisit,
     Visit,
-    battery_from_visit,
+    codes_so_far,
     decode_visit,
-    report_from_visit,
-    the_battery_ecu,
-    vehicle_from_visit,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dbc.database import Database
-    from dbc.signalset.model import SignalSet
-    from diag.facts import Dtc, Vehicle
-    from diag.frames import Frame, FrameLink
+    from diag.broadcast import Broadcast
+    from diag.reach import Reach
 
-__all__ = ["scan"]
+__all__ = ["IDENTIFIERS_ASKED", "PATIENCE_S", "Scanner"]
 
 _DETAILS_PER_ECU: Final = 24
 _MASK_FAULTS: Final = 0xAF
 _PHYSICAL_11: Final = tuple(range(0x7E0, 0x7E8))
 _PHYSICAL_29: Final = tuple(0x18DA00F1 | address << 8 for address in range(0x100) if address != 0xF1)
 _PROBES_AT_ONCE: Final = 64
-_PATIENCE_S: Final = 1.0
-_TELLING_S: Final = 2.0
-"""Seconds of broadcast frames that mostly tell which database is the car's."""
+PATIENCE_S: Final = 1.0
 _PART_BUDGET_S: Final = 15.0
-_MOST_FRAMES: Final = 500_000
 _SERVICE_NOT_SUPPORTED: Final = 0x11
 _TELLING: Final = (0xF190, 0xF187, 0xF189, 0xF195, 0xF197, 0xF18A, 0xF18C, 0xF191, 0xF188, 0xF194)
-_IDENTIFIERS: Final = (*_TELLING, *(did for did in IDENTIFIERS if did not in _TELLING))
+IDENTIFIERS_ASKED: Final = (*_TELLING, *(did for did in IDENTIFIERS if did not in _TELLING))
 """The telling ones first, because an ECU that stays silent for unknown ones is not asked for all."""
 
-_STAGE_LISTENING: Final = Text("listening to the bus", "正在监听总线")
 _STAGE_FINDING: Final = Text("looking for ECUs", "正在查找控制器")
-_STAGE_ASKING: Final = Text("asking for the battery's values", "正在请求电池数据")
 _WHAT_UNITS: Final = Text("stored codes and identification", "历史故障码与标识信息")
-_STAGE_JUDGING: Final = Text("judging", "正在分析")
 
 _WHAT_DISCOVERY: Final = Text("discovery", "查找")
-_SHOWN_CODES: Final = 5
 _WHAT_CODES: Final = Text("fault codes", "故障码")
 _TOO_LONG: Final = Text("took too long and was left", "耗时过长，已放弃")
 _NOT_READ: Final = Text("could not be read; this ECU may have faults", "未能读取；该控制器可能存在故障")
 
 
-class _Scanner:
-    """Runs one visit; :func:`scan` is the way in."""
+class Scanner:
+    """Asks one car; :func:`diag.carscan.scan` is the way in."""
 
     def __init__(
         self,
-        link: FrameLink | None,
-        requests: IsoTpLink | DirectLink,
+        car: Reach,
         visit: Visit,
         databases: Sequence[Database],
         timeout_s: float | None,
@@ -94,28 +71,23 @@ class _Scanner:
         identifiers: Sequence[int],
     ) -> None:
         self._identifiers = tuple(identifiers)
-        self._link, self._requests, self._visit = link, requests, visit
+        self._car, self._traits, self._visit = car, car.traits, visit
         self._named = tuple(databases)
         self._timeout_s, self._progress = timeout_s, progress
-        self._obd = ObdSession(requests, timeout_s=timeout_s)
+        self._obd = ObdSession(car, timeout_s=timeout_s)
         self._probed: set[int] = set()
-        self._spoken: set[int] = set()
 
     async def collect(self) -> None:
         """Keeps the frames that pass, until cancelled; a lost link is noted."""
-        if self._link is None:
-            return
         try:
-            with self._link.frames(accept=self.is_of_use) as subscription:
-                while frames := await subscription.batch():
-                    self._visit.frames += frames[: max(0, _MOST_FRAMES - len(self._visit.frames))]
+            await self._car.collect()
         except LinkLost as error:
             self._visit.lost = error
 
-    def is_of_use(self, frame: Frame) -> bool:
-        """Whether a frame may be a broadcast: not one of the standard's diagnostic identifiers, nor of those asked."""
-        diagnostic = is_diagnostic_id(frame.can_id, extended=frame.extended) or frame.can_id in self._spoken
-        return not (frame.error or frame.remote or diagnostic)
+    def look(self) -> Broadcast:
+        """What the frames that came until now say."""
+        self._visit.hearing.look()
+        return decode_visit(self._visit, self._named)
 
     async def find_ecus(self) -> None:
         """Asks everybody, with 11 bits and with 29, and the usual addresses and those of the database one by one.
@@ -125,17 +97,17 @@ class _Scanner:
         self._progress(_STAGE_FINDING)
         await self._find(self._timeout_s)
         if not self._visit.ecus and self._timeout_s is None:
-            await self._find(_PATIENCE_S)
+            await self._find(PATIENCE_S)
 
     async def _find(self, timeout_s: float | None) -> None:
-        direct = self._requests if isinstance(self._requests, DirectLink) else None
-        for functional in direct.functional if direct else (OBD_FUNCTIONAL, OBD_FUNCTIONAL_29):
+        traits = self._traits
+        for functional in (OBD_FUNCTIONAL, OBD_FUNCTIONAL_29) if traits.has_frames else traits.functional:
             for request in (b"\x01\x00", b"\x3e\x00"):
-                for answer in await self._requests.request(functional, request, timeout_s=timeout_s):
+                for answer in await self._car.request(functional, request, timeout_s=timeout_s):
                     self._ecu(answer.source)
         asked = {visit.target.request_id for visit in self._visit.ecus.values()}
-        if direct is not None:
-            await self._probe([target for target in direct.usual if target.request_id not in asked], timeout_s)
+        if not traits.has_frames:
+            await self._probe([target for target in traits.usual if target.request_id not in asked], timeout_s)
             return
         targets = {request_id: Target.physical(request_id) for request_id in _PHYSICAL_11}
         if any(visit.target.extended for visit in self._visit.ecus.values()):
@@ -145,7 +117,7 @@ class _Scanner:
 
     async def find_more(self, databases: Sequence[Database]) -> None:
         """Asks and reads the ECUs that the database of the broadcast frames names, beyond those found so far."""
-        if isinstance(self._requests, DirectLink) and not self._requests.is_can:
+        if not self._traits.is_can:
             return
         targets = targets_of(database for database in databases if database not in self._named)
         wanted = [
@@ -159,12 +131,14 @@ class _Scanner:
         await self._probe(wanted, self._timeout_s)
         if not self._is_slow:  # they are known to exist: one lost frame shall not make an ECU disappear
             silent = [target for target in wanted if target.response_id not in self._visit.ecus]
-            await self._probe(silent, self._timeout_s or _PATIENCE_S)
+            await self._probe(silent, self._timeout_s or PATIENCE_S)
         await self.read_ecus([ecu for key, ecu in self._visit.ecus.items() if key not in known])
 
     async def _probe(self, wanted: Sequence[Target], timeout_s: float | None) -> None:
         self._probed |= {target.request_id for target in wanted}
-        self._spoken |= self._probed | {target.response_id for target in wanted if target.response_id is not None}
+        self._visit.hearing.spoken |= self._probed | {
+            target.response_id for target in wanted if target.response_id is not None
+        }
         for at in range(0, len(wanted), _PROBES_AT_ONCE):
             group = wanted[at : at + _PROBES_AT_ONCE]
             found = await asyncio.gather(*(self._is_there(target, timeout_s) for target in group))
@@ -174,7 +148,7 @@ class _Scanner:
 
     async def _is_there(self, target: Target, timeout_s: float | None) -> bool:
         try:
-            await self._requests.request(target, b"\x3e\x00", timeout_s=timeout_s)
+            await self._car.request(target, b"\x3e\x00", timeout_s=timeout_s)
         except NoAnswer:
             return False
         except LinkLost:
@@ -187,21 +161,19 @@ class _Scanner:
     def _ecu(self, target: Target) -> EcuVisit:
         return self._visit.ecus.setdefault(target.response_id or 0, EcuVisit(target))
 
-    async def search(self, link: FrameLink) -> None:
+    async def search(self) -> None:
         """Asks every identifier that a maker may have chosen."""
-        if isinstance(self._requests, IsoTpLink):
-            known = set(self._visit.ecus)
-            for target in await search_ecus(link, self._requests, known=known, progress=self._progress):
-                self._spoken |= {target.request_id, target.response_id or 0}
-                self._ecu(target)
+        for target in await self._car.search(set(self._visit.ecus), self._progress):
+            self._visit.hearing.spoken |= {target.request_id, target.response_id or 0}
+            self._ecu(target)
 
-    async def ask_j1939(self, link: FrameLink) -> None:
+    async def ask_j1939(self) -> None:
         """What the units of a J1939 bus tell only when they are asked: stored codes and identification."""
         nodes = nodes_from_frames(self._visit.frames)
         if not nodes:
             return
         try:
-            await read_bus(link, [node.address for node in nodes], self._visit.units, self._progress)
+            await self._car.read_bus([node.address for node in nodes], self._visit.units, self._progress)
         except LinkLost as error:
             self._visit.lost = error
             raise
@@ -217,7 +189,7 @@ class _Scanner:
         ecus = self._visit.sorted_ecus() if ecus is None else ecus
         done = 0
 
-        gate = asyncio.Semaphore(self._requests.at_once if isinstance(self._requests, DirectLink) else len(ecus) or 1)
+        gate = asyncio.Semaphore((len(ecus) if self._traits.has_frames else self._traits.at_once) or 1)
 
         async def read(ecu: EcuVisit) -> None:
             nonlocal done
@@ -226,8 +198,8 @@ class _Scanner:
             done += 1
             self._progress(
                 Text(
-                    f"reading ECUs: {done} of {len(ecus)} · {self._codes_so_far().en}",
-                    f"正在读取控制器：{done}/{len(ecus)} · {self._codes_so_far().zh}",
+                    f"reading ECUs: {done} of {len(ecus)} · {codes_so_far(self._visit).en}",
+                    f"正在读取控制器：{done}/{len(ecus)} · {codes_so_far(self._visit).zh}",
                 )
             )
 
@@ -235,19 +207,6 @@ class _Scanner:
         await asyncio.gather(*(read(ecu) for ecu in ecus))
         if self._visit.lost is not None:
             raise self._visit.lost
-
-    def _codes_so_far(self) -> Text:
-        """What a technician wants to know first, while the rest is still being read."""
-        best: dict[tuple[str, str], str] = {}
-        for ecu in self._visit.sorted_ecus():
-            for dtc in ecu.dtcs:  # OBD-II and UDS give the same code, one of them without the failure type
-                key = ecu.address, dtc.code
-                best[key] = max(best.get(key, ""), dtc.display, key=len)
-        codes = list(best.values())
-        shown = " ".join(codes[:_SHOWN_CODES]) + (" …" if len(codes) > _SHOWN_CODES else "")
-        if not codes:
-            return Text("no fault codes so far", "暂无故障码")
-        return Text(f"{len(codes)} fault codes so far: {shown}", f"已读到 {len(codes)} 个故障码：{shown}")
 
     async def _read_ecu(self, ecu: EcuVisit) -> None:
         """One ECU, codes first; each part has its own budget of time, so that no ECU holds the visit up for ever."""
@@ -269,13 +228,13 @@ class _Scanner:
             except DiagError as error:
                 self._visit.fail(ecu.address, what, why_of(error))
             if what is _WHAT_CODES and ecu.dtcs:
-                self._progress(self._codes_so_far())
+                self._progress(codes_so_far(self._visit))
         if not ecu.codes_read:
             self._visit.fail(ecu.address, _WHAT_CODES, _NOT_READ)
 
     async def _read_obd(self, ecu: EcuVisit) -> None:
         """Services 03, 07, 0A, 01, 09 and 02 where the ECU answers ``01 00``, whoever else it answers."""
-        answer = await answer_or_none(self._requests, ecu.target, b"\x01\x00", self._timeout_s)
+        answer = await answer_or_none(self._car, ecu.target, b"\x01\x00", self._timeout_s)
         offered = None if answer is None else parse_items(answer.payload, service=0x01).get(0)
         if offered is None:
             return
@@ -302,13 +261,13 @@ class _Scanner:
     @property
     def _is_slow(self) -> bool:
         """One request after the other, each taking long: only what tells most is asked."""
-        return isinstance(self._requests, DirectLink) and self._requests.at_once == 1
+        return not self._traits.has_frames and self._traits.at_once == 1
 
     async def _read_obd_on_uds(self, ecu: EcuVisit) -> None:
         """What the law wants, through UDS, where the ECU does not answer services 01 to 0A."""
         if ecu.obd is not None or not ecu.speaks_uds:
             return
-        session = ObdOnUdsSession(self._requests, timeout_s=self._timeout_s)
+        session = ObdOnUdsSession(self._car, timeout_s=self._timeout_s)
         found = await session.detect(ecu.target)
         if found is None:
             return
@@ -327,7 +286,7 @@ class _Scanner:
             ecu.tests = await session.read_monitor_results(found)
 
     async def _read_identification(self, ecu: EcuVisit) -> None:
-        session = UdsSession(self._requests, ecu.target, timeout_s=self._timeout_s)
+        session = UdsSession(self._car, ecu.target, timeout_s=self._timeout_s)
         wanted = self._identifiers[: len(_TELLING)] if self._is_slow else self._identifiers
         identification = await session.read_identification(wanted)
         ecu.identification = identification.texts
@@ -339,7 +298,7 @@ class _Scanner:
 
     async def _read_uds_codes(self, ecu: EcuVisit) -> None:
         """19 02, asked of everybody who is there: its answer proves UDS, and a refusal of it is said."""
-        answer = await answer_or_none(self._requests, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), self._timeout_s)
+        answer = await answer_or_none(self._car, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), self._timeout_s)
         if answer is None:
             return
         ecu.speaks_uds = answer.nrc != _SERVICE_NOT_SUPPORTED
@@ -351,12 +310,12 @@ class _Scanner:
         ecu.dtcs += parsed.dtcs
         ecu.codes_read = parsed.complete
         if parsed.complete:
-            self._visit.history.observe(time.time_ns(), ecu.address, parsed.dtcs)
+            self._visit.history.observe(answer.t_ns or time.time_ns(), ecu.address, parsed.dtcs)
         self._note_missing(ecu, parsed.missing)
 
     async def _read_details(self, ecu: EcuVisit) -> None:
         """Snapshots and extended data of the codes that are faults."""
-        session = UdsSession(self._requests, ecu.target, timeout_s=self._timeout_s)
+        session = UdsSession(self._car, ecu.target, timeout_s=self._timeout_s)
         faults = [dtc for dtc in ecu.dtcs if len(dtc.raw) == 4 and dtc.status is not None and dtc.status.is_fault]
         lengths: dict[int, int] = {}
         for dtc in faults[:_DETAILS_PER_ECU]:
@@ -382,14 +341,14 @@ class _Scanner:
         if not ecu.speaks_uds:
             return
         try:
-            answer = await ask(self._requests, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), timeout_s=self._timeout_s)
+            answer = await ask(self._car, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), timeout_s=self._timeout_s)
         except LinkLost:
             raise
         except DiagError:
             return
         if answer.negative is None and answer.complete:
             parsed = parse_uds_dtcs(answer.payload, ecu=ecu.address, declared_length=answer.declared_length)
-            if self._visit.history.observe(time.time_ns(), ecu.address, parsed.dtcs):
+            if self._visit.history.observe(answer.t_ns or time.time_ns(), ecu.address, parsed.dtcs):
                 known = {dtc.display for dtc in ecu.dtcs}
                 ecu.dtcs += [dtc for dtc in parsed.dtcs if dtc.display not in known]
 
@@ -400,101 +359,3 @@ class _Scanner:
                 Text("an answer was cut", "应答不完整"),
                 Text(f"{missing} items are missing", f"缺少 {missing} 项"),
             )
-
-
-def _ignore(_: object) -> None:
-    """Nobody wants to know."""
-
-
-async def scan(
-    link: FrameLink | DirectLink,
-    *,
-    databases: Sequence[Database] = (),
-    signal_set: SignalSet | None = None,
-    find_signal_set: Callable[[Vehicle], SignalSet | None] = lambda _: None,
-    simulated: bool = False,
-    listen_s: float = 2.0,
-    search: bool = False,
-    timeout_s: float | None = None,
-    identifiers: Sequence[int] = _IDENTIFIERS,
-    describe: Callable[[Dtc], Dtc] | None = None,
-    progress: Callable[[Text], None] = _ignore,
-    keep: Callable[[VehicleReport], None] = _ignore,
-) -> VehicleReport:
-    """Reads a whole car and says what is wrong with it.
-
-    Args:
-        link: an open bus, or a link that carries requests only; its guard decides what may be sent.
-        databases: of the broadcast frames, first match wins; empty = a bundled one where it fits.
-        signal_set: what to ask where the broadcast frames do not show the battery.
-        find_signal_set: asked for one, once the car is known, when ``signal_set`` is None; None = do not ask.
-        simulated: the caller knows that the car is not real.
-        listen_s: seconds of broadcast frames to collect at least.
-        search: ask every 11-bit diagnostic identifier as well, with a twentieth of the bus's capacity.
-        timeout_s: per answer; None = the protocol's own times.
-        identifiers: identification data identifiers that each ECU is asked for.
-        describe: gives a code its text where a maker's description has one.
-        progress: told each stage, for people.
-        keep: given the report as soon as there is one, also when the visit ends early by cancellation or a lost link;
-            what is raised after that costs nothing that was read.
-
-    Raises:
-        NoAnswer: neither an answer nor a single broadcast frame.
-        LinkLost: the adapter went away; ``keep`` got what was found until then.
-        RefusedByPolicy: the link's guard allows less than reading.
-    """
-    visit = Visit(time.time_ns(), time.monotonic(), remarks=link.remarks if isinstance(link, DirectLink) else ())
-    visit.describe = describe
-    progress(_STAGE_LISTENING)
-    try:
-        async with AsyncExitStack() as stack:
-            frames = None if isinstance(link, DirectLink) else link
-            requests = link if isinstance(link, DirectLink) else await stack.enter_async_context(IsoTpLink(link))
-            scanner = _Scanner(frames, requests, visit, databases, timeout_s, progress, identifiers)
-            collector = asyncio.create_task(scanner.collect())
-            try:
-                await scanner.find_ecus()
-                if search and frames is not None:
-                    await scanner.search(frames)
-                await scanner.read_ecus()
-                progress(_STAGE_LISTENING)
-                broadcast = decode_visit(visit, databases)
-                if frames is None and isinstance(link, DirectLink):
-                    visit.frames += [frame for frame in await link.listen(listen_s) if scanner.is_of_use(frame)]
-                    broadcast = decode_visit(visit, databases)
-                    await scanner.find_more(broadcast.databases)
-                for until_s in dict.fromkeys((min(_TELLING_S, listen_s), listen_s)) if frames is not None else ():
-                    left_s = visit.started_monotonic + until_s - time.monotonic()
-                    await asyncio.wait({collector}, timeout=max(0.0, left_s))
-                    if visit.lost is not None:
-                        raise visit.lost
-                    broadcast = decode_visit(visit, databases)
-                    await scanner.find_more(broadcast.databases)
-                is_can = frames is not None or (isinstance(link, DirectLink) and link.is_can)
-                bms = None if is_can else the_battery_ecu(visit)
-                if (is_can or bms is not None) and battery_from_visit(visit, broadcast) is None:
-                    vehicle = vehicle_from_visit(visit)
-                    wanted = signal_set or find_signal_set(vehicle)
-                    if wanted is not None:
-                        progress(_STAGE_ASKING)
-                        collector.cancel()  # answers on the maker's own identifiers are no broadcast frames
-                        year = vehicle.model_year
-                        visit.polled = await poll_battery(requests, wanted, year=year, timeout_s=timeout_s, instead=bms)
-                if frames is not None:
-                    await scanner.ask_j1939(frames)
-                await scanner.read_again()
-                visit.finished = True
-            finally:
-                collector.cancel()
-                await asyncio.gather(collector, return_exceptions=True)
-    except (asyncio.CancelledError, LinkLost) as error:
-        visit.lost = visit.lost or (error if isinstance(error, LinkLost) else None)
-        if visit.ecus or visit.frames:
-            keep(report_from_visit(visit, link, databases, simulated=simulated))
-        raise
-    if not visit.ecus and not visit.frames:
-        raise NoAnswer(Text("the vehicle", "车辆"), timeout_s or _PATIENCE_S)
-    progress(_STAGE_JUDGING)
-    report = report_from_visit(visit, link, databases, simulated=simulated)
-    keep(report)
-    return report
