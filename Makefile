@@ -8,7 +8,8 @@ EXTRAS ?= test
 # which files begin stands in tests/durations.toml.
 BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 # Hundreds of tests keep real time (buses, browsers, relays), and this machine may be busy with something else: one that
-# fails is tried once more, and the summary tells which were (RERUN). A real defect fails twice.
+# fails is tried once more, and the summary tells which were (RERUN); what fails then is tried alone when all others are
+# through (tools/run_tests.py). A real defect fails each time.
 AGAIN := --reruns 1 --reruns-delay 3 -rfEsR
 # What every test took, for tools/durations.
 TOLD := --junitxml=.venv/durations.xml -o junit_family=xunit1
@@ -21,11 +22,11 @@ demo: .venv/.installed-demo
 	@$(BIN)/huizhen scan --demo --scenario weak-cell
 
 test: collected
-	$(BIN)/pytest -q $(BESIDE) $(AGAIN) $(TOLD)
+	@$(BIN)/python tools/run_tests.py -q $(BESIDE) $(AGAIN) $(TOLD)
 
 check: .venv/.installed-test
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target types style contracts collected
-	$(BIN)/pytest -q $(BESIDE) $(AGAIN) $(TOLD)
+	@$(BIN)/python tools/run_tests.py -q $(BESIDE) $(AGAIN) $(TOLD)
 
 style: .venv/.installed-test
 	$(BIN)/ruff format --check .

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tomllib
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import can  # noqa: F401 - before diag does, which leaves out python-can's own MF4: tests of our writers want it
@@ -86,9 +88,34 @@ def library_disk(tmp_path: Path) -> Generator[Path]:
         yield folder
 
 
+COUNTED = ("passed", "skipped", "xfailed", "rerun")
+
+
+def _tell_outcome(reporter: pytest.TerminalReporter, path: Path) -> None:
+    stats = reporter.stats
+    failed = {report.nodeid for kind in ("failed", "error") for report in stats.get(kind, ())}
+    counts = {kind: len(stats.get(kind, ())) for kind in COUNTED}
+    path.write_text(json.dumps({"failed": sorted(failed), "counts": counts}), encoding="utf-8")
+
+
+def _count_earlier(reporter: pytest.TerminalReporter, path: Path) -> None:
+    """The summary's last line is of both runs; each test is in it once, as what it was in the end."""
+    outcome = json.loads(path.read_text(encoding="utf-8"))
+    again = outcome["counts"]["rerun"] + len(outcome["failed"])
+    for kind, number in {**outcome["counts"], "rerun": again}.items():
+        reporter.stats.setdefault(kind, []).extend([SimpleNamespace(count_towards_summary=True)] * number)
+    reporter.write_line(f"alone: {', '.join(outcome['failed'])}; the counts are of both runs")
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
-    """Counts the tests that could not run without the shared data, after every other section of the summary."""
+    """Counts the tests that could not run without the shared data, after every other section of the summary.
+
+    Tells tools/run_tests.py what failed; when that runs those once more, counts what it ran before.
+    """
+    told, earlier = os.environ.get("HUIZHEN_OUTCOME"), os.environ.get("HUIZHEN_EARLIER")
+    if told is not None:
+        _tell_outcome(terminalreporter, Path(told))
     yield
     skipped = [
         report
@@ -97,3 +124,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
     ]
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} tests skipped: {_ABSENT} ({shared_folder()})", yellow=True)
+    if earlier is not None:
+        _count_earlier(terminalreporter, Path(earlier))

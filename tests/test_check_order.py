@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tomllib
 from pathlib import Path
@@ -40,3 +41,16 @@ def test_files_begin_as_they_are_named_and_the_rest_keeps_its_order(top: ModuleT
 def test_every_duration_is_of_a_file_that_is_there(top: ModuleType) -> None:
     names = tomllib.loads(top.DURATIONS.read_text(encoding="utf-8"))
     assert [name for name in names if not (TESTS / name).is_file()] == []
+
+
+def test_what_failed_and_what_ran_before_is_counted_once(top: ModuleType, tmp_path: Path) -> None:
+    def reporter(**stats: list[SimpleNamespace]) -> SimpleNamespace:
+        return SimpleNamespace(stats=stats, write_line=print)
+
+    told = tmp_path / "outcome.json"
+    bad, good = SimpleNamespace(nodeid="tests/test_x.py::test_y"), SimpleNamespace(nodeid="tests/test_x.py::test_z")
+    top._tell_outcome(reporter(failed=[bad], error=[bad], passed=[good] * 7, skipped=[good]), told)
+    assert json.loads(told.read_text())["failed"] == ["tests/test_x.py::test_y"]
+    alone = reporter(passed=[bad])
+    top._count_earlier(alone, told)
+    assert {kind: len(found) for kind, found in alone.stats.items() if found} == {"passed": 8, "skipped": 1, "rerun": 1}

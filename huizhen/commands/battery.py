@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diag.batteryreport import BatteryReport
     from diag.broadcast import Broadcast
     from diag.celltypes import CellType
+    from diag.facts import Json
     from diag.frames import Frame
     from diag.outlook import Outlook
     from huizhen.cli import Commands
@@ -74,13 +75,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from diag.limits import limits_for
     from huizhen.batteryview import show_battery_report, show_outlook
     from huizhen.errors import BadUsage
-    from huizhen.files import check_writable
 
     if args.source and (args.interface or args.channel or args.demo):
         raise BadUsage(console.tr("battery.source_and_link"))
     kind = _cell_type(args.cell_type, console)
     if args.output:
-        check_writable(args.output)
+        _check_output(args.output, console)
     history = [_visit(path, console) for path in args.history]
     if len({vin for vin, _, _ in history if vin}) > 1:
         raise BadUsage(console.tr("battery.history_of_several"))
@@ -103,15 +103,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return Exit.USAGE if args.source else Exit.NO_ANSWER
     outlook = _outlook(history, report)
     value = {**report.to_json(), "simulated": simulated, "outlook": [item.to_json() for item in outlook]}
-    if args.output:
-        _save(args.output, value, console)
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
         console.json(value)
     else:
         show_battery_report(report, broadcast, console, simulated=simulated)
         show_outlook(outlook, len(history), console)
     if args.output:
-        console.note(console.tr("battery.saved", path=args.output))
+        _save(args.output, value, console)
     worst = min((finding.severity.rank for finding in report.findings), default=None)
     if args.fail_on and worst is not None and worst <= Severity(args.fail_on).rank:
         return Exit.FINDINGS
@@ -189,16 +187,46 @@ def _cell_type(name: str | None, console: Console) -> CellType | None:
     return found
 
 
-def _save(path: str, value: dict[str, object], console: Console) -> None:
-    """JSON, or the certificate where the name ends in .html."""
-    from huizhen.files import write_json, write_text
+def _check_output(path: str, console: Console) -> None:
+    """Whether the file can be written, before anything is read.
 
-    if path.lower().endswith((".html", ".htm")):
-        from huizhen.certificate import certificate
+    Raises:
+        BadUsage: it cannot be told what to write.
+        CannotWrite: not there.
+    """
+    from huizhen.errors import BadUsage
+    from huizhen.files import check_writable
+    from huizhen.reports.writing import format_of
 
-        write_text(path, certificate(value, console.tr))
-    else:
+    if format_of(path) is None:
+        raise BadUsage(console.tr("report.which_format", path=path))
+    check_writable(path)
+
+
+def _save(path: str, value: Json, console: Console) -> None:
+    """The figures as JSON, for programs and ``--history``; else the certificate that ``report --kind battery`` makes.
+
+    Raises:
+        CannotWrite: the place cannot be written.
+        ReportError: no PDF could be made.
+    """
+    from huizhen.files import write_json
+    from huizhen.reports.content import content_of, report_now
+    from huizhen.reports.seal import signed_report
+    from huizhen.reports.source import source_of
+    from huizhen.reports.writing import format_of, write_report
+    from huizhen.signing import load_signer
+
+    form = format_of(path)
+    if form is None or form == "json":
         write_json(path, value)
+        console.note(console.tr("battery.saved", path=path))
+        return
+    source, signer = source_of(value, path), load_signer()
+    content = content_of(source, kind="battery", audience="workshop")
+    report = report_now(source, content, kind="battery", audience="workshop")
+    write_report(path, form, signed_report(report, signer), signer, console)
+    console.note(console.tr("report.saved", path=path, mark=signer.fingerprint))
 
 
 def _recorded(args: argparse.Namespace, console: Console) -> tuple[Broadcast, bool]:

@@ -10,7 +10,6 @@ from huizhen.exits import Exit
 if TYPE_CHECKING:
     import argparse
 
-    from diag.bundle import Signer
     from diag.facts import Json
     from diag.repairproof import Proof, RepairVisit
     from huizhen.cli import Commands
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-_FORMATS: Final = {".html": "html", ".htm": "html", ".pdf": "pdf", ".json": "json"}
 _MOST_BYTES: Final = 200_000_000
 _KINDS: Final = ("intake", "interim", "post", "battery")
 
@@ -51,6 +49,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from huizhen.console import wants_json
     from huizhen.reports.seal import signed_report
     from huizhen.reports.source import load_source
+    from huizhen.reports.writing import write_report
     from huizhen.signing import load_signer
 
     if args.check:
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     signer = load_signer()
     signed = signed_report(report, signer)
     if args.output:
-        _write(args.output, form, signed, signer, console)
+        write_report(args.output, form, signed, signer, console)
     if wants_json(args):
         console.json(signed)
     if args.output:
@@ -79,12 +78,13 @@ def _format(args: argparse.Namespace, console: Console) -> str:
     from huizhen.console import wants_json
     from huizhen.errors import BadUsage
     from huizhen.files import check_writable
+    from huizhen.reports.writing import format_of
 
     if not args.output:
         if wants_json(args):
             return "json"
         raise BadUsage(console.tr("report.needs_output"))
-    form = _FORMATS.get(Path(args.output).suffix.lower())
+    form = format_of(args.output)
     if form is None:
         raise BadUsage(console.tr("report.which_format", path=args.output))
     target = Path(args.output)
@@ -114,11 +114,8 @@ def _check_kind(args: argparse.Namespace, source: ReportSource, console: Console
 
 
 def _report(args: argparse.Namespace, source: ReportSource, console: Console) -> Json:
-    from datetime import UTC, datetime
-
-    from huizhen import __version__
     from huizhen.reports.cells import study_of_broadcast
-    from huizhen.reports.content import content_of, report_of
+    from huizhen.reports.content import content_of, report_now
     from huizhen.reports.moments import broadcast_of_session, moment_of_event, moment_of_visit
     from huizhen.reports.source import load_event, load_source
 
@@ -141,10 +138,7 @@ def _report(args: argparse.Namespace, source: ReportSource, console: Console) ->
         source, kind=args.kind, audience=args.audience, proof=proof, before=before, study=study, moments=moments
     )
     console.stage_done()
-    made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return report_of(
-        source, content, kind=args.kind, audience=args.audience, made=made, made_by=f"Huizhen {__version__}"
-    )
+    return report_now(source, content, kind=args.kind, audience=args.audience)
 
 
 def _proof(before: ReportSource, after: ReportSource, args: argparse.Namespace, console: Console) -> Proof:
@@ -174,51 +168,6 @@ def _visit(source: ReportSource, path: str) -> RepairVisit:
         return RepairVisit.from_json(source.value)
     except ValueError as error:
         raise ReportInput(path, str(error)) from error
-
-
-def _write(path: str, form: str, report: Json, signer: Signer, console: Console) -> None:
-    """Writes it, whole or not at all.
-
-    Raises:
-        CannotWrite: the place cannot be written.
-        ReportError: no PDF could be made.
-    """
-    from diag.bundle import fingerprint
-    from huizhen.files import write_bytes, write_json
-    from huizhen.reports.page import report_page
-    from huizhen.reports.seal import sealed_file
-
-    if form == "json":
-        write_json(path, report)
-        return
-    page = report_page(report, fingerprint(signer.public_key), console.tr)
-    content = page.encode()
-    if form == "pdf":
-        content = _printed(page, path, console)
-    write_bytes(path, sealed_file(content, signer))
-
-
-def _printed(page: str, path: str, console: Console) -> bytes:
-    """The page as a PDF whose Chinese can be read.
-
-    Raises:
-        NoChromium: there is no browser.
-        PdfFailed: it made none.
-        NoChineseFont: a Chinese page came out without Chinese.
-    """
-    from huizhen.reporterrors import NoChineseFont
-    from huizhen.reports.pdftext import fonts_in_pdf, with_searchable_text
-    from huizhen.reports.printing import font_package, print_page
-
-    console.stage(console.tr("report.printing"))
-    content = print_page(page)
-    console.stage_done()
-    wanted = {char for char in page if "\u4e00" <= char <= "\u9fff"}
-    if len(fonts_in_pdf(content).chinese & wanted) < len(wanted) / 2:  # titles of drawings are not printed
-        if console.tr.lang == "zh":
-            raise NoChineseFont(path, font_package())
-        console.note(console.tr("report.font_note", path=path, install=font_package()))
-    return with_searchable_text(content)
 
 
 def _check(args: argparse.Namespace, console: Console) -> int:

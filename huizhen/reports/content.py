@@ -7,11 +7,13 @@ the page nor in the JSON.
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from consult.chain import canonical
 from diag.facts import Text
 from diag.personal import without_names
+from huizhen import __version__
 from huizhen.reports.cells import battery_content
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from diag.repairproof import Proof
     from huizhen.reports.source import ReportSource
 
-__all__ = ["AUDIENCES", "KINDS", "SCHEMA", "content_of", "report_of"]
+__all__ = ["AUDIENCES", "KINDS", "SCHEMA", "content_of", "report_now", "report_of"]
 
 SCHEMA: Final = "huizhen.report/1"
 KINDS: Final = ("intake", "interim", "post", "battery")
@@ -60,6 +62,12 @@ def report_of(source: ReportSource, content: Json, *, kind: str, audience: str, 
         **told,
         "sha256": hashlib.sha256(canonical(told).encode()).hexdigest(),
     }
+
+
+def report_now(source: ReportSource, content: Json, *, kind: str, audience: str) -> Json:
+    """The same, made now by this version."""
+    made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return report_of(source, content, kind=kind, audience=audience, made=made, made_by=f"Huizhen {__version__}")
 
 
 def content_of(

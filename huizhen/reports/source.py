@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from diag.facts import Text
+from huizhen.files import json_text
 from huizhen.reporterrors import ReportInput
 from huizhen.reports.form import BATTERY, EVENT, SCAN, NotOfThisForm, check_form
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from diag.facts import Json
     from huizhen.sessionbundle import Session
 
-__all__ = ["ReportSource", "load_event", "load_source", "loaded_json"]
+__all__ = ["ReportSource", "load_event", "load_source", "loaded_json", "source_of"]
 
 _MOST_BYTES: Final = 200_000_000
 _MOST_EVENT: Final = 4_000_000
@@ -114,6 +115,16 @@ def load_source(path: str) -> ReportSource:
         )
     checked(value, _FORMS[name], path)
     return ReportSource(path, value, digest, session)
+
+
+def source_of(value: Json, path: str) -> ReportSource:
+    """What was just made, as it would be after saving and loading it: with the hash of the file that ``-o`` writes.
+
+    Args:
+        value: ``huizhen.scan/1`` or ``huizhen.battery/1``.
+        path: how to call it.
+    """
+    return ReportSource(path, value, hashlib.sha256(json_text(value).encode()).hexdigest())
 
 
 def checked(value: Any, form: Any, path: str) -> None:

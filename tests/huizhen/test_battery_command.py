@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,6 @@ from huizhen.simrecord import record_car
 from virtualbus.errors import Phrase
 from virtualbus.faults import make_fault
 from virtualbus.scenario import Phase, Scenario
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCENARIO = Scenario(
     "drive",
@@ -83,13 +81,32 @@ def test_a_certificate_is_one_page_without_scripts(
     text = page.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
     assert "<script" not in text
-    assert "http" not in text.replace("http-equiv", "")
+    assert "http:" not in text.replace("http://www.w3.org", "")
+    assert "https:" not in text
     assert "第 41 号单体" in text
     assert "70 %" in text
     assert str(page) in capfd.readouterr().err
     saved = tmp_path / "battery.json"
     assert main(["battery", "--from", str(drive), "-o", str(saved), "-q"]) == Exit.DONE
     assert json.loads(saved.read_text(encoding="utf-8"))["schema"] == "huizhen.battery/1"
+
+
+def test_the_certificate_is_the_one_that_report_makes(
+    drive: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One seal, one digest, whichever command wrote it."""
+    saved, page, same = (str(tmp_path / name) for name in ("battery.json", "one.html", "two.html"))
+    words = ["battery", "--from", str(drive), "--rated-ah", "150", "-q", "--lang", "en"]
+    assert main([*words, "-o", saved]) == Exit.DONE
+    assert main([*words, "-o", page]) == Exit.DONE
+    assert main(["report", saved, "--kind", "battery", "-o", same, "--lang", "en"]) == Exit.DONE
+    assert main(["report", page, "--check"]) == Exit.DONE
+    digests = [re.findall(r"[0-9a-f]{64}", Path(path).read_text(encoding="utf-8")) for path in (page, same)]
+    assert digests[0]
+    assert digests[0] == digests[1]
+    capfd.readouterr()
+    assert main(["battery", "--from", str(drive), "-o", str(tmp_path / "x.txt"), "--lang", "en"]) == Exit.USAGE
+    assert ".html, .pdf or .json" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import json
 import random
 import re
 import statistics
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -380,6 +381,37 @@ def test_an_event_leads_to_no_other_file(visits: Path, event: Path, tmp_path: Pa
         assert main([*words, "--lang", "en"]) == Exit.USAGE
         assert "not beside it" in capfd.readouterr().err
     assert not (tmp_path / "x.html").exists()
+
+
+def test_where_the_car_was_is_never_drawn(visits: Path, event: Path, tmp_path: Path) -> None:
+    from huizhen.sessionbundle import load_session
+
+    frames = load_session(str(visits / "weak.hzb")).tape.frames
+    busiest, _ = Counter(frame.can_id for frame in frames if not frame.tx).most_common(1)[0]
+    signals = "".join(
+        f' SG_ {name} : {8 * at}|8@1+ (1,0) [0|0] "" X\n'
+        for at, name in enumerate(("GPS_Latitude", "Wheel", "Longitude"))
+    )
+    (tmp_path / "car.dbc").write_text(f'VERSION ""\nBU_: X\nBO_ {busiest} Where: 8 X\n{signals}')
+    told = json.loads(event.read_text())
+    moved = [{"signal": name, "unit": "", "s": 0.0} for name in ("GPS_Latitude", "Wheel", "Longitude")]
+    event.write_text(json.dumps({**told, "moved": moved}))
+    words = [visits / "isolation.json", "--event", event, "--dbc", tmp_path / "car.dbc"]
+    page = page_of(words, tmp_path / "x.html")
+    assert [strip.attributes["data-signal"] for strip in page.kind("strip")] == ["Wheel"]
+
+
+@pytest.mark.parametrize("mark", ["京A12345", "13800138000", "owner@example.com"])
+def test_the_customer_s_sheet_names_nobody_of_the_complaint(visits: Path, mark: str) -> None:
+
+    source = load_source(str(visits / "weak.hzb"))
+    vin = source.value["vehicle"]["vin"]
+    source.session.tape.settings["symptom"] = f"车辆 {mark}，VIN {vin}：无法行驶"
+    told = {one: content_of(source, kind="intake", audience=one)["complaint"] for one in AUDIENCES}
+    assert mark in told["workshop"]
+    assert mark not in told["customer"]
+    assert vin not in told["customer"]
+    assert "无法行驶" in told["customer"]
 
 
 # -- after a repair -------------------------------------------------------------------------------------------------
