@@ -11,8 +11,9 @@ BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 # fails is tried once more, and the summary tells which were (RERUN); what fails then is tried alone when all others are
 # through (tools/run_tests.py). A real defect fails each time.
 AGAIN := --reruns 1 --reruns-delay 3 -rfEsR
-# What every test took, for tools/durations.
-TOLD := --junitxml=.venv/durations.xml -o junit_family=xunit1
+# What every test took, for tools/order_tests.py. Plain tracebacks: pytest's own parse whole modules, in the middle of which
+# Python 3.11 runs finalizers that parse too, and then the test process ends with "AST constructor recursion depth mismatch".
+TOLD := --tb=native --junitxml=.venv/durations.xml -o junit_family=xunit1
 # Hundreds of processes of ours start during the tests: each module is compiled once, not in every one of them.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -86,6 +87,20 @@ def library_disk(tmp_path: Path) -> Generator[Path]:
     """A file system of 8 MiB: room for a case library and little more."""
     with _disk(tmp_path / "little", "8m") as folder:
         yield folder
+
+
+@pytest.fixture(scope="module")
+def whole_machine(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """One file of tests at a time, of those that ask for it: several browsers in a call, or an emulated machine.
+
+    They keep real time and take all processors; two of them beside each other keep none.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "whole-machine").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 COUNTED = ("passed", "skipped", "xfailed", "rerun")

@@ -25,6 +25,9 @@ COMPUTING = ("casebase/", "dbc/", "test_")
 BROWSING = re.compile(r"browser|/test_page_|/test_call_|test_consultation")
 BESIDE_S = 300
 """What stands beside the machine, for the processes that do not run it together."""
+ALONE = re.compile(r"socketcan/|test_call_(browser|engine_browser|janus)")
+"""Those that ask for the fixture ``whole_machine``: one at a time, so each begins when the one before should be done."""
+PROCESSES = 4
 HEAD = """\
 # Which files of tests begin, and about how many seconds each takes. Files that are not named follow in their own order.
 # Written by tools/order_tests.py from what the last `make check` took.
@@ -50,7 +53,22 @@ def in_order(seconds: dict[str, float]) -> list[str]:
     rest = [name for name in longest if name not in first]
     browsing = [name for name in rest if BROWSING.search(name)]
     waiting = [name for name in rest if not BROWSING.search(name)]
-    return [*first, *(name for pair in zip_longest(browsing, waiting) for name in pair if name)]
+    return spaced([*first, *(name for pair in zip_longest(browsing, waiting) for name in pair if name)], seconds)
+
+
+def spaced(names: list[str], seconds: dict[str, float]) -> list[str]:
+    alone = [name for name in names if ALONE.search(name)]
+    order: list[str] = []
+    given_s = free_s = 0.0
+    for name in [*(name for name in names if name not in alone), None]:
+        while alone and (name is None or given_s / PROCESSES >= free_s):
+            order.append(alone.pop(0))
+            given_s += seconds[order[-1]]
+            free_s += seconds[order[-1]]
+        if name is not None:
+            order.append(name)
+            given_s += seconds[name]
+    return order
 
 
 def main() -> None:

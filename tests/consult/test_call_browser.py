@@ -11,7 +11,7 @@ from test_consult_browser import count
 
 from consult.replayservice import ReplayConfig, running_replay
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("whole_machine")]
 
 
 async def wait_for(condition):

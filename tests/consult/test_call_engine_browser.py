@@ -18,7 +18,7 @@ from consult.service import running_service
 
 __all__ = ["relay"]
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("whole_machine")]
 NEEDS_JANUS = pytest.mark.skipif(
     JANUS is None or own_address() is None,
     reason="Janus is not installed (Debian: apt install janus), or this machine has no address but loopback",

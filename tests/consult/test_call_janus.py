@@ -27,6 +27,7 @@ from consult.roomfiles import RoomFiles
 from consult.service import running_service
 
 pytestmark = [
+    pytest.mark.usefixtures("whole_machine"),
     pytest.mark.skipif(JANUS is None, reason="Janus is not installed (Debian: apt install janus)"),
     pytest.mark.skipif(own_address() is None, reason="Janus does not use loopback, and this machine has nothing else"),
 ]

@@ -15,6 +15,7 @@ SCRIPT = Path(__file__).with_name("scan.sh")
 READING_SERVICES = {"01", "02", "03", "06", "07", "09", "0A", "10", "19", "22", "24", "3E"}
 
 
+@pytest.mark.usefixtures("whole_machine")
 def test_scan_over_socketcan_reads_and_only_reads(shared: Path) -> None:
     machine = shared / "tools" / "vcan-vm"
     if os.geteuid() != 0 or not machine.exists():
