@@ -19,7 +19,7 @@ from diag.facts import DtcKind, Text
 from diag.frames import Frame
 from diag.j1939 import address_text
 from diag.j1939gate import GLOBAL, TESTERS
-from diag.obd import parse_readiness
+from diag.readiness import parse_readiness
 from diag.uds import text_from_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from diag.facts import Dtc
     from diag.frames import FrameLink, FrameSubscription
-    from diag.obd import Readiness
+    from diag.readiness import Readiness
 
     Ask = Callable[[int, int], Awaitable[tuple["J1939Answer", ...]]]
 

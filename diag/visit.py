@@ -38,10 +38,11 @@ if TYPE_CHECKING:
     from diag.j1939 import J1939Node
     from diag.j1939requests import UnitReading
     from diag.limits import BatteryLimits
-    from diag.obd import ObdEcu, Readiness, VehicleInformation
+    from diag.obd import ObdEcu, VehicleInformation
     from diag.obdmonitors import InUsePerformance, MonitorResult, SinceClear
     from diag.obdonuds import ObdOnUdsEcu, RegulatedCodes
     from diag.polling import Polled
+    from diag.readiness import Readiness
 
 __all__ = [
     "REQUEST_LINKS",
