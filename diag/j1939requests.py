@@ -13,7 +13,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
-from diag.dtc import merge_dtcs, parse_j1939_dtcs
+from diag.dtc import parse_j1939_dtcs
+from diag.dtcmerge import merge_dtcs
 from diag.errors import BadInput, LocalProtocolError, NoAnswer
 from diag.facts import DtcKind, Text
 from diag.frames import Frame

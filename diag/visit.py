@@ -16,8 +16,8 @@ from diag.battery import battery_from_series
 from diag.batterydoctor import study_battery, with_study
 from diag.broadcast import Broadcast, Choice, choose_database, decode_broadcast
 from diag.causes import causes_of
-from diag.dtc import merge_dtcs
 from diag.dtchistory import DtcHistory
+from diag.dtcmerge import merge_dtcs
 from diag.facts import Dtc, Ecu, EcuRole, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
 from diag.findings import findings_from_facts
 from diag.j1939 import address_text, node_names, nodes_from_frames

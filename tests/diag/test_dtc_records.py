@@ -6,17 +6,10 @@ from hypothesis import strategies as st
 from udsoncan import Request, Response
 from udsoncan.services import ReadDTCInformation
 
-from diag.dtc import (
-    bytes_from_code,
-    code_from_bytes,
-    merge_dtcs,
-    parse_j1939_dtcs,
-    parse_obd_dtcs,
-    parse_uds_dtcs,
-    split_code,
-)
-from diag.dtcanswer import DtcAnswer, FaultCounter
+from diag.dtc import parse_j1939_dtcs, parse_obd_dtcs, parse_uds_dtcs
+from diag.dtcanswer import DtcAnswer, FaultCounter, bytes_from_code, code_from_bytes, split_code
 from diag.dtclines import parse_dtc_lines
+from diag.dtcmerge import merge_dtcs
 from diag.errors import BadInput, DiagError, RemoteProtocolError
 from diag.facts import Dtc, DtcKind, DtcStatus, Severity
 from diag.nrc import PENDING, Negative
