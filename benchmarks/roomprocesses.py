@@ -22,7 +22,7 @@ from consult.service import Service, ServiceConfig, running_service
 from consult.serviceconfig import Limits
 from consult.spoolfolder import open_spool, resume_spool
 from consult.wire import encode_samples
-from diag.facts import SampleBlock, SignalInfo, StreamSchema
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

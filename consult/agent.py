@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from consult.messages import Message
     from consult.spool import Lane
     from consult.spoolfolder import RoomIdentity
-    from diag.facts import SampleBlock, StreamSchema
     from diag.frames import Frame
+    from diag.samples import SampleBlock, StreamSchema
 
 __all__ = ["Agent", "RoomInvite", "joined_room"]
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from diag.addressing import Target
     from diag.answers import RequestLink
-    from diag.facts import Dtc, Ecu, VehicleReport
+    from diag.facts import Dtc
+    from diag.vehiclereport import Ecu, VehicleReport
 
 __all__ = ["CodeWatch"]
 

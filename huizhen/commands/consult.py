@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from consult.messages import Event
     from diag.answers import RequestLink
     from diag.asked import AskedStream
-    from diag.facts import SampleBlock
     from diag.frames import FrameLink
     from diag.live import LiveStream
+    from diag.samples import SampleBlock
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator

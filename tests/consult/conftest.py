@@ -18,21 +18,16 @@ from diag.facts import (
     Dtc,
     DtcKind,
     DtcStatus,
-    Ecu,
     EcuRole,
     Evidence,
     Finding,
     FreezeFrame,
-    LinkInfo,
     Reading,
-    SampleBlock,
     Severity,
-    SignalInfo,
-    StreamSchema,
     Text,
-    Vehicle,
-    VehicleReport,
 )
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
+from diag.vehiclereport import Ecu, LinkInfo, Vehicle, VehicleReport
 
 CELLS = 96
 WEAK = 16

@@ -13,8 +13,8 @@ from consult.errors import BlockBroken, MessageBroken
 from consult.invites import Role
 from consult.rawframes import encode_raw, parse_raw
 from consult.wire import RAW, encode_samples, kind_of, parse_any_head
-from diag.facts import SignalInfo, StreamSchema
 from diag.frames import Frame
+from diag.samples import SignalInfo, StreamSchema
 
 VIN_FRAME = Frame(0x7E8, b"LHZEV400", t_ns=1_760_000_000_000_000_000)
 

@@ -9,7 +9,7 @@ import pytest
 from test_consult_browser import page_of
 
 from consult.service import running_service
-from diag.facts import SampleBlock, SignalInfo, StreamSchema
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 
 pytestmark = pytest.mark.browser
 

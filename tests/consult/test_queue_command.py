@@ -17,7 +17,7 @@ from consult.waitclocks import QueueConfig
 from consult.waitingline import Entry
 from consult.waitstore import WaitStore
 from consult.waitview import QueueFigures, estimate_s
-from diag.facts import StreamSchema
+from diag.samples import StreamSchema
 from huizhen.cli import main
 from huizhen.exits import Exit
 
