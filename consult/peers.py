@@ -15,8 +15,9 @@ from consult.callmessages import CallMessage
 from consult.callpeers import CallLimits, take_call_message
 from consult.dtcwords import check_dtcs
 from consult.edge import LiveEdge
-from consult.errors import ConsultError, MessageBroken, RelayMissing, RequestUnknown, RoleRefused, TooMuch
+from consult.errors import ConsultError, MessageBroken, RelayMissing, RoleRefused, TooMuch
 from consult.gate import RateLimit
+from consult.granterrors import RequestUnknown
 from consult.messages import (
     FROM_AGENT,
     FROM_VIEWER,
