@@ -18,6 +18,7 @@ from consult.edge import LiveEdge
 from consult.errors import ConsultError, MessageBroken, RelayMissing, RoleRefused, TooMuch
 from consult.gate import RateLimit
 from consult.granterrors import RequestUnknown
+from consult.member import Member
 from consult.messages import (
     FROM_AGENT,
     FROM_VIEWER,
@@ -51,7 +52,6 @@ from consult.messages import (
 )
 from consult.outbox import Outbox
 from consult.rates import Pacer
-from consult.room import Member
 from consult.wire import RAW, kind_of
 from diag.facts import Text
 

@@ -17,7 +17,8 @@ from consult.errors import ConsultError, FileUnknown, MessageBroken, RoleRefused
 from consult.granterrors import RequestUnknown
 from consult.invites import Role
 from consult.journal import Journal
-from consult.room import Member, Room
+from consult.member import Member
+from consult.room import Room
 
 PHOTO = "ab" * 32
 LOG = "cd" * 32

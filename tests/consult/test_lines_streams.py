@@ -109,7 +109,7 @@ async def test_raw_frames_go_to_who_may_see_the_vin_and_to_nobody_else(service, 
 
 async def test_raw_frames_never_take_the_live_edge_of_who_may_not(service, three_streams, eventually):
     """The data channel is a path of its own: the room decides there too."""
-    from consult.room import Member
+    from consult.member import Member
 
     class Edge:
         def __init__(self):
