@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consult.agent import joined_room
+from consult.joining import joined_room
 from consult.service import ServiceConfig, running_service
 from diag.samples import SampleBlock, SignalInfo, StreamSchema
 

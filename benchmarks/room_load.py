@@ -47,7 +47,7 @@ from roomprocesses import (
 )
 from roomviewers import redeem
 
-from consult.agent import joined_room
+from consult.joining import joined_room
 from consult.service import running_service
 from consult.wire import BATCH, SAMPLES
 from diag.samples import StreamSchema

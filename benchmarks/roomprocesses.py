@@ -15,8 +15,8 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
-from consult.agent import joined_room
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.resuming import resumed_room
 from consult.service import Service, ServiceConfig, running_service
 from consult.serviceconfig import Limits

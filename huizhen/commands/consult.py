@@ -146,7 +146,7 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
     from contextlib import AsyncExitStack
     from pathlib import Path
 
-    from consult.agent import joined_room
+    from consult.joining import joined_room
     from consult.resuming import resumed_room
     from consult.service import require_writable, running_service
     from diag.direct import DirectLink

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from argon2 import PasswordHasher
 
-from consult.agent import joined_room
+from consult.joining import joined_room
 from consult.service import ServiceConfig, running_service
 from diag.facts import (
     BatteryState,

@@ -7,10 +7,10 @@ import time
 import aiohttp
 import pytest
 
-from consult.agent import joined_room
 from consult.dtcwords import changed_codes, check_dtcs
 from consult.errors import BlockBroken, MessageBroken
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.rawframes import encode_raw, parse_raw
 from consult.wire import RAW, encode_samples, kind_of, parse_any_head
 from diag.frames import Frame

@@ -230,7 +230,7 @@ class PackCar:
 
 
 async def test_a_big_pack_is_shown_by_module_and_a_cell_is_drawn(service, report, browser):
-    from consult.agent import joined_room
+    from consult.joining import joined_room
 
     car = PackCar()
     report["battery"]["cell_labels"] = [f"{m}-{c}" for m in range(1, 17) for c in range(1, 13)]

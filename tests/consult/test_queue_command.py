@@ -7,8 +7,8 @@ import json
 import pytest
 from queuekit import PASSWORD, Clock, hire, queue_of, sick_report, staff
 
-from consult.agent import joined_room
 from consult.errors import ServerRefused
+from consult.joining import joined_room
 from consult.needs import Need
 from consult.routing import Expert
 from consult.service import ServiceConfig
