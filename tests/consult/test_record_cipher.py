@@ -1,36 +1,33 @@
 """Records encrypted at rest: nothing of the content on disk, each row only at its place, keys that survive anything."""
 
-import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import aiohttp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from servicekit import keys_of, where_found
+from test_file_cipher import PNG, digest
 
-from consult.errors import JournalBroken, RecordingBroken, UploadBroken
+from consult.errors import JournalBroken, RecordingBroken
 from consult.export import export_recording
 from consult.history import HistoryQuery, read_history
 from consult.journal import MIGRATIONS, Journal
 from consult.recordcheck import check_record
 from consult.recording import Recording
-from consult.roomcipher import FILE_MAGIC, FileCipher, RoomCipher, RoomKey, Wrong, block_place, event_place
-from consult.roomfiles import RoomFiles, SealedFile
-from consult.roomkeys import GivenKeys, KeyRing, KeyStore, load_key_file, shred
-from consult.sealederrors import ContentBroken, KeyMissing, KeysBroken
+from consult.roomcipher import RoomCipher, RoomKey, Wrong, block_place, event_place
+from consult.roomkeys import GivenKeys, KeyStore, shred
+from consult.sealederrors import ContentBroken, KeyMissing
 from consult.wire import encode_samples, parse_head
 
 ROOM = "0123456789ab"
@@ -395,263 +392,6 @@ def test_a_record_of_before_the_chain_is_read_and_goes_on(tmp_path, keys):
         assert journal.events() == [event(1), event(2)]
         assert not journal.is_encrypted
     assert check_record(path).faults == ()
-
-
-# -- keys ------------------------------------------------------------------------------------------------------------
-
-
-def test_keys_are_wrapped_and_found_again(keys, tmp_path):
-    key = keys.create(ROOM)
-    assert keys.find(key.fingerprint) == key
-    assert KeyStore(keys.folder).find(key.fingerprint) == key
-    assert keys.find("0" * 16) is None
-    assert where_found(keys.folder, key.secret) == []
-    assert "secret" not in repr(key)
-    assert [path.stat().st_mode & 0o077 for path in keys.folder.glob("*.key")] == [0, 0]
-    keys.export(key, tmp_path / "out.key")
-    assert (tmp_path / "out.key").stat().st_mode & 0o077 == 0
-    assert load_key_file(tmp_path / "out.key") == key
-    told = json.loads((tmp_path / "out.key").read_text())
-    for wrong in ({**told, "key": "00" * 32}, {**told, "key": "00"}, {"schema": 1}, []):
-        (tmp_path / "bad.key").write_text(json.dumps(wrong))
-        with pytest.raises(KeysBroken):
-            load_key_file(tmp_path / "bad.key")
-
-
-def test_a_key_file_of_one_room_is_no_key_of_another(keys):
-    one, other = keys.create(ROOM), keys.create("ba9876543210")
-    path = keys.folder / f"{one.fingerprint}.key"
-    told = json.loads(path.read_text())
-    for change_ in ({"room": "ba9876543210"}, {"wrapped": "00" + told["wrapped"][2:]}, {"nonce": "00" * 12}):
-        path.write_text(json.dumps({**told, **change_}))
-        with pytest.raises(KeysBroken, match="changed"):
-            keys.find(one.fingerprint)
-    shutil.copy(keys.folder / f"{other.fingerprint}.key", path)
-    with pytest.raises(KeysBroken, match="changed"):
-        keys.find(one.fingerprint)
-
-
-def test_a_master_key_that_is_gone_is_never_made_anew(keys, tmp_path):
-    key = keys.create(ROOM)
-    shred(keys.master_file)
-    for ask in (lambda: keys.find(key.fingerprint), lambda: keys.create("ba9876543210"), keys.rotate):
-        with pytest.raises(KeysBroken, match="master key"):
-            ask()
-    assert not keys.master_file.exists()
-    with pytest.raises(KeysBroken):
-        KeyStore(tmp_path / "other", master_file=tmp_path / "not-mounted" / "master.key").create(ROOM)
-
-
-def test_who_has_no_master_key_opens_nothing(keys, tmp_path):
-    key = keys.create(ROOM)
-    shutil.copytree(keys.folder, tmp_path / "stolen", ignore=shutil.ignore_patterns("master.key"))
-    thief = KeyStore(tmp_path / "stolen", master="11" * 32)
-    with pytest.raises(KeysBroken, match="another master key"):
-        thief.find(key.fingerprint)
-    assert KeyRing([thief, keys]).find(key.fingerprint) == key, "one source that fails hides no other"
-    with pytest.raises(KeysBroken):
-        KeyRing([thief]).find(key.fingerprint)
-
-
-@pytest.mark.parametrize("text", ["", "zz", "00" * 31, "00" * 32 + "0"])
-def test_a_master_key_that_is_none_is_refused(tmp_path, text):
-    path = tmp_path / "master.key"
-    path.write_text(text)
-    with pytest.raises(KeysBroken, match="master key"):
-        KeyStore(tmp_path / "keys", master_file=path).create(ROOM)
-
-
-def test_keys_are_wrapped_anew_and_the_old_master_key_opens_nothing(keys):
-    made = [keys.create(f"{n:012x}") for n in range(5)]
-    keys.note_export(made[0].fingerprint, "cli:me", 7)
-    old = keys.master_file.read_text()
-    wrapped = [path.read_bytes() for path in keys.folder.glob("*.key")]
-    assert keys.rotate() == 5
-    assert [keys.find(key.fingerprint) for key in made] == made
-    assert keys.master_file.read_text() != old
-    assert next(one for one in keys.entries() if one.room == made[0].room).exports == ({"t_us": 7, "who": "cli:me"},)
-    with pytest.raises(KeysBroken):
-        KeyStore(keys.folder, master=old).find(made[0].fingerprint)
-    now = [path.read_bytes() for path in keys.folder.iterdir()]
-    assert not set(wrapped) & set(now)
-
-
-def test_a_key_is_found_while_another_program_wraps_it_anew(keys, monkeypatch):
-    key, others = keys.create("a" * 12), KeyStore(keys.folder, master_file=keys.master_file, makes_master=True)
-    reads = []
-
-    def read(fingerprint, of=keys._read):
-        told = of(fingerprint)
-        if not reads:
-            reads.append(others.rotate())  # between the reading of the key and that of the master keys
-        return told
-
-    monkeypatch.setattr(keys, "_read", read)
-    assert keys.find(key.fingerprint) == key
-    assert reads == [1]
-
-
-def test_an_owner_changes_the_master_key_by_a_line_on_top(tmp_path):
-    master = tmp_path / "secret"
-    master.write_text("# of the vault\n" + "aa" * 32 + "\n")
-    keys = KeyStore(tmp_path / "keys", master_file=master)
-    key = keys.create(ROOM)
-    master.write_text("bb" * 32 + "\n" + "aa" * 32 + "\n")
-    assert keys.find(key.fingerprint) == key
-    assert keys.rotate() == 1
-    assert keys.rotate() == 0
-    master.write_text("bb" * 32)
-    assert keys.find(key.fingerprint) == key
-    assert not list((tmp_path / "keys").glob("master*")), "a master key of the owner's stays where it is"
-
-
-def test_keys_that_are_made_while_others_are_wrapped_anew(keys):
-    made = [keys.create(f"{n:012x}") for n in range(120)]
-    with ThreadPoolExecutor(2) as threads:
-        rotating = threads.submit(keys.rotate)
-        while not rotating.done():
-            made.append(KeyStore(keys.folder).create("ba9876543210"))
-        assert rotating.result() >= 120
-    assert [keys.find(key.fingerprint) for key in made] == made
-    assert len(keys.master_file.read_text().split()) == 1
-    assert len({entry.master for entry in keys.entries()}) == 1
-
-
-@pytest.mark.parametrize("step", range(1, 8))
-def test_a_rotation_that_is_broken_off_loses_no_key(keys, monkeypatch, step):
-    from consult import roomkeys
-
-    made = [keys.create(f"{n:012x}") for n in range(4)]
-    real, calls = roomkeys.write_whole, []
-
-    def failing(path, text):
-        calls.append(path)
-        if len(calls) == step:
-            raise OSError(28, "No space left on device")
-        real(path, text)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(roomkeys, "write_whole", failing)
-        if step <= 6:
-            with pytest.raises(KeysBroken, match="space"):
-                keys.rotate()
-        else:
-            keys.rotate()
-    assert [keys.find(key.fingerprint) for key in made] == made
-    keys.rotate()
-    assert [keys.find(key.fingerprint) for key in made] == made
-    assert len(keys.master_file.read_text().split()) == 1
-
-
-def test_what_a_killed_program_left_does_no_harm(keys):
-    """A half written file goes; a second name of a key that is in use is not overwritten through it."""
-    key = keys.create(ROOM)
-    path = keys.folder / f"{key.fingerprint}.key"
-    os.link(path, keys.folder / ".key-part-old-1234")
-    (keys.folder / ".key-part-abcd").write_bytes(b"half")
-    other = keys.create("ba9876543210")
-    assert keys.find(key.fingerprint) == key
-    assert keys.find(other.fingerprint) == other
-    assert list(keys.folder.glob(".key-part*")) == []
-
-
-def test_a_destroyed_key_is_overwritten_before_it_goes(keys):
-    key = keys.create(ROOM)
-    path = keys.folder / f"{key.fingerprint}.key"
-    wrapped = path.read_bytes()
-    os.link(path, keys.folder.parent / "same-bytes-on-disk")
-    assert keys.destroy(key.fingerprint)
-    assert not keys.destroy(key.fingerprint)
-    assert keys.find(key.fingerprint) is None
-    left = (keys.folder.parent / "same-bytes-on-disk").read_bytes()
-    assert len(left) == len(wrapped)
-    assert not any(wrapped[at : at + 8] in left for at in range(0, len(wrapped) - 8, 8))
-
-
-def test_a_record_whose_key_cannot_be_made_is_not_begun(tmp_path):
-    keys = KeyStore(tmp_path / "keys", master_file=tmp_path / "missing")
-    with pytest.raises(JournalBroken, match="master key"):
-        Journal(tmp_path / "a.room", room=ROOM, keys=keys)
-    assert not (tmp_path / "a.room").exists()
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
-
-
-def digest(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-@pytest.fixture
-def room_files(tmp_path):
-    return RoomFiles(tmp_path / "a.files", FileCipher(RoomKey.generate(ROOM)))
-
-
-def bring(files, data, pieces=4, name="a.png"):
-    sha256 = digest(data)
-    files.begin(sha256, len(data))
-    size = -(-len(data) // pieces)
-    for at in range(0, len(data), size):
-        files.append(sha256, data[at : at + size])
-    return files.finish(sha256, name)
-
-
-def test_a_file_is_stored_encrypted_and_read_again(room_files, tmp_path):
-    path, kind = bring(room_files, PNG)
-    assert kind.media_type == "image/png"
-    assert path.name != digest(PNG), "who has the file does not learn that it was shown here"
-    assert where_found(tmp_path, PNG[:64], bytes(range(64)), bytes.fromhex(digest(PNG))) == []
-    with room_files.open(digest(PNG)) as file:
-        assert file.read() == PNG
-    assert room_files.open(digest(b"other")) is None
-    with pytest.raises(UploadBroken):
-        bring(room_files, b"\x7fELF" + bytes(100))
-    assert [one.name for one in (tmp_path / "a.files").iterdir()] == [path.name]
-    made = tmp_path / "made.bin"
-    made.write_bytes(b"\x00anything" * 1000)
-    content = made.read_bytes()
-    room_files.take_in(made, digest(content))
-    with room_files.open(digest(content)) as file:
-        assert (file.read(), made.exists()) == (content, False)
-    assert where_found(tmp_path, content[:32]) == [], "what the service made itself is encrypted, too"
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=8), st.data())
-def test_a_sealed_file_reads_like_its_content(tmp_path_factory, pieces, data):
-    folder = tmp_path_factory.mktemp("sealed")
-    cipher, content = FileCipher(RoomKey.generate(ROOM)), b"".join(pieces)
-    files = RoomFiles(folder, cipher)
-    for piece in pieces:
-        files.append(digest(content), piece)
-    part = folder / f"{cipher.name(digest(content))}.part"
-    torn = part.read_bytes()[: data.draw(st.integers(0, part.stat().st_size))]
-    with SealedFile(part, cipher, digest(content)) as file:
-        at = data.draw(st.integers(0, len(content)))
-        file.seek(at)
-        assert (file.bytes, file.read()) == (len(content), content[at:])
-    part.write_bytes(torn)
-    files = RoomFiles(folder, cipher)
-    have = files.offset(digest(content))
-    if have < len(content):
-        files.append(digest(content), content[have:])
-    with files._opened(part, digest(content)) as file:
-        assert file.read() == content, "it goes on behind the last whole piece"
-
-
-def test_pieces_of_a_file_cannot_be_moved(room_files):
-    data = PNG + random.Random(1).randbytes(10_000)
-    path, _ = bring(room_files, data, pieces=2)
-    stored = path.read_bytes()
-    half = len(FILE_MAGIC) + (len(stored) - len(FILE_MAGIC)) // 2
-    first, second = stored[len(FILE_MAGIC) : half], stored[half:]
-    for wrong in (FILE_MAGIC + second + first, stored[:-1] + b"\0"):
-        path.write_bytes(wrong)
-        with room_files.open(digest(data)) as file, pytest.raises(ContentBroken):
-            file.read()
 
 
 # -- the whole service -----------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from servicekit import ServeProcess, browser_like, bytes_in, keys_of, redeem, where_found
-from test_record_cipher import PNG, bring, write
+from test_file_cipher import PNG, bring
+from test_record_cipher import write
 
 from consult.accounts import Account, AccountRole, PasswordCheck
 from consult.deletion import DELETED, DeletionPlace, certificates, delete_room
