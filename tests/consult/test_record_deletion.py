@@ -1,7 +1,6 @@
 """A deleted room: no byte of its key anywhere, a certificate that can be checked, and no way that brings it back."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -15,52 +14,27 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from deletionkit import NOW, OTHER, PASSWORD, ROOM, make_room, secrets_of
 from servicekit import ServeProcess, browser_like, bytes_in, keys_of, redeem, where_found
-from test_file_cipher import PNG, bring
-from test_record_cipher import write
+from test_file_cipher import PNG
 
 from consult.accounts import Account, AccountRole, PasswordCheck
 from consult.deletion import DELETED, DeletionPlace, certificates, delete_room
 from consult.deletioncertificate import is_signed, load_certificate
 from consult.deletioncheck import check_deletion
-from consult.deletionredo import Redone, redo_deletions
-from consult.deletionroutes import delete_in_service
+from consult.deletionredo import redo_deletions
 from consult.errors import RoomClosed
-from consult.journal import Journal
-from consult.privacyconfig import PrivacyConfig
 from consult.recordcheck import check_record
-from consult.roomfiles import RoomFiles
 from consult.roomkeys import GivenKeys, KeyStore
 from consult.sealederrors import CertificateUnreadable, DeletionFailed, DeletionRefused, DeletionUnknown
 from consult.service import ServiceConfig, running_service
 from consult.servicestate import RoomEntry, ServiceState
-from huizhen.cli import main
-from huizhen.exits import Exit
 from huizhen.signing import KeySigner
-
-ROOM, OTHER = "0123456789ab", "ba9876543210"
-NOW = 1_796_000_000_000_000
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
 def signer():
     return KeySigner(Ed25519PrivateKey.generate())
-
-
-def make_room(place, ident=ROOM, *, keys=True, ends=True):
-    """A record with a file, and everything else that a room may leave behind."""
-    record = place.data / f"20261130-101500-{ident}.room"
-    with Journal(record, room=ident, signer=place.signer, keys=place.keys if keys else None) as journal:
-        write(journal)
-        bring(RoomFiles(record.with_suffix(".files"), journal.files), PNG)
-        if ends:
-            journal.end("consult.room-closed")
-    spool = place.data / "spool" / ident
-    spool.mkdir(parents=True)
-    (spool / "1.seg").write_bytes(b"Geheimnis of the laptop")
-    record.with_suffix(".extra").write_bytes(b"Geheimnis in the clear")
-    return record
 
 
 @pytest.fixture
@@ -72,13 +46,6 @@ def place(tmp_path, signer):
             entry = RoomEntry(ident, f"20261130-101500-{ident}.room", 5, closed_us=7, closed_code="consult.room-closed")
             state.put_room(entry)
         yield DeletionPlace(data, KeyStore(data / "keys", master_file=tmp_path / "m", makes_master=True), signer, state)
-
-
-def secrets_of(place, ident=ROOM):
-    """The room's key as it is, and as its file has it."""
-    (entry,) = [one for one in place.keys.entries() if one.room == ident]
-    told = json.loads((place.keys.folder / f"{entry.fingerprint}.key").read_text())
-    return place.keys.find(entry.fingerprint).secret, bytes.fromhex(told["wrapped"]), bytes.fromhex(told["nonce"])
 
 
 def test_nothing_of_a_deleted_room_is_left(place):
@@ -331,170 +298,6 @@ def test_a_disk_that_refuses_is_told_and_the_next_try_goes_on(place, monkeypatch
     assert delete_room(place, ROOM, "other words", "admin", NOW)["reason"] == "why"
 
 
-# -- backups ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_restored_backup_deletes_again_what_was_deleted(place, tmp_path, signer):
-    make_room(place)
-    make_room(place, OTHER)
-    found = secrets_of(place)
-    shutil.copytree(place.data, tmp_path / "backup")
-    told = delete_room(place, ROOM, "why", "admin", NOW)
-    restored = tmp_path / "backup"
-    assert where_found(restored, found[1]), "the backup has the wrapped key"
-    with ServiceState(restored / "service.db") as state:
-        there = DeletionPlace(restored, KeyStore(restored / "keys", master_file=tmp_path / "m"), signer, state)
-        forged = {**told, "room": OTHER}
-        found_out = redo_deletions(there, [forged])
-        assert (found_out.rooms, found_out.untrusted) == ([], [OTHER]), "nobody deletes a room by a forged certificate"
-        (there.folder / f"{OTHER}.json").unlink()
-        assert redo_deletions(there, [told]).rooms == [ROOM]
-        assert redo_deletions(there) == Redone(), "and it stays so"
-        ((code,),) = state.rows("SELECT closed_code FROM room WHERE ident = ?", (ROOM,))
-        assert code == DELETED
-        assert check_deletion(told, keys=there.keys, data=restored).is_good
-        assert check_record(restored / f"20261130-101500-{OTHER}.room", keys=there.keys).is_readable
-    assert where_found(restored, *found) == []
-
-
-def of_another_key(place, tmp_path):
-    """The folder as a backup of then has it, on a machine that signs with another key."""
-    shutil.copytree(place.data, tmp_path / "back")
-    state = ServiceState(tmp_path / "back" / "service.db")
-    keys = KeyStore(tmp_path / "back" / "keys", master_file=tmp_path / "m")
-    return DeletionPlace(tmp_path / "back", keys, KeySigner(Ed25519PrivateKey.generate()), state)
-
-
-def test_security_a_deleted_room_that_is_back_under_another_key_is_told(place, tmp_path, signer):
-    make_room(place)
-    there = of_another_key(place, tmp_path)
-    with closing(there.state):
-        told = delete_room(place, ROOM, "why", "admin", NOW)
-        redone = redo_deletions(there, [told])
-        assert (redone.rooms, redone.untrusted, redone.undone) == ([], [ROOM], {ROOM})
-        assert redo_deletions(there).untrusted == [ROOM], "it goes on being told"
-        assert redo_deletions(there, trusted=[signer.public_key]).rooms == [ROOM]
-        assert redo_deletions(there) == Redone(), "nothing of it is here"
-
-
-def test_a_room_that_is_back_under_another_key_can_be_deleted_anew(place, tmp_path):
-    make_room(place)
-    there = of_another_key(place, tmp_path)
-    with closing(there.state):
-        redo_deletions(there, [delete_room(place, ROOM, "why", "admin", NOW)])
-        told = delete_room(there, ROOM, "it was deleted before", "admin", NOW)
-        assert is_signed(told, [there.signer.public_key])
-        assert redo_deletions(there) == Redone()
-        assert list(there.data.glob(f"*{ROOM}*")) == []
-
-
-def test_kept_ciphertext_of_another_key_is_nothing_that_is_back(place, tmp_path):
-    make_room(place)
-    delete_room(place, ROOM, "why", "admin", NOW, keep_ciphertext=True)
-    there = of_another_key(place, tmp_path)
-    with closing(there.state):
-        assert redo_deletions(there) == Redone()
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]", b"{}"])
-def test_one_deletion_that_fails_keeps_no_other_from_being_done(place, content):
-    make_room(place)
-    make_room(place, OTHER)
-    told = delete_room(place, ROOM, "why", "admin", NOW)
-    (place.folder / f"{ROOM}.json").rename(place.folder / f"{ROOM}.pending")
-    broken = place.folder / f"{'0' * 12}.pending"
-    broken.write_bytes(content)
-    redone = redo_deletions(place)
-    assert (redone.rooms, set(redone.failed), redone.undone) == ([ROOM], {"0" * 12}, {"0" * 12})
-    assert load_certificate(place.folder / f"{ROOM}.json")["record"] == told["record"]
-    broken.unlink()
-    assert redo_deletions(place) == Redone()
-
-
-def test_a_certificate_that_cannot_be_read_is_told_where_its_room_is_here(place):
-    make_room(place)
-    place.folder.mkdir(exist_ok=True)
-    for ident in (ROOM, OTHER):
-        (place.folder / f"{ident}.json").write_bytes(b"{")
-    assert redo_deletions(place).untrusted == [ROOM]
-
-
-def test_a_backup_without_the_old_master_key_opens_nothing(place, tmp_path):
-    """After `keys rotate` the wrapped keys of older backups are useless, also for rooms that were deleted."""
-    make_room(place)
-    shutil.copytree(place.data, tmp_path / "backup")
-    place.keys.rotate()
-    old = KeyStore(tmp_path / "backup" / "keys", master_file=tmp_path / "m")
-    check = check_record(next((tmp_path / "backup").glob("*.room")), keys=old)
-    assert (check.verdict, check.is_readable) == ("intact", False)
-
-
-async def test_a_restored_room_that_was_open_is_deleted_before_it_opens(place, tmp_path, signer):
-    record = make_room(place, ends=False)
-    place.state.put_room(RoomEntry(ROOM, record.name, 5))
-    shutil.copytree(place.data, tmp_path / "backup")
-    delete_room(place, ROOM, "why", "admin", NOW, end=True)
-    restored = tmp_path / "backup"
-    (restored / "deletions").mkdir()
-    shutil.copy(place.folder / f"{ROOM}.json", restored / "deletions")
-    privacy = PrivacyConfig(master_key_file=tmp_path / "m")
-    config = ServiceConfig(data=restored, state=restored / "service.db", signer=signer, privacy=privacy)
-    async with running_service(config) as service:
-        assert service.rooms == {}
-        assert ROOM not in {entry.room for entry in service.keys.entries()}
-    assert not (restored / record.name).exists()
-
-
-async def test_security_rooms_that_should_be_deleted_do_not_open(tmp_path, place, signer, eventually, monkeypatch):
-    """One cannot be deleted now, one was deleted under another key: both stay shut, and the health check says so."""
-    from consult import deletion, deletionroutes
-
-    for ident in (ROOM, OTHER):
-        place.state.put_room(RoomEntry(ident, make_room(place, ident, ends=False).name, 5))
-    place.state.put_room(RoomEntry("c" * 12, "x.room", 5))
-    Journal(place.data / "x.room", room="c" * 12, signer=signer, keys=place.keys).close()
-    shutil.copytree(place.data, tmp_path / "backup")
-    other = replace(place, signer=KeySigner(Ed25519PrivateKey.generate()))
-    delete_room(place, ROOM, "why", "admin", NOW, end=True)
-    delete_room(other, OTHER, "why", "admin", NOW, end=True)
-    restored = tmp_path / "backup"
-    shutil.copytree(place.folder, restored / "deletions")
-    config = ServiceConfig(
-        data=restored,
-        state=restored / "service.db",
-        signer=signer,
-        privacy=PrivacyConfig(master_key_file=tmp_path / "m"),
-    )
-
-    def refuse(*_, **__):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(deletionroutes, "_AGAIN_S", 0.0)
-    unable = pytest.MonkeyPatch()
-    unable.setattr(deletion, "_remove", refuse)
-    try:
-        async with running_service(config) as service, browser_like() as http:
-
-            async def reasons():
-                async with http.get(f"{service.url}/health") as answer:
-                    return (await answer.json())["reasons"]
-
-            assert set(service.rooms) == {"c" * 12}
-            assert await reasons() == ["deletion-unfinished", "deleted-room-back"]
-            unable.undo()
-            await eventually(lambda: not service.redone.failed, 60)
-            assert await reasons() == ["deleted-room-back"]
-            assert list(restored.glob(f"*-{ROOM}.*")) == []
-            assert list(restored.glob(f"*-{OTHER}.*")) != [], "nobody deletes by a certificate of another key"
-            await delete_in_service(service, OTHER, "it was deleted before", "admin", end=True)
-            await eventually(lambda: not service.redone.undone, 60)
-            assert await reasons() == []
-            assert set(service.rooms) == {"c" * 12}
-    finally:
-        unable.undo()
-    assert list(restored.glob(f"*-{OTHER}.*")) == []
-
-
 # -- the service -----------------------------------------------------------------------------------------------------
 
 
@@ -581,90 +384,3 @@ async def test_a_service_finishes_deletions_when_it_starts(tmp_path, eventually)
         assert ident not in {entry.room for entry in keys_of(tmp_path).entries()}
         _, said = await service.end(signal.SIGTERM)
         assert said == ""
-
-
-# -- the command -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    monkeypatch.delenv("HUIZHEN_MASTER_KEY", raising=False)
-    from huizhen.roomkeychain import with_master_key
-    from huizhen.signing import load_signer
-
-    data = tmp_path / "rooms"
-    keys = KeyStore(data / "keys", master_file=with_master_key().master_key_file, makes_master=True)
-    return DeletionPlace(data, keys, load_signer())
-
-
-def told_json(capsys, *words):
-    code = main([*map(str, words), "--json"])
-    return code, json.loads(capsys.readouterr().out)
-
-
-def test_a_technician_hands_a_key_out_and_deletes_a_room(settings, tmp_path, capsys):
-    record = make_room(settings)
-    copy = Path(shutil.copy(record, tmp_path / "copy.room"))
-    where = ("--data", settings.data)
-    code, told = told_json(capsys, "consult", "keys", "list", *where)
-    assert (code, told["schema"], [one["room"] for one in told["keys"]]) == (0, "huizhen.room-keys/1", [ROOM])
-    assert main(["consult", "export", str(copy), str(tmp_path / "a.csv")]) == Exit.USAGE
-    assert "key-file" in capsys.readouterr().err
-    out = tmp_path / "room.key"
-    assert told_json(capsys, "consult", "keys", "export", ROOM, "-o", out, *where)[0] == 0
-    assert main(["consult", "export", str(copy), str(tmp_path / "a.csv"), "--key-file", str(out)]) == 0
-    assert (tmp_path / "a.csv").stat().st_size > 1000
-    capsys.readouterr()
-    code, told = told_json(capsys, "consult", "verify", copy, "--key-file", out)
-    assert (code, told["encryption"]["readable"]) == (0, True)
-    assert told_json(capsys, "consult", "verify", copy)[1]["encryption"]["readable"] is False
-    assert told_json(capsys, "consult", "keys", "rotate", *where)[1]["keys"] == 1
-    assert main(["consult", "replay", str(record), "--duration", "0.2", "--json"]) == 0
-    capsys.readouterr()
-    code, told = told_json(capsys, "consult", "delete", ROOM, "--reason", "sold", *where)
-    assert (code, told["schema"]) == (0, "huizhen.deletion/1")
-    assert told["by"].startswith("cli:")
-    assert "exported-keys" in {one["code"] for one in told["remains"]}
-    certificate = settings.folder / f"{ROOM}.json"
-    code, told = told_json(capsys, "consult", "verify", certificate, "--record", copy)
-    assert (code, told["schema"], told["good"]) == (0, "huizhen.deletion-check/1", True)
-    code, told = told_json(capsys, "consult", "verify", certificate, "--record", copy, "--key-file", out)
-    assert (code, told["good"]) == (Exit.USAGE, False)
-    code, told = told_json(capsys, "consult", "verify", certificate, "--key", "00" * 32)
-    assert (code, [one["code"] for one in told["findings"] if not one["good"]]) == (Exit.USAGE, ["signature"])
-    for words in (["delete", OTHER, "--reason", "x"], ["keys", "export", ROOM, "-o", str(out)]):
-        assert main(["consult", *words, "--data", str(settings.data)]) == Exit.USAGE
-    assert capsys.readouterr().err.count("\n") == 2
-
-
-@pytest.mark.parametrize(("lang", "said"), [("en", "is destroyed"), ("zh", "已销毁")])
-def test_people_are_told_what_remains(settings, capsys, lang, said):
-    make_room(settings)
-    where = ["--data", str(settings.data), "--lang", lang]
-    assert main(["consult", "keys", "list", *where]) == 0
-    assert main(["consult", "keys", "rotate", *where]) == 0
-    assert main(["consult", "delete", ROOM, "--reason", "x", *where]) == 0
-    assert main(["consult", "verify", str(settings.folder / f"{ROOM}.json"), "--lang", lang]) == 0
-    out = capsys.readouterr().out
-    assert said in out
-    assert {"en": "what remains", "zh": "仍保留的内容"}[lang] in out
-    assert main(["consult", "keys", "list", *where]) == 0
-    assert {"en": "no room keys", "zh": "没有会诊室密钥"}[lang] in capsys.readouterr().out
-
-
-def test_an_operators_own_master_key(tmp_path, settings, capsys, monkeypatch):
-    config, master = tmp_path / "service.toml", tmp_path / "vault.key"
-    config.write_text('data = "rooms"\n[privacy]\nmaster_key_file = "vault.key"\n', encoding="utf-8")
-    master.write_text("ab" * 32 + "\n")
-    keys = KeyStore(settings.data / "keys", master_file=master)
-    make_room(replace(settings, keys=keys))
-    master.write_text("cd" * 32 + "\n" + "ab" * 32 + "\n")
-    assert main(["consult", "keys", "rotate", "--config", str(config)]) == 0
-    assert "kept by you" in capsys.readouterr().err
-    monkeypatch.setenv("HUIZHEN_MASTER_KEY", "cd" * 32)
-    master.unlink()
-    assert told_json(capsys, "consult", "verify", next(settings.data.glob("*.room")))[1]["encryption"]["readable"]
-    monkeypatch.setenv("HUIZHEN_MASTER_KEY", "ab" * 32)
-    record = next(settings.data.glob("*.room"))
-    assert told_json(capsys, "consult", "verify", record)[1]["encryption"]["readable"] is False
