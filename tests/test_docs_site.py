@@ -120,6 +120,22 @@ def test_a_page_without_a_place_is_still_in_the_navigation(tmp_path: Path) -> No
     assert completed(nav, tmp_path)[2:] == [{"Decisions": ["adr/0001-a.md", "adr/0002-b.md"]}]
 
 
+def test_chinese_lines_are_put_together_without_spaces(site: Path) -> None:
+    joined = loaded_tool("sitenav").joined
+    assert joined("读取，\n判断\n故障（\n`a`）") == "读取，判断故障（`a`）"
+    assert joined("用\nCAN\n总线") == "用\nCAN\n总线"
+    kept = "标题：\n\n- 甲；\n- 乙；\n  丙。\n1. 丁。\n2. 戊。\n| 甲 |\n| 乙 |\n```\n甲，\n乙\n```\n## 己\n"
+    assert joined(kept) == kept.replace("乙；\n  丙", "乙；丙")
+    page = (site / "zh" / "live.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-CN"' in page
+    assert (
+        re.findall(
+            r"[\u4e00-\u9fff，。；：]\n[\u4e00-\u9fff]", re.sub(r"<(pre|script).*?</\1>", "", page, flags=re.DOTALL)
+        )
+        == []
+    )
+
+
 # --- what the program has ------------------------------------------------------------------------------------------
 
 
