@@ -21,7 +21,7 @@ from virtualbus.chemistry import CELL_TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diag.facts import Series
+    from diag.samples import Series
     from virtualbus.pack import CellSpread
 
 BASELINE_MV = 50.0

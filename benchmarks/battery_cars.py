@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diag.facts import Series
+from diag.samples import Series
 from virtualbus.chemistry import CELL_TYPES
 from virtualbus.driving import Body, Trip
 from virtualbus.pack import CellSpread, Pack

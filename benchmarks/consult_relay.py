@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import numpy as np
 
-from consult.agent import joined_room
+from consult.joining import joined_room
 from consult.service import ServiceConfig, running_service
-from diag.facts import SampleBlock, SignalInfo, StreamSchema
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

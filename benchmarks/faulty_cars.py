@@ -18,8 +18,9 @@ from diag.battery import battery_from_series
 from diag.batterydoctor import study_battery, with_study
 from diag.carscan import scan
 from diag.causes import causes_of
-from diag.facts import EcuRole, Series, VehicleReport
+from diag.facts import EcuRole
 from diag.findings import findings_from_facts
+from diag.samples import Series
 from huizhen.simlink import CarLink
 from virtualbus.car import Car
 from virtualbus.driving import Trip
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from diag.facts import Cause, Finding
+    from diag.vehiclereport import VehicleReport
 
 DRIVE_S = 1200
 SEVERITY = 0.7

@@ -47,10 +47,10 @@ from roomprocesses import (
 )
 from roomviewers import redeem
 
-from consult.agent import joined_room
+from consult.joining import joined_room
 from consult.service import running_service
 from consult.wire import BATCH, SAMPLES
-from diag.facts import StreamSchema
+from diag.samples import StreamSchema
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

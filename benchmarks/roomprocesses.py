@@ -15,14 +15,14 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
-from consult.agent import joined_room
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.resuming import resumed_room
 from consult.service import Service, ServiceConfig, running_service
 from consult.serviceconfig import Limits
 from consult.spoolfolder import open_spool, resume_spool
 from consult.wire import encode_samples
-from diag.facts import SampleBlock, SignalInfo, StreamSchema
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from casebase.cases import Cases
-    from diag.facts import VehicleReport
+    from diag.vehiclereport import VehicleReport
 
 __all__ = ["match", "open_library"]
 

@@ -20,7 +20,7 @@ from diag.facts import STATUS_BITS, EcuRole, Text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diag.facts import VehicleReport
+    from diag.vehiclereport import VehicleReport
 
 __all__ = [
     "ROLE_WORDS",

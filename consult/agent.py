@@ -18,12 +18,11 @@ import aiohttp
 
 from consult.closing import check_statement
 from consult.dialling import SILENCE_S, first_of, first_to_open, given_up, open_socket, refusal_of
-from consult.enrolment import RoomInvite, bring_file, exchange, http_to, post
+from consult.enrolment import post
 from consult.eras import Eras
 from consult.errors import (
     JournalBroken,
     MessageBroken,
-    RoleRefused,
     RoomClosed,
     ServerCannotKeep,
     ServerRefused,
@@ -31,6 +30,7 @@ from consult.errors import (
     SessionRefused,
 )
 from consult.invites import SESSION_LIFE_S
+from consult.laptopsession import LaptopSession
 from consult.messages import (
     FROM_SERVER,
     MAX_CHAT_CHARS,
@@ -58,15 +58,14 @@ from diag.facts import Text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
-    from pathlib import Path
 
     from consult.messages import Message
     from consult.spool import Lane
     from consult.spoolfolder import RoomIdentity
-    from diag.facts import SampleBlock, StreamSchema
     from diag.frames import Frame
+    from diag.samples import SampleBlock, StreamSchema
 
-__all__ = ["Agent", "RoomInvite", "joined_room"]
+__all__ = ["Agent"]
 
 RESTARTING: Final = "consult.service-restarting"
 """The service says goodbye with this when it comes back: no reason to end the room."""
@@ -85,8 +84,8 @@ class _ConnectionLost(Exception):
     """This connection is over; another one may go on."""
 
 
-class Agent:
-    """One technician in one room. Made by :func:`joined_room`.
+class Agent(LaptopSession):
+    """One technician in one room. Made by :func:`consult.joining.joined_room`.
 
     Args:
         on_event: told every event of the room once, in order: chat, people who come and go, requests.
@@ -110,14 +109,11 @@ class Agent:
         spool: Spool | None = None,
         identity: RoomIdentity | None = None,
     ) -> None:
-        self.server = server
-        self.room = room
+        super().__init__(http, server, room, token)
         self.spool = Spool() if spool is None else spool  # an empty spool is false
         self.connections = 0
         self.outflow: Outflow | None = None
         self.pacer = Pacer()
-        self._http = http
-        self._token = token
         self.key = ""
         self.allows: dict[str, Any] = {}
         self.on_event = on_event
@@ -182,81 +178,6 @@ class Agent:
     def is_reached(self) -> bool:
         """Whether the service was heard within the last two seconds."""
         return time.monotonic() - self._heard_s < SILENCE_S
-
-    async def invite(self, role: str = "expert") -> RoomInvite:
-        """Asks the service for an invite for somebody else.
-
-        Raises:
-            ConsultError: what the service, or the way to it, refused.
-        """
-        body = await post(self._http, self.server, f"/r/{self.room}/invites", {"role": role}, self._token)
-        try:
-            return RoomInvite(body["invite"], body["path"], body["url"], body["role"], body["expires_us"])
-        except KeyError as error:
-            raise MessageBroken(Text("an invite's answer", "邀请的应答")) from error
-
-    async def let_experts_in(self) -> None:
-        """Lets experts with an account of the service enter without an invite.
-
-        Raises:
-            ConsultError: what the service, or the way to it, refused.
-        """
-        await post(self._http, self.server, f"/r/{self.room}/experts", {"allowed": True}, self._token)
-
-    async def escalate(self, *, language: str = "", region: str = "") -> dict[str, Any]:
-        """Asks the service for an expert, which is the consent that one with an account may come in.
-
-        Args:
-            language: what the technician speaks, such as ``zh``.
-            region: where they are, such as ``CN``.
-
-        Returns:
-            As :meth:`place`.
-
-        Raises:
-            ConsultError: what the service, or the way to it, refused.
-        """
-        body = {"language": language, "region": region}
-        return await post(self._http, self.server, f"/r/{self.room}/escalate", body, self._token)
-
-    async def place(self) -> dict[str, Any]:
-        """Where the car is in the service's queue: ``GET /r/ROOM/queue``.
-
-        Raises:
-            ConsultError: what the service, or the way to it, refused.
-        """
-        headers = {"Authorization": f"Bearer {self._token}"}
-        return (await exchange(self._http, "GET", self.server, f"/r/{self.room}/queue", None, headers))[0]
-
-    async def ask(self, method: str, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One request about this room by the laptop's own session.
-
-        Args:
-            method: ``GET`` or ``POST``.
-            what: ``consent``, ``retention``, ``experts`` and what else stands in ``openapi.json`` below ``/r/{room}``.
-            body: of a ``POST``.
-
-        Raises:
-            ConsultError: what the service, or the way to it, refused.
-        """
-        headers = {"Authorization": f"Bearer {self._token}"}
-        return (await exchange(self._http, method, self.server, f"/r/{self.room}/{what}", body, headers))[0]
-
-    async def privacy(self) -> dict[str, Any]:
-        """The service's notice and the wordings of its consents: ``GET /api/privacy``.
-
-        Raises:
-            ConsultError: what the service, or the way to it, refused.
-        """
-        return (await exchange(self._http, "GET", self.server, "/api/privacy", None, {}))[0]
-
-    async def bring_file(self, name: str, data: bytes) -> str:
-        """Brings a file into the room; returns its SHA-256.
-
-        Raises:
-            ConsultError: the room does not take it, or the service was lost for too long.
-        """
-        return await bring_file(self._http, self.server, self.room, self._token, name, data)
 
     def leave(self) -> None:
         """Ends the room for everybody once what was measured has arrived."""
@@ -540,44 +461,3 @@ class Agent:
         if self._dtcs_unsent and self._dtcs is not None:
             self._dtcs_unsent = False
             await socket.send_str(encode_message(Dtcs(self._dtcs)))
-
-
-@contextlib.asynccontextmanager
-async def joined_room(
-    server: str,
-    invite: str,
-    *,
-    name: str = "",
-    ca: Path | None = None,
-    fingerprint: bytes | None = None,
-    on_event: Callable[[Event], None] = lambda _: None,
-    on_link: Callable[[bool], None] = lambda _: None,
-    open_spool: Callable[[str, str, str], tuple[Spool, RoomIdentity]] | None = None,
-) -> AsyncIterator[Agent]:
-    """Redeems a technician's invite and gives the agent for its room.
-
-    Args:
-        server: ``http(s)://host:port`` of the service.
-        invite: the code alone.
-        name: how the technician is called in the room.
-        on_event: told every event of the room once, in order.
-        on_link: told True when the service is reached, False when it is lost.
-        fingerprint: SHA-256 of the one certificate to trust, where it is known from elsewhere.
-        ca: the certificate of the authority that signed the service's one, where the system does not know it.
-        open_spool: given server, room and token, opens the spool on disk; None keeps everything in memory.
-
-    Raises:
-        ConsultError: the invite is not good, or the service cannot be reached or trusted.
-    """
-    server = server.rstrip("/")
-    async with http_to(ca, fingerprint) as http:
-        answer = await post(http, server, "/redeem", {"invite": invite, "name": name, "agent": True})
-        room, token = answer.get("room"), answer.get("token")
-        if not isinstance(room, str):
-            raise MessageBroken(Text("an answer without a room", "应答缺少会诊室"))
-        if not isinstance(token, str):
-            raise RoleRefused(str(answer.get("role")))
-        spool, identity = open_spool(server, room, token) if open_spool else (None, None)
-        agent = Agent(http, server, room, token, on_event=on_event, on_link=on_link, spool=spool, identity=identity)
-        with contextlib.closing(agent.spool):
-            yield agent

@@ -21,7 +21,8 @@ from consult.metrics import journal_lag
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from consult.room import Member, Room
+    from consult.member import Member
+    from consult.room import Room
     from consult.service import Service
     from consult.servicestate import ServiceState
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from consult.callerrors import CallFull, NoMediaEngine, NotInCall
 from consult.callstills import StillBoard
-from consult.errors import RequestUnknown, RoleRefused
+from consult.errors import RoleRefused
+from consult.granterrors import RequestUnknown
 from consult.invites import Role
 
 if TYPE_CHECKING:

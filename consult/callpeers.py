@@ -15,7 +15,8 @@ from consult.messages import Refused, encode_message
 from diag.facts import Text
 
 if TYPE_CHECKING:
-    from consult.room import Member, Room
+    from consult.member import Member
+    from consult.room import Room
 
 __all__ = ["CallLimits", "take_call_message"]
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from consult.answertext import readings_of, text_of
-from consult.errors import ConsultError, GrantsStopped, StateUnmet
 from consult.grantactions import Why
+from consult.granterrors import GrantsStopped, StateUnmet
 from consult.requestproof import signed_bytes
 from consult.sessionkeeper import SessionKeeper
 from diag.answers import ask, is_silence_wanted
@@ -31,6 +31,7 @@ from diag.scanparts import why_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from consult.errors import ConsultError
     from consult.grantactions import Asked, Run
     from consult.plugsigns import PlugSigns
     from diag.answers import Answer, RequestLink

@@ -22,24 +22,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from consult.errors import (
+from consult.errors import MessageBroken, RoleRefused, TooMuch
+from consult.grantactions import Action, Asked, Drop, Gone, Halt, Post, Reject, Run, Show, Why
+from consult.granterrors import (
     AlreadyDecided,
     DigestWrong,
     EcuUnknown,
     GrantError,
     GrantsStopped,
     HoldMissing,
-    MessageBroken,
     NeverGranted,
     PolicyForbids,
     ProofWrong,
     RequestExpired,
     RequestUnknown,
-    RoleRefused,
     SecondRefused,
-    TooMuch,
 )
-from consult.grantactions import Action, Asked, Drop, Gone, Halt, Post, Reject, Run, Show, Why
 from consult.messages import Decide
 from consult.remotepolicy import RemotePolicy, needs_hold
 from consult.requestnames import name_of_request

@@ -15,8 +15,10 @@ from consult.callmessages import CallMessage
 from consult.callpeers import CallLimits, take_call_message
 from consult.dtcwords import check_dtcs
 from consult.edge import LiveEdge
-from consult.errors import ConsultError, MessageBroken, RelayMissing, RequestUnknown, RoleRefused, TooMuch
+from consult.errors import ConsultError, MessageBroken, RelayMissing, RoleRefused, TooMuch
 from consult.gate import RateLimit
+from consult.granterrors import RequestUnknown
+from consult.member import Member
 from consult.messages import (
     FROM_AGENT,
     FROM_VIEWER,
@@ -50,7 +52,6 @@ from consult.messages import (
 )
 from consult.outbox import Outbox
 from consult.rates import Pacer
-from consult.room import Member
 from consult.wire import RAW, kind_of
 from diag.facts import Text
 

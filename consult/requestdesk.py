@@ -18,19 +18,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from consult.errors import (
+from consult.errors import MessageBroken, RoleRefused, TooMuch
+from consult.granterrors import (
     AlreadyDecided,
     CarAway,
     DigestWrong,
     EcuUnknown,
-    MessageBroken,
     NeverGranted,
     PolicyForbids,
     RequestExpired,
     RequestUnknown,
-    RoleRefused,
     SecondRefused,
-    TooMuch,
 )
 from consult.invites import Role
 from consult.messages import Result, Seen

@@ -7,8 +7,7 @@ two minutes and in the journal for good. Nobody waits for anybody: each peer has
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from consult.batches import parse_batch
 from consult.calldesk import CallDesk
@@ -16,13 +15,14 @@ from consult.closing import Ending
 from consult.errors import BlockBroken, MessageBroken, RoleRefused, TooMuch
 from consult.eventlist import EventList
 from consult.markboard import MarkBoard
+from consult.member import connections, still_here
 from consult.messages import Ack, Closed, Event, Mark, encode_message
-from consult.outbox import Outbox
 from consult.positions import columns_of, mode_of, raw_without, samples_without, tree_without
 from consult.rawframes import parse_raw_head
 from consult.redaction import pseudonym_from_vin, redact_event, redact_report, redact_words, vins_of_report
 from consult.requestdesk import RequestDesk
-from consult.ring import RING_US, Ring
+from consult.ring import Ring
+from consult.roomstore import Batch
 from consult.streamschema import checked_schema
 from consult.wire import BATCH, ENVELOPE, MAX_BLOCK_BYTES, RAW, kind_of, parse_envelope, parse_head
 from diag.facts import Text
@@ -32,51 +32,19 @@ if TYPE_CHECKING:
 
     from consult.invites import Role
     from consult.journal import ResumedRoom
+    from consult.member import Member
     from consult.messages import Chat, Hello, Unmark, View, Want
+    from consult.outbox import Outbox
     from consult.roomstore import RoomStore
     from consult.wire import BlockHead
 
-__all__ = ["RING_US", "BlockCarrier", "Member", "Ring", "Room"]
+__all__ = ["Room"]
 
 _EVENT_LEAP: Final = 1_000
 _MAX_MEMBERS: Final = 50
 _MAX_UNWRITTEN_BYTES: Final = 64_000_000
 MAX_WANT: Final = 1024
 """Blocks that one request may ask for."""
-
-
-class BlockCarrier(Protocol):
-    """The live edge as the room sees it."""
-
-    def offer_block(self, data: bytes) -> bool:
-        """Sends now, or not at all."""
-        ...
-
-    def offer_beat(self, data: bytes) -> bool:
-        """A sign of life, likewise."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """Somebody who is in the room now. ``edge`` is set while the live blocks go over a data channel."""
-
-    person: int
-    role: Role
-    name: str
-    outbox: Outbox = field(default_factory=Outbox)
-    edge: BlockCarrier | None = None
-    line: dict[str, Any] | None = None
-    """How good their line is, as their page said last."""
-    shadowed: Member | None = None
-    """Their older connection, which comes back into use should this one end first."""
-    has_left: bool = False
-    told: int = 0
-    """The last event they were told before a newer connection took their place."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As others see them."""
-        return {"id": self.person, "role": self.role.value, "name": self.name}
 
 
 class Room:
@@ -282,18 +250,18 @@ class Room:
         """Keeps a document with the next batch."""
         self._unwritten_documents.append((name, t_us, body))
 
-    def take_batch(self) -> _Batch:
+    def take_batch(self) -> Batch:
         """What has to be written, taken out; on the event loop."""
-        batch = _Batch(self._unwritten, self._unwritten_events, self._unwritten_documents, self.epoch)
+        batch = Batch(self._unwritten, self._unwritten_events, self._unwritten_documents, self.epoch)
         self._unwritten, self._unwritten_events, self._unwritten_documents = [], [], []
         self._unwritten_bytes = 0
         return batch
 
-    def write_batch(self, batch: _Batch) -> None:
+    def write_batch(self, batch: Batch) -> None:
         """Puts a batch into the journal; may run in any thread."""
         self.journal.write(documents=batch.documents, blocks=batch.blocks, events=batch.events)
 
-    def acknowledge(self, batch: _Batch) -> None:
+    def acknowledge(self, batch: Batch) -> None:
         """Notes that a batch is committed and tells the agent what it may forget; on the event loop."""
         newest = {head.stream: head.seq + 1 for head, _ in batch.blocks if head.epoch == self.epoch}
         self.durable.update(newest)
@@ -320,7 +288,7 @@ class Room:
         if len(self.members) >= _MAX_MEMBERS and member.person not in self.members:
             raise TooMuch(Text("people in the room", "室内人数"), str(_MAX_MEMBERS))
         known = member.person in self.members
-        member.shadowed = self._still_here(self.members.get(member.person))
+        member.shadowed = still_here(self.members.get(member.person))
         if member.shadowed is not None:
             member.shadowed.told = self._event_count
         self.members[member.person] = member
@@ -349,7 +317,7 @@ class Room:
         self.blocks_dropped += member.outbox.dropped
         member.has_left = True
         if self.members.get(member.person) is member:
-            older = self._still_here(member.shadowed)
+            older = still_here(member.shadowed)
             if older is not None:
                 # Two attempts of one page got through, and it gave the later one up.
                 self.members[member.person] = older
@@ -361,18 +329,6 @@ class Room:
             self.happen("leave", member.to_json(), now_us)
             self.tell_presence()
 
-    @staticmethod
-    def _still_here(member: Member | None) -> Member | None:
-        """The newest of somebody's connections that has not ended; the others are let go of."""
-        while member is not None and member.has_left:
-            member = member.shadowed
-        one = member
-        while one is not None:
-            while one.shadowed is not None and one.shadowed.has_left:
-                one.shadowed = one.shadowed.shadowed
-            one = one.shadowed
-        return member
-
     def _catch_up(self, member: Member) -> None:
         """Tells what a newer connection was told alone. The blocks of that time are asked for by number."""
         member.outbox.say(self.car_for(member.role))
@@ -382,11 +338,7 @@ class Room:
 
     def connections_of(self, person: int) -> list[Member]:
         """All connections of somebody, the newest first."""
-        found, member = [], self._still_here(self.members.get(person))
-        while member is not None:
-            found.append(member)
-            member = member.shadowed
-        return found
+        return connections(self.members.get(person))
 
     def car_for(self, role: Role) -> str:
         """The report and the streams as this role may see them."""
@@ -557,17 +509,6 @@ class Room:
         if self.closed_code is None:
             self.closed_code = code
             self.tell(encode_message(Closed(code=code, chain=self.journal.head.to_json())))
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    blocks: list[tuple[BlockHead, bytes]]
-    events: list[dict[str, Any]]
-    documents: list[tuple[str, int, dict[str, Any]]]
-    epoch: int
-
-    def __bool__(self) -> bool:
-        return bool(self.blocks or self.events or self.documents)
 
 
 def _json(value: dict[str, Any]) -> str:

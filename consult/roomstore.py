@@ -6,6 +6,7 @@ one has to keep, and ``tests/consult/test_room_store.py`` is the suite that it m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from consult.roomcipher import FileCipher
     from consult.wire import BlockHead
 
-__all__ = ["RoomStore"]
+__all__ = ["Batch", "RoomStore"]
 
 
 class RoomStore(Protocol):
@@ -82,3 +83,16 @@ class RoomStore(Protocol):
     def close(self) -> None:
         """Signs what is not signed yet, and ends all use. Closing twice does nothing more."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is written at once; ``epoch`` is that of the streams when it was taken out."""
+
+    blocks: list[tuple[BlockHead, bytes]]
+    events: list[dict[str, Any]]
+    documents: list[tuple[str, int, dict[str, Any]]]
+    epoch: int
+
+    def __bool__(self) -> bool:
+        return bool(self.blocks or self.events or self.documents)

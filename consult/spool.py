@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from consult.rawframes import encode_raw, split_frames
 from consult.wire import encode_samples
-from diag.facts import SampleBlock
+from diag.samples import SampleBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from diag.carscan import scan
     from diag.connection import Link, Place, connect, listen, read
     from diag.errors import BadInput, DiagError, LinkLost, NoAdapter, NoAnswer, RefusedByPolicy
-    from diag.facts import BatteryState, Dtc, Finding, Severity, Text, VehicleReport
+    from diag.facts import BatteryState, Dtc, Finding, Severity, Text
     from diag.readings import ReadOut
+    from diag.vehiclereport import VehicleReport
     from diag.vss import vss_from_report
 
 __all__ = [
@@ -52,8 +53,9 @@ _HOME: Final = {
     "scan": "diag.carscan",
     **dict.fromkeys(("Link", "Place", "connect", "listen", "read"), "diag.connection"),
     **dict.fromkeys(("BadInput", "DiagError", "LinkLost", "NoAdapter", "NoAnswer", "RefusedByPolicy"), "diag.errors"),
-    **dict.fromkeys(("BatteryState", "Dtc", "Finding", "Severity", "Text", "VehicleReport"), "diag.facts"),
+    **dict.fromkeys(("BatteryState", "Dtc", "Finding", "Severity", "Text"), "diag.facts"),
     "ReadOut": "diag.readings",
+    "VehicleReport": "diag.vehiclereport",
     "vss_from_report": "diag.vss",
 }
 

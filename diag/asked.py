@@ -17,10 +17,10 @@ import numpy as np
 
 from diag.answers import ask
 from diag.errors import NoAnswer
-from diag.facts import SampleBlock, SignalInfo, StreamSchema
 from diag.obd import CURRENT_DATA, ObdEcu, ObdSession, parse_items
 from diag.pids import PIDS
 from diag.polling import poll_battery
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 from diag.scanparts import target_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dbc.signalset.model import SignalSet
     from diag.addressing import Target
     from diag.answers import RequestLink
-    from diag.facts import VehicleReport
+    from diag.vehiclereport import VehicleReport
 
 __all__ = ["AskedStream", "BatteryQuestions"]
 

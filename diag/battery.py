@@ -1,6 +1,6 @@
 """The traction battery from decoded signals: which signal is what, which readings to believe, which figures follow.
 
-Input is a set of :class:`diag.facts.Series`, wherever they came from. Signals are recognised by name and unit.
+Input is a set of :class:`diag.samples.Series`, wherever they came from. Signals are recognised by name and unit.
 Readings that no lithium cell can have are rejected and listed, never judged. Deviations are measured from the
 median with the median absolute deviation, never with a mean and a spread that contain the bad cell.
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from diag.facts import Series
+    from diag.samples import Series
 
 __all__ = [
     "IMPOSSIBLE",

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     from diag.batterynames import BatterySignals
     from diag.celltypes import CellType
-    from diag.facts import BatteryState, Evidence, Finding, Json, Series
+    from diag.facts import BatteryState, Evidence, Finding, Json
     from diag.limits import BatteryLimits
+    from diag.samples import Series
 
     Floats = NDArray[np.float64]
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from diag.celltypes import CellType
-    from diag.facts import BatteryState, Finding, Json, Series
+    from diag.facts import BatteryState, Finding, Json
     from diag.limits import BatteryLimits
+    from diag.samples import Series
 
 __all__ = ["BatteryReport", "battery_report", "find_misfit"]
 

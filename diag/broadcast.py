@@ -16,8 +16,9 @@ from dbc.database import load
 from dbc.decoding import decode_table
 from dbc.protection import find_protection
 from dbc.table import ERROR, EXTENDED, FD, REMOTE, TX, FrameRow, FrameTable
-from diag.facts import Series, Text
+from diag.facts import Text
 from diag.frames import Frame
+from diag.samples import Series
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

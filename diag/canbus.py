@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from diag.busopening import Comeback, bus_options, is_simulation, open_bus, reason_of, shut_down
 from diag.errors import LinkLost, NoAdapter
-from diag.facts import LinkInfo, Text
+from diag.facts import Text
 from diag.frames import CAPACITY, Frame, FrameLink, FrameSubscription
 from diag.guard import Risk, TransmitGuard
 from diag.pythoncan import VirtualBus, can
+from diag.vehiclereport import LinkInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

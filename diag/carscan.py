@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from diag.errors import LinkLost, NoAnswer
-from diag.facts import Text, VehicleReport
+from diag.facts import Text
 from diag.limits import own_limits
 from diag.polling import poll_battery
 from diag.reach import LiveCar
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from dbc.database import Database
     from dbc.signalset.model import SignalSet
     from diag.direct import DirectLink
-    from diag.facts import Dtc, Vehicle
+    from diag.facts import Dtc
     from diag.frames import FrameLink
     from diag.reach import Reach
+    from diag.vehiclereport import Vehicle, VehicleReport
 
 __all__ = ["scan", "scan_car"]
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from diag.batterydoctor import BatteryStudy
-    from diag.facts import BatteryState, Ecu
+    from diag.facts import BatteryState
     from diag.limits import BatteryLimits
+    from diag.vehiclereport import Ecu
 
 __all__ = ["CAUSES", "CauseEvidence", "causes_by_code", "causes_of", "rank_causes"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from diag.batteryreport import battery_report
-from diag.facts import Series
+from diag.samples import Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

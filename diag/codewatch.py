@@ -10,7 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from diag.answers import ask
-from diag.dtc import merge_dtcs, parse_obd_dtcs, parse_uds_dtcs
+from diag.dtc import parse_obd_dtcs, parse_uds_dtcs
+from diag.dtcmerge import merge_dtcs
 from diag.errors import DiagError, LinkLost
 from diag.scanparts import target_of
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from diag.addressing import Target
     from diag.answers import RequestLink
-    from diag.facts import Dtc, Ecu, VehicleReport
+    from diag.facts import Dtc
+    from diag.vehiclereport import Ecu, VehicleReport
 
 __all__ = ["CodeWatch"]
 

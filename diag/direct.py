@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from diag.addressing import Target
-    from diag.facts import LinkInfo
     from diag.frames import Frame
     from diag.guard import TransmitGuard
+    from diag.vehiclereport import LinkInfo
 
 __all__ = ["DirectLink", "Talk"]
 

@@ -30,8 +30,9 @@ from doipclient.messages import (
 from diag.addressing import LOGICAL_TESTERS, Target
 from diag.direct import DirectLink
 from diag.errors import LinkLost, LocalProtocolError, NoAdapter, NoAnswer, RemoteProtocolError
-from diag.facts import LinkInfo, Text
+from diag.facts import Text
 from diag.guard import TransmitGuard
+from diag.vehiclereport import LinkInfo
 
 __all__ = ["DEFAULT_PORT", "DoipLink", "open_doip", "parse_doip_address"]
 

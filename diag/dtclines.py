@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from dbc.errors import BadPci
 from dbc.pci import ConsecutiveFrame, FirstFrame, FlowControl, SingleFrame, parse_pci
-from diag.dtc import merge_dtcs, parse_j1939_dtcs, parse_obd_dtcs, parse_uds_dtcs
+from diag.dtc import parse_j1939_dtcs, parse_obd_dtcs, parse_uds_dtcs
 from diag.dtcanswer import DtcAnswer
+from diag.dtcmerge import merge_dtcs
 from diag.errors import BadInput
 from diag.facts import DtcKind, Text, hex_from_id
 from diag.nrc import NEGATIVE_SID, PENDING

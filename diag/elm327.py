@@ -21,10 +21,11 @@ from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
 from diag.direct import DirectLink
 from diag.dtclines import CanLine, collect_isotp, parse_can_line
 from diag.errors import LinkLost, LocalProtocolError, NoAdapter, RemoteProtocolError
-from diag.facts import LinkInfo, Text
+from diag.facts import Text
 from diag.frames import Frame
 from diag.guard import TransmitGuard
 from diag.serialport import claim_port
+from diag.vehiclereport import LinkInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,8 +14,9 @@ from diag.limits import limits_for, load_rules
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from diag.facts import BatteryState, Dtc, Ecu, Unanswered
+    from diag.facts import BatteryState, Dtc
     from diag.limits import BatteryLimits
+    from diag.vehiclereport import Ecu, Unanswered
 
 __all__ = [
     "ROLE_NAMES",

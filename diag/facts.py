@@ -1,8 +1,8 @@
 """The values that travel: what a scan found, as frozen dataclasses with their JSON.
 
-Nothing here talks to anything. The case library, the room and the reports read these and import nothing else of
-``diag``. "Not received" and "not available" are ``None``, never 0. Times are integer nanoseconds; UTC (Unix epoch)
-where a person or a file sees them. JSON follows the command line's contract (``huizhen.scan/1``).
+Nothing here talks to anything. The report that holds them is in :mod:`diag.vehiclereport`, live samples are in
+:mod:`diag.samples`. "Not received" and "not available" are ``None``, never 0. Times are integer nanoseconds; UTC (Unix
+epoch) where a person or a file sees them. JSON follows the command line's contract (``huizhen.scan/1``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-    from numpy.typing import NDArray
-
 __all__ = [
     "STATUS_BITS",
     "BatteryState",
@@ -25,24 +22,15 @@ __all__ = [
     "DtcChange",
     "DtcKind",
     "DtcStatus",
-    "Ecu",
     "EcuRole",
     "Evidence",
     "Finding",
     "FreezeFrame",
     "Json",
-    "LinkInfo",
     "Reading",
     "Rejected",
-    "SampleBlock",
-    "Series",
     "Severity",
-    "SignalInfo",
-    "StreamSchema",
     "Text",
-    "Unanswered",
-    "Vehicle",
-    "VehicleReport",
     "hex_from_bytes",
     "hex_from_id",
     "iso_from_ns",
@@ -327,53 +315,6 @@ class FreezeFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Ecu:
-    """One ECU that answered.
-
-    Args:
-        address: response address as text, ``0x7EC``.
-        request_address: where to ask it physically.
-        protocol: ``obd2``, ``uds`` or ``obd2+uds``.
-        identification: field's standard term -> text, e.g. ``systemName``, ``vehicleManufacturerECUSoftwareVersion``.
-        codes_read: its fault codes were asked and it answered; without that its silence is no evidence of health.
-    """
-
-    address: str
-    request_address: str
-    name: str = ""
-    role: EcuRole = EcuRole.UNKNOWN
-    protocol: str = ""
-    identification: Mapping[str, str] = field(default_factory=dict)
-    codes_read: bool = True
-
-    def to_json(self) -> Json:
-        """One entry of ``ecus``."""
-        return {
-            "address": self.address,
-            "request_address": self.request_address,
-            "name": self.name,
-            "role": self.role.value,
-            "protocol": self.protocol,
-            "identification": dict(self.identification),
-            "answered": True,
-            "codes_read": self.codes_read,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """Something that was asked, or expected, and stayed silent."""
-
-    address: str
-    why: Text
-    role: EcuRole = EcuRole.UNKNOWN
-
-    def to_json(self) -> Json:
-        """One entry of ``unanswered``."""
-        return {"address": self.address, "why": self.why.to_json(), "role": self.role.value}
-
-
-@dataclass(frozen=True, slots=True)
 class Rejected:
     """A signal whose readings were not believed, and how many."""
 
@@ -534,200 +475,3 @@ class Cause:
             "likely": self.is_likely,
             "because": [item.to_json() for item in self.because],
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Vehicle:
-    """Which car this is. ``vin_valid`` is None without a VIN, else syntax and check digit; it never refuses a car."""
-
-    vin: str | None = None
-    vin_valid: bool | None = None
-    make: str | None = None
-    model: str | None = None
-    model_year: int | None = None
-    note: Text | None = None
-
-    def to_json(self) -> Json:
-        """``vehicle``."""
-        return {
-            "vin": self.vin,
-            "vin_valid": self.vin_valid,
-            "make": self.make,
-            "model": self.model,
-            "model_year": self.model_year,
-            "note": self.note.to_json() if self.note else None,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class LinkInfo:
-    """Through what the car was reached."""
-
-    interface: str
-    channel: str
-    bitrate: int | None = None
-    simulated: bool = False
-
-    def to_json(self) -> Json:
-        """``link``."""
-        return {
-            "interface": self.interface,
-            "channel": self.channel,
-            "bitrate": self.bitrate,
-            "simulated": self.simulated,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class VehicleReport:
-    """Everything one visit found out.
-
-    Args:
-        started_ns: UTC nanoseconds since the Unix epoch.
-        complete: False when the visit was cut short, or the codes of an ECU that is there could not be read.
-        dtc_changes: codes that came, went or changed their status while the car was read.
-        notes: what a person should know about this reading (e.g. that a gateway hides the broadcast frames).
-    """
-
-    started_ns: int
-    duration_s: float
-    complete: bool
-    simulated: bool
-    link: LinkInfo
-    vehicle: Vehicle
-    ecus: tuple[Ecu, ...] = ()
-    dtcs: tuple[Dtc, ...] = ()
-    freeze_frames: tuple[FreezeFrame, ...] = ()
-    readiness: Mapping[str, Any] = field(default_factory=dict)
-    battery: BatteryState | None = None
-    findings: tuple[Finding, ...] = ()
-    causes: tuple[Cause, ...] = ()
-    unanswered: tuple[Unanswered, ...] = ()
-    notes: tuple[Text, ...] = ()
-    dtc_changes: tuple[DtcChange, ...] = ()
-
-    @property
-    def read(self) -> tuple[str, ...]:
-        """Roles of the ECUs whose codes were read, sorted, without ``unknown``."""
-        return tuple(sorted({ecu.role.value for ecu in self.ecus if ecu.codes_read} - {EcuRole.UNKNOWN.value}))
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows of it: findings, then codes that stand, most urgent first, in both languages."""
-        from html import escape
-
-        told: list[tuple[Severity, str, Text | None]] = [(one.severity, one.code, one.title) for one in self.findings]
-        codes = [(one.severity, f"{one.display} {one.ecu or ''}", one.text) for one in self.dtcs if one.is_fault]
-        lines = [row for listed in (told, codes) for row in sorted(listed, key=lambda row: row[0].rank)]
-        rows = "".join(
-            f"<tr><td>{severity}</td><td>{escape(code)}</td>"
-            f"<td>{escape(f'{text.en} · {text.zh}' if text else '')}</td></tr>"
-            for severity, code, text in lines
-        )
-        car = escape(" ".join(str(part) for part in (self.vehicle.make, self.vehicle.model_year) if part) or "?")
-        marks = ", ".join(
-            word for word, is_so in (("simulated", self.simulated), ("incomplete", not self.complete)) if is_so
-        )
-        return f"<p>{car}, {len(self.ecus)} ECU{f', {marks}' if marks else ''}</p><table>{rows}</table>"
-
-    def to_json(self) -> Json:
-        """``huizhen.scan/1`` without ``cases``, which the application adds."""
-        return {
-            "schema": "huizhen.scan/1",
-            "started": iso_from_ns(self.started_ns),
-            "duration_s": round(self.duration_s, 3),
-            "complete": self.complete,
-            "simulated": self.simulated,
-            "link": self.link.to_json(),
-            "vehicle": self.vehicle.to_json(),
-            "ecus": [ecu.to_json() for ecu in self.ecus],
-            "dtcs": [dtc.to_json() for dtc in self.dtcs],
-            "freeze_frames": [frame.to_json() for frame in self.freeze_frames],
-            "readiness": dict(self.readiness),
-            "battery": self.battery.to_json() if self.battery else None,
-            "findings": [finding.to_json() for finding in self.findings],
-            "causes": [cause.to_json() for cause in self.causes],
-            "unanswered": [item.to_json() for item in self.unanswered],
-            "notes": [note.to_json() for note in self.notes],
-            "read": list(self.read),
-            "dtc_changes": [change.to_json() for change in self.dtc_changes],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class SignalInfo:
-    """What one column of a stream is."""
-
-    name: str
-    unit: str
-    message: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-
-    def to_json(self) -> Json:
-        """Name, unit, message and display range."""
-        return {
-            "name": self.name,
-            "unit": self.unit,
-            "message": self.message,
-            "min": self.minimum,
-            "max": self.maximum,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSchema:
-    """The columns of a live stream, sent once; ``stream`` is 0..65535.
-
-    Args:
-        name: what people call the stream.
-        kind: ``signals``; ``cells``: one battery cell per column, in order; ``raw``: no columns, the bus's own frames.
-        rate_hz: blocks per second; 0 = as they come.
-    """
-
-    stream: int
-    signals: tuple[SignalInfo, ...]
-    name: str = ""
-    kind: str = "signals"
-    rate_hz: float = 0.0
-
-    def to_json(self) -> Json:
-        """``{"stream", "name", "kind", "rate_hz", "signals"}``."""
-        return {
-            "stream": self.stream,
-            "name": self.name,
-            "kind": self.kind,
-            "rate_hz": self.rate_hz,
-            "signals": [signal.to_json() for signal in self.signals],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class SampleBlock:
-    """One tick of a live stream: the last value of every signal.
-
-    Args:
-        t_ns: UTC nanoseconds since the Unix epoch.
-        values: float32, shape ``(len(schema.signals),)``.
-        valid: bool, same shape; False = not received within the signal's age limit, or "not available".
-    """
-
-    t_ns: int
-    values: NDArray[np.float32]
-    valid: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One signal over time.
-
-    Args:
-        t_ns: int64, shape ``(n,)``, not decreasing.
-        values: float64, shape ``(n,)``.
-        valid: bool, shape ``(n,)``; where False the value means nothing.
-    """
-
-    name: str
-    unit: str
-    t_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
-    valid: NDArray[np.bool_]

@@ -29,9 +29,10 @@ from diag.obdmonitors import monitor_text, test_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from diag.facts import BatteryState, Dtc, Ecu, Finding, Unanswered
+    from diag.facts import BatteryState, Dtc, Finding
     from diag.limits import BatteryLimits
     from diag.obdmonitors import MonitorResult, SinceClear
+    from diag.vehiclereport import Ecu, Unanswered
 
 __all__ = ["ROLE_NAMES", "findings_from_facts"]
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from diag.facts import Json, Series
+    from diag.facts import Json
+    from diag.samples import Series
 
     Floats = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from diag.errors import LinkLost
-    from diag.facts import LinkInfo
     from diag.guard import TransmitGuard
+    from diag.vehiclereport import LinkInfo
 
 __all__ = ["CAPACITY", "Frame", "FrameLink", "FrameSubscription"]
 

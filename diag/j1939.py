@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from diag.dtc import merge_dtcs, parse_j1939_dtcs
+from diag.dtc import parse_j1939_dtcs
 from diag.dtclines import CanLine, collect_j1939
+from diag.dtcmerge import merge_dtcs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -13,13 +13,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
-from diag.dtc import merge_dtcs, parse_j1939_dtcs
+from diag.dtc import parse_j1939_dtcs
+from diag.dtcmerge import merge_dtcs
 from diag.errors import BadInput, LocalProtocolError, NoAnswer
 from diag.facts import DtcKind, Text
 from diag.frames import Frame
 from diag.j1939 import address_text
 from diag.j1939gate import GLOBAL, TESTERS
-from diag.obd import parse_readiness
+from diag.readiness import parse_readiness
 from diag.uds import text_from_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from diag.facts import Dtc
     from diag.frames import FrameLink, FrameSubscription
-    from diag.obd import Readiness
+    from diag.readiness import Readiness
 
     Ask = Callable[[int, int], Awaitable[tuple["J1939Answer", ...]]]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dbc.protection import find_protection
 from diag.broadcast import is_diagnostic_id
-from diag.facts import SampleBlock, SignalInfo, StreamSchema
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from diag.dtc import parse_uds_dtcs
 from diag.errors import NoAnswer
-from diag.obd import VehicleInformation, parse_readiness, parse_supported
+from diag.obd import VehicleInformation, parse_supported
 from diag.obdmonitors import SinceClear, parse_in_use, parse_monitor_results
 from diag.pids import decode_pid
+from diag.readiness import parse_readiness
 from diag.request import ask
 from diag.uds import parse_data, text_from_bytes
 from diag.udsrequests import dtc_request
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from diag.addressing import Target
     from diag.answers import Answer, RequestLink
     from diag.facts import Dtc, Reading
-    from diag.obd import Readiness
     from diag.obdmonitors import InUsePerformance, MonitorResult
+    from diag.readiness import Readiness
 
 __all__ = ["GROUPS", "PARAMETERS", "ObdOnUdsEcu", "ObdOnUdsSession", "RegulatedCodes"]
 

@@ -17,7 +17,8 @@ from diag.facts import Evidence, Severity, Text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from diag.facts import Finding, Series
+    from diag.facts import Finding
+    from diag.samples import Series
 
 __all__ = ["find_flags"]
 

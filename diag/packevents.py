@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from diag.facts import Evidence, Finding, Series
+    from diag.facts import Evidence, Finding
     from diag.limits import BatteryLimits
     from diag.packseries import PackSeries
+    from diag.samples import Series
 
     Floats = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from diag.batterynames import BatterySignals
-    from diag.facts import Series
     from diag.limits import BatteryLimits
+    from diag.samples import Series
 
     Floats = NDArray[np.float64]
 

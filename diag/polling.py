@@ -21,7 +21,8 @@ from dbc.signalset.decoding import decode_payload
 from diag.addressing import FUNCTIONAL_11, FUNCTIONAL_29, Target
 from diag.answers import ask
 from diag.errors import NoAnswer, RefusedByPolicy, RemoteProtocolError
-from diag.facts import Reading, Series, Text
+from diag.facts import Reading, Text
+from diag.samples import Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from dbc.signalset.model import SignalSet
     from diag.addressing import Target
     from diag.answers import Answer
-    from diag.facts import Dtc, Vehicle, VehicleReport
+    from diag.facts import Dtc
     from diag.frames import Frame
     from diag.j1939requests import J1939Answer, UnitReading
+    from diag.vehiclereport import Vehicle, VehicleReport
 
 __all__ = ["RecordedCar", "replay"]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from diag.answers import Answer, RequestLink
-    from diag.facts import Ecu
     from diag.obd import FrozenMoment
+    from diag.vehiclereport import Ecu
 
 __all__ = ["answer_or_none", "freeze_frame_from_obd", "target_of", "targets_of", "why_of"]
 

@@ -20,9 +20,9 @@ from dbc.table import ERROR, EXTENDED, REMOTE
 from diag.addressing import OBD_FUNCTIONAL, OBD_FUNCTIONAL_29, Target
 from diag.answers import Answer, is_answer_to
 from diag.broadcast import frames_from_table
-from diag.facts import LinkInfo
 from diag.nrc import NEGATIVE_SID, PENDING
 from diag.tape import Entry, LinkTraits, Tape
+from diag.vehiclereport import LinkInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

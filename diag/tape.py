@@ -22,8 +22,9 @@ from diag.errors import (
     RefusedByPolicy,
     RemoteProtocolError,
 )
-from diag.facts import LinkInfo, Text
+from diag.facts import Text
 from diag.j1939requests import J1939Answer
+from diag.vehiclereport import LinkInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

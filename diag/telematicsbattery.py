@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from diag.batteryreport import battery_report
-from diag.facts import Json, Series
 from diag.gbt32960 import merge_cells
 from diag.limits import limits_for
 from diag.outlook import look_ahead
+from diag.samples import Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from diag.facts import BatteryState, Finding
+    from diag.facts import BatteryState, Finding, Json
     from diag.gbt32960 import TelematicsMessage
     from diag.outlook import Outlook
 

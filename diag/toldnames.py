@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from diag.batterynames import BatterySignals
-    from diag.facts import Series
+    from diag.samples import Series
 
 __all__ = ["ROLES", "with_told_names"]
 

@@ -12,7 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from diag.facts import Json, Text, Vehicle
+from diag.facts import Json, Text
+from diag.vehiclereport import Vehicle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,15 +16,16 @@ from diag.battery import battery_from_series
 from diag.batterydoctor import study_battery, with_study
 from diag.broadcast import Broadcast, Choice, choose_database, decode_broadcast
 from diag.causes import causes_of
-from diag.dtc import merge_dtcs
 from diag.dtchistory import DtcHistory
-from diag.facts import Dtc, Ecu, EcuRole, FreezeFrame, Text, Unanswered, Vehicle, VehicleReport, hex_from_id
+from diag.dtcmerge import merge_dtcs
+from diag.facts import Dtc, EcuRole, FreezeFrame, Text, hex_from_id
 from diag.findings import findings_from_facts
 from diag.j1939 import address_text, node_names, nodes_from_frames
 from diag.limits import limits_for
 from diag.ownflags import find_flags
 from diag.roles import role_from_names
 from diag.tape import Hearing
+from diag.vehiclereport import Ecu, Unanswered, Vehicle, VehicleReport
 from diag.vin import parse_vin
 
 if TYPE_CHECKING:
@@ -33,15 +34,17 @@ if TYPE_CHECKING:
     from dbc.database import Database
     from diag.addressing import Target
     from diag.errors import LinkLost
-    from diag.facts import BatteryState, Json, LinkInfo
+    from diag.facts import BatteryState, Json
     from diag.frames import Frame
     from diag.j1939 import J1939Node
     from diag.j1939requests import UnitReading
     from diag.limits import BatteryLimits
-    from diag.obd import ObdEcu, Readiness, VehicleInformation
+    from diag.obd import ObdEcu, VehicleInformation
     from diag.obdmonitors import InUsePerformance, MonitorResult, SinceClear
     from diag.obdonuds import ObdOnUdsEcu, RegulatedCodes
     from diag.polling import Polled
+    from diag.readiness import Readiness
+    from diag.vehiclereport import LinkInfo
 
 __all__ = [
     "REQUEST_LINKS",

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dbc.database import Database
-    from diag.facts import BatteryState, Json, Series, VehicleReport
+    from diag.facts import BatteryState, Json
+    from diag.samples import Series
+    from diag.vehiclereport import VehicleReport
 
 __all__ = ["VSS_VERSION", "VssName", "vss_from_battery", "vss_from_report", "vss_from_series", "vss_names"]
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import argparse
 
     from diag.clearing import Cleared, StateReading
-    from diag.facts import Ecu, Text, VehicleReport
+    from diag.facts import Text
+    from diag.vehiclereport import Ecu, VehicleReport
     from huizhen.console import Console
     from huizhen.links import OpenVehicle
 

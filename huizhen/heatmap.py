@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from diag.batterynames import BatterySignals
-    from diag.facts import BatteryState, SignalInfo
+    from diag.facts import BatteryState
+    from diag.samples import SignalInfo
     from huizhen.language import Translator
     from huizhen.panelrows import Piece, Row, Scroll
 

@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 
     from diag.addressing import Target
     from diag.alerts import Notice
-    from diag.facts import Dtc, Finding, SignalInfo, Text, VehicleReport
+    from diag.facts import Dtc, Finding, Text
     from diag.frames import Frame, FrameLink
     from diag.live import SignalBoard
+    from diag.samples import SignalInfo
+    from diag.vehiclereport import VehicleReport
     from huizhen.console import Console
     from huizhen.links import OpenVehicle
 

@@ -23,11 +23,11 @@ from diag.causes import causes_of
 from diag.dtc import parse_uds_dtcs
 from diag.dtchistory import DtcHistory
 from diag.errors import DiagError, LinkLost
-from diag.facts import Series
 from diag.findings import findings_from_facts
 from diag.live import SignalBoard
 from diag.ownflags import find_flags
 from diag.request import IsoTpLink
+from diag.samples import Series
 from diag.scanparts import target_of
 from diag.uds import UdsSession
 
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from diag.addressing import Target
     from diag.alerts import Notice
     from diag.batterydoctor import BatteryStudy
-    from diag.facts import BatteryState, Cause, Dtc, DtcChange, Ecu, Finding, Text, VehicleReport
+    from diag.facts import BatteryState, Cause, Dtc, DtcChange, Finding, Text
     from diag.frames import Frame, FrameLink
+    from diag.vehiclereport import Ecu, VehicleReport
     from huizhen.links import OpenVehicle
 
 __all__ = ["Watch", "find_code_targets", "follow", "poll_codes", "until_one_ends"]

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from dbc.database import Database
     from diag.answers import RequestLink
     from diag.asked import AskedStream
-    from diag.facts import SampleBlock, StreamSchema, VehicleReport
     from diag.frames import Frame, FrameLink
     from diag.live import LiveStream
+    from diag.samples import SampleBlock, StreamSchema
     from diag.tape import Tape
+    from diag.vehiclereport import VehicleReport
     from huizhen.console import Console
     from huizhen.language import Translator
     from huizhen.roomprivacy import PlacelessStream
@@ -145,8 +146,8 @@ class RoomStreams:
         Raises:
             BadUsage: ``--signals`` names one that no database has.
         """
-        from diag.facts import StreamSchema
         from diag.live import LiveStream, raw_frames
+        from diag.samples import StreamSchema
         from huizhen.errors import BadUsage
         from huizhen.roomprivacy import load_room_privacy
 

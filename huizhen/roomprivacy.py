@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from diag.asked import AskedStream
-    from diag.facts import SampleBlock, StreamSchema
     from diag.frames import Frame
     from diag.live import LiveStream
+    from diag.samples import SampleBlock, StreamSchema
     from diag.tape import Tape
 
 __all__ = ["PlacelessStream", "RoomPrivacy", "load_room_privacy"]

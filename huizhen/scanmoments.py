@@ -8,7 +8,8 @@ from huizhen.console import display_width, pad
 from huizhen.quantities import with_unit
 
 if TYPE_CHECKING:
-    from diag.facts import FreezeFrame, Reading, VehicleReport
+    from diag.facts import FreezeFrame, Reading
+    from diag.vehiclereport import VehicleReport
     from huizhen.console import Console
 
 __all__ = ["show_freeze_frames"]

@@ -12,7 +12,8 @@ from huizhen.scanmoments import show_freeze_frames
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diag.facts import BatteryState, Cause, Dtc, Finding, Rejected, VehicleReport
+    from diag.facts import BatteryState, Cause, Dtc, Finding, Rejected
+    from diag.vehiclereport import VehicleReport
     from huizhen.console import Console
 
 __all__ = [

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from dbc.database import Database
     from dbc.signalset.model import SignalSet
     from diag.bundle import Signer
-    from diag.facts import Dtc, Json, VehicleReport
+    from diag.facts import Dtc, Json
     from diag.frames import Frame
+    from diag.vehiclereport import VehicleReport
 
 __all__ = [
     "Session",

@@ -12,7 +12,7 @@ from huizhen.panelrows import columns, cut, fitted, headed
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from diag.facts import SignalInfo
+    from diag.samples import SignalInfo
     from huizhen.language import Translator
     from huizhen.panelrows import Row
 

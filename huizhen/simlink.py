@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from diag.errors import LinkLost
-from diag.facts import LinkInfo, Text
+from diag.facts import Text
 from diag.frames import CAPACITY, Frame, FrameSubscription
 from diag.guard import TransmitGuard
+from diag.vehiclereport import LinkInfo
 from virtualbus.car import TICK_NS
 from virtualbus.transport import Frame as CarFrame
 

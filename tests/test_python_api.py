@@ -24,9 +24,10 @@ from casebase.library import Library
 from casebase.query import Query
 from dbc.database import load_bytes
 from dbc.table import FrameRow, FrameTable
-from diag.facts import Dtc, DtcKind, LinkInfo, Vehicle
+from diag.facts import Dtc, DtcKind
 from diag.frames import Frame
 from diag.readings import parse_wanted
+from diag.vehiclereport import LinkInfo, Vehicle
 from virtualbus.car import Car
 from virtualbus.fronts import open_front, parse_front
 from virtualbus.runner import CarRunner

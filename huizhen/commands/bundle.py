@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import argparse
 
     from diag.bundle import Bundle
-    from diag.facts import Json, VehicleReport
+    from diag.facts import Json
     from diag.tape import Tape
+    from diag.vehiclereport import VehicleReport
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator

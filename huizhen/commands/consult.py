@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from consult.messages import Event
     from diag.answers import RequestLink
     from diag.asked import AskedStream
-    from diag.facts import SampleBlock
     from diag.frames import FrameLink
     from diag.live import LiveStream
+    from diag.samples import SampleBlock
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -147,7 +147,7 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
     from contextlib import AsyncExitStack
     from pathlib import Path
 
-    from consult.agent import joined_room
+    from consult.joining import joined_room
     from consult.resuming import resumed_room
     from consult.service import require_writable, running_service
     from diag.direct import DirectLink

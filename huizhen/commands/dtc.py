@@ -96,7 +96,7 @@ def explain_json(word: str) -> dict[str, Any]:
     Raises:
         BadInput: not a code.
     """
-    from diag.dtc import bytes_from_code, split_code
+    from diag.dtcanswer import bytes_from_code, split_code
     from diag.dtctext import (
         find_failure_type,
         find_fmi_severity,

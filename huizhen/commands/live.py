@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from diag.alerts import Notice
-    from diag.facts import DtcChange, Series
+    from diag.facts import DtcChange
+    from diag.samples import Series
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from casebase.errors import CaseError
     from dbc.signalset.model import SignalSet
     from diag.bundle import Bundle
-    from diag.facts import Vehicle, VehicleReport
     from diag.tape import Tape
+    from diag.vehiclereport import Vehicle, VehicleReport
     from huizhen.carmemory import CarMemory
     from huizhen.cli import Commands
     from huizhen.console import Console

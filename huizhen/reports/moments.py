@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from dbc.database import Database
     from diag.broadcast import Broadcast
-    from diag.facts import Json, Series
+    from diag.facts import Json
+    from diag.samples import Series
     from huizhen.reports.source import ReportSource
 
 __all__ = ["broadcast_of_session", "moment_of_event", "moment_of_visit"]

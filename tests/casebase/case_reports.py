@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from diag.facts import (
-    BatteryState,
-    Dtc,
-    DtcStatus,
-    Ecu,
-    EcuRole,
-    Finding,
-    LinkInfo,
-    Severity,
-    Text,
-    Unanswered,
-    Vehicle,
-    VehicleReport,
-)
+from diag.facts import BatteryState, Dtc, DtcStatus, EcuRole, Finding, Severity, Text
+from diag.vehiclereport import Ecu, LinkInfo, Unanswered, Vehicle, VehicleReport
 
 ADDRESSES = {"vcu": "0x7E8", "inverter": "0x7E9", "bms": "0x7EC", "charger": "0x7ED"}
 HEALTHY = {

@@ -29,7 +29,7 @@ from casebase.matching import posterior
 from casebase.nexttest import Lead, best_test, information_gain
 from casebase.query import Query
 from casebase.store import Store
-from diag.facts import Vehicle
+from diag.vehiclereport import Vehicle
 
 LIBRARY = Library._filled(Store.memory())
 ALL = ["bms", "vcu", "inverter", "charger"]

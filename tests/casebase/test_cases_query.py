@@ -125,7 +125,8 @@ def test_a_report_says_what_was_read_and_who_was_silent() -> None:
 def test_an_ecu_that_stopped_half_way_was_not_read_and_is_not_silent() -> None:
     from dataclasses import replace
 
-    from diag.facts import EcuRole, Text, Unanswered
+    from diag.facts import EcuRole, Text
+    from diag.vehiclereport import Unanswered
 
     half = Unanswered("0x7EC", Text("no answer to the codes", "未应答故障码请求"), EcuRole.BMS)
     query = Query.from_report(replace(isolation(), unanswered=(half,)))

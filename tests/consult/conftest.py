@@ -11,28 +11,23 @@ import numpy as np
 import pytest
 from argon2 import PasswordHasher
 
-from consult.agent import joined_room
+from consult.joining import joined_room
 from consult.service import ServiceConfig, running_service
 from diag.facts import (
     BatteryState,
     Dtc,
     DtcKind,
     DtcStatus,
-    Ecu,
     EcuRole,
     Evidence,
     Finding,
     FreezeFrame,
-    LinkInfo,
     Reading,
-    SampleBlock,
     Severity,
-    SignalInfo,
-    StreamSchema,
     Text,
-    Vehicle,
-    VehicleReport,
 )
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
+from diag.vehiclereport import Ecu, LinkInfo, Vehicle, VehicleReport
 
 CELLS = 96
 WEAK = 16

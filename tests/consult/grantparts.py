@@ -14,11 +14,11 @@ import can
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import virtualbus
-from consult.agent import joined_room
 from consult.approver import Approver
 from consult.execution import CarHands
 from consult.grants import GrantBook
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.messages import Ask, Decide, Hold, Stop, Withdraw, encode_message
 from consult.plugsigns import PlugSigns
 from consult.remotepolicy import RemotePolicy

@@ -9,9 +9,9 @@ import ipaddress
 import numpy as np
 import pytest
 
-from consult.agent import joined_room
 from consult.errors import CertificateRefused, InviteUnknown, InviteUsed, RoleRefused, ServerRefused, ServerUnreachable
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.service import running_service
 from consult.wire import parse_samples
 

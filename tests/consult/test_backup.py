@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from servicekit import ServeProcess, browser_like, redeem
 from test_service_restart import Watcher, record_of
 
-from consult.agent import joined_room
 from consult.backup import make_backup, read_manifest
 from consult.backupstore import PIECE, Seal, open_reader
 from consult.deletion import DeletionPlace, delete_room
 from consult.errors import ConsultError, DataInUse
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.journal import Journal
 from consult.operatingerrors import BackupBroken, BackupFailed, PassphraseWrong, RestoreRefused, StateNewer
 from consult.recordcheck import check_record

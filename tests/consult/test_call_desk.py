@@ -13,10 +13,12 @@ from consult.callmessages import Call, Consent, Record, Sfu, Signal, Still, Stro
 from consult.callpeers import CallLimits, take_call_message
 from consult.callsignals import candidate_fields, clean_candidate, clean_sdp, clean_signal, sends_media
 from consult.callstills import MAX_STROKES, StillBoard
-from consult.errors import ConsultError, FileUnknown, MessageBroken, RequestUnknown, RoleRefused, TooMuch
+from consult.errors import ConsultError, FileUnknown, MessageBroken, RoleRefused, TooMuch
+from consult.granterrors import RequestUnknown
 from consult.invites import Role
 from consult.journal import Journal
-from consult.room import Member, Room
+from consult.member import Member
+from consult.room import Room
 
 PHOTO = "ab" * 32
 LOG = "cd" * 32

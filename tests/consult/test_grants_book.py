@@ -6,23 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consult.errors import (
+from consult.errors import MessageBroken, RoleRefused, TooMuch
+from consult.grantactions import Drop, Gone, Halt, Post, Reject, Run, Show, Why
+from consult.granterrors import (
     AlreadyDecided,
     DigestWrong,
     EcuUnknown,
     GrantsStopped,
     HoldMissing,
-    MessageBroken,
     NeverGranted,
     PolicyForbids,
     ProofWrong,
     RequestExpired,
     RequestUnknown,
-    RoleRefused,
     SecondRefused,
-    TooMuch,
 )
-from consult.grantactions import Drop, Gone, Halt, Post, Reject, Run, Show, Why
 from consult.grants import HOLD_EVERY_NS, HOLD_NS, REQUEST_LIFE_NS, GrantBook
 from consult.messages import Event, Hold
 from consult.remotepolicy import RemotePolicy, parse_policy

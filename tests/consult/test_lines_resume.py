@@ -148,7 +148,7 @@ async def test_after_a_power_cut_old_numbers_are_delivered_and_new_ones_drawn(
     service, car, report, tmp_path, eventually
 ):
     """The machine was off: what it sent last may not have reached its disk, so counting begins anew."""
-    from consult.agent import joined_room
+    from consult.joining import joined_room
 
     def spooled(server, room, token):
         return open_spool(tmp_path, server, room, token)
@@ -187,7 +187,7 @@ async def test_after_a_power_cut_old_numbers_are_delivered_and_new_ones_drawn(
 
 
 async def test_a_room_that_others_ended_is_not_taken_up_again(service, car, report, tmp_path, eventually):
-    from consult.agent import joined_room
+    from consult.joining import joined_room
 
     def spooled(server, room, token):
         return open_spool(tmp_path, server, room, token)
@@ -204,7 +204,8 @@ async def test_a_service_that_restarts_is_waited_for(config, car, report, tmp_pa
     """It says goodbye, is away, refuses for a while, and is there again: the agent goes on by itself."""
     from aiohttp import web
 
-    from consult.agent import RESTARTING, joined_room
+    from consult.agent import RESTARTING
+    from consult.joining import joined_room
     from consult.service import running_service
 
     port = 0

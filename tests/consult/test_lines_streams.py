@@ -7,14 +7,14 @@ import time
 import aiohttp
 import pytest
 
-from consult.agent import joined_room
 from consult.dtcwords import changed_codes, check_dtcs
 from consult.errors import BlockBroken, MessageBroken
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.rawframes import encode_raw, parse_raw
 from consult.wire import RAW, encode_samples, kind_of, parse_any_head
-from diag.facts import SignalInfo, StreamSchema
 from diag.frames import Frame
+from diag.samples import SignalInfo, StreamSchema
 
 VIN_FRAME = Frame(0x7E8, b"LHZEV400", t_ns=1_760_000_000_000_000_000)
 
@@ -109,7 +109,7 @@ async def test_raw_frames_go_to_who_may_see_the_vin_and_to_nobody_else(service, 
 
 async def test_raw_frames_never_take_the_live_edge_of_who_may_not(service, three_streams, eventually):
     """The data channel is a path of its own: the room decides there too."""
-    from consult.room import Member
+    from consult.member import Member
 
     class Edge:
         def __init__(self):

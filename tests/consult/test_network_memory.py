@@ -272,7 +272,8 @@ async def test_a_service_that_ends_with_its_room_keeps_no_network(tmp_path, nort
 
 def real_report(*codes):
     """The scan of a real car with these confirmed codes in its battery's computer."""
-    from diag.facts import Dtc, DtcKind, DtcStatus, Ecu, EcuRole, LinkInfo, Vehicle, VehicleReport
+    from diag.facts import Dtc, DtcKind, DtcStatus, EcuRole
+    from diag.vehiclereport import Ecu, LinkInfo, Vehicle, VehicleReport
 
     dtcs = tuple(
         Dtc(code, bytes.fromhex("0AA61A09"), "0x7EC", "1A", DtcStatus(0x09), (DtcKind.STORED,)) for code in codes

@@ -9,7 +9,7 @@ import pytest
 from test_consult_browser import page_of
 
 from consult.service import running_service
-from diag.facts import SampleBlock, SignalInfo, StreamSchema
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 
 pytestmark = pytest.mark.browser
 
@@ -230,7 +230,7 @@ class PackCar:
 
 
 async def test_a_big_pack_is_shown_by_module_and_a_cell_is_drawn(service, report, browser):
-    from consult.agent import joined_room
+    from consult.joining import joined_room
 
     car = PackCar()
     report["battery"]["cell_labels"] = [f"{m}-{c}" for m in range(1, 17) for c in range(1, 13)]

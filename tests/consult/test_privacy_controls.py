@@ -10,8 +10,8 @@ from privacykit import PASSWORD, MovedClock, add_account, privacy_config
 from test_consult_browser import page_of
 
 from consult.accounts import AccountRole
-from consult.agent import joined_room
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.networkconfig import NetworkConfig
 from consult.privacystore import PrivacyStore
 from consult.regions import Region, RegionRules

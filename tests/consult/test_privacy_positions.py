@@ -25,8 +25,8 @@ from consult.rawframes import encode_raw, parse_raw
 from consult.service import running_service
 from consult.wire import encode_samples, kind_of, parse_samples
 from dbc.database import load, load_bytes
-from diag.facts import SampleBlock, SignalInfo, StreamSchema
 from diag.frames import Frame
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 from huizhen.errors import BadSettings
 from huizhen.roomprivacy import RoomPrivacy, load_room_privacy
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from queuekit import PASSWORD, Clock, hire, queue_of, sick_report, staff
 
-from consult.agent import joined_room
 from consult.errors import ServerRefused
+from consult.joining import joined_room
 from consult.needs import Need
 from consult.routing import Expert
 from consult.service import ServiceConfig
@@ -17,7 +17,7 @@ from consult.waitclocks import QueueConfig
 from consult.waitingline import Entry
 from consult.waitstore import WaitStore
 from consult.waitview import QueueFigures, estimate_s
-from diag.facts import StreamSchema
+from diag.samples import StreamSchema
 from huizhen.cli import main
 from huizhen.exits import Exit
 

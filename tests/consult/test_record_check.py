@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from consult.errors import RecordingBroken
 from consult.invites import Role
 from consult.journal import MIGRATIONS, SIGN_EVERY_US, Journal
+from consult.member import Member
 from consult.messages import Hello
 from consult.recordcheck import check_record
 from consult.requestproof import signed_bytes
-from consult.room import Member, Room
+from consult.room import Room
 from consult.wire import encode_samples
 from huizhen.signing import KeySigner
 

@@ -17,11 +17,12 @@ from consult.closing import check_statement, consultation
 from consult.errors import MessageBroken, RoleRefused, RoomClosed
 from consult.invites import Role
 from consult.journal import Journal
+from consult.member import Member
 from consult.messages import Finish, Hello, encode_message
 from consult.outbox import Outbox
 from consult.recordcheck import check_record
 from consult.recording import Recording
-from consult.room import Member, Room
+from consult.room import Room
 from huizhen.console import standard
 from huizhen.language import Translator
 from huizhen.roomclosing import ask_statement, statement_from_line

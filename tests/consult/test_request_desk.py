@@ -9,20 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consult.catalogue import catalogue_for
-from consult.errors import (
+from consult.errors import ConsultError, MessageBroken, RoleRefused, TooMuch
+from consult.granterrors import (
     AlreadyDecided,
     CarAway,
-    ConsultError,
     DigestWrong,
     EcuUnknown,
-    MessageBroken,
     NeverGranted,
     PolicyForbids,
     RequestExpired,
     RequestUnknown,
-    RoleRefused,
     SecondRefused,
-    TooMuch,
 )
 from consult.invites import Role
 from consult.messages import Ask, Decide, Result, Seen, Stop, Withdraw

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from consult.errors import BlockBroken, ConsultError, JournalBroken, MessageBroken, RoleRefused
 from consult.invites import Role
 from consult.journal import Journal
+from consult.member import Member
 from consult.messages import (
     FROM_AGENT,
     FROM_SERVER,
@@ -23,7 +24,8 @@ from consult.messages import (
 )
 from consult.outbox import MAX_LIVE, Outbox
 from consult.redaction import pseudonym_from_vin, redact_report
-from consult.room import RING_US, Member, Room
+from consult.ring import RING_US
+from consult.room import Room
 from consult.wire import encode_samples
 
 SCHEMA = {"stream": 1, "signals": [{"name": "a", "unit": "V"}]}

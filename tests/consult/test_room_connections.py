@@ -21,10 +21,11 @@ from consult.accounts import Account, AccountRole
 from consult.errors import TooMuch
 from consult.invites import Role
 from consult.journal import Journal
+from consult.member import Member
 from consult.messages import Chat, Hello, Line, View, Want
 from consult.peers import PeerContext, _Viewer
 from consult.rawframes import encode_raw
-from consult.room import Member, Room
+from consult.room import Room
 from consult.service import running_service
 from consult.wire import RAW, encode_samples, kind_of
 from diag.frames import Frame

@@ -11,8 +11,9 @@ import pytest
 from consult.errors import BlockBroken, JournalBroken, MessageBroken
 from consult.invites import Role
 from consult.journal import Journal
+from consult.member import Member
 from consult.messages import FROM_VIEWER, Hello, encode_message, parse_message
-from consult.room import Member, Room
+from consult.room import Room
 from consult.wire import encode_samples, parse_head
 
 SCHEMA = {"stream": 1, "signals": [{"name": "a", "unit": "V"}]}

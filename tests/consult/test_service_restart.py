@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from servicekit import ServeProcess, browser_like, keys_of, redeem
 
-from consult.agent import joined_room
 from consult.errors import DataInUse
 from consult.invites import Role
+from consult.joining import joined_room
 from consult.journal import Journal
 from consult.recordcheck import check_record
 from consult.service import ServiceConfig, running_service

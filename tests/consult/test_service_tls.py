@@ -17,9 +17,9 @@ from conftest import CHROMIUM, FLAGS
 from cryptography import x509
 from servicekit import browser_like
 
-from consult.agent import joined_room
 from consult.certificates import LocalAuthority, ServiceCertificate, local_names
 from consult.errors import CertificateBroken
+from consult.joining import joined_room
 from consult.service import ServiceConfig, running_service
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)

@@ -11,9 +11,9 @@ import pytest
 from servicekit import ServeProcess, browser_like, free_port, redeem
 from test_service_restart import Watcher, record_of
 
-from consult.agent import joined_room
 from consult.configfile import load_config
 from consult.errors import ConfigBroken
+from consult.joining import joined_room
 from consult.recordcheck import check_record
 from consult.service import ServiceConfig, running_service
 from consult.sharding import Shards, new_room_name, ranked_shards

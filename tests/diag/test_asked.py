@@ -19,7 +19,7 @@ from virtualbus.runner import CarRunner
 from virtualbus.scenario import find_scenario
 
 if TYPE_CHECKING:
-    from diag.facts import SampleBlock
+    from diag.samples import SampleBlock
 
 
 async def blocks_of(stream: AskedStream, count: int) -> list[SampleBlock]:

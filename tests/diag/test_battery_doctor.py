@@ -11,7 +11,8 @@ from diag.batterydoctor import study_battery
 from diag.batteryreport import battery_report
 from diag.cellmodel import fit_cells
 from diag.celltypes import cell_types, fit_cell_type
-from diag.facts import Series, Severity
+from diag.facts import Severity
+from diag.samples import Series
 from virtualbus.chemistry import CELL_TYPES
 from virtualbus.pack import CellSpread, Pack
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diag.battery import battery_from_series, find_battery_signals
-from diag.facts import Series
+from diag.samples import Series
 
 
 def series(name: str, values: list[float], unit: str, valid: list[bool] | None = None) -> Series:

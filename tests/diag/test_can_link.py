@@ -17,9 +17,9 @@ import pytest
 
 from diag.canbus import CanLink, Frame, open_can
 from diag.errors import LinkLost, NoAdapter, RefusedByPolicy
-from diag.facts import LinkInfo
 from diag.guard import TransmitGuard
 from diag.request import Target
+from diag.vehiclereport import LinkInfo
 
 CHANNELS = (f"link{n}" for n in itertools.count())
 ECU = Target.physical(0x7E0)

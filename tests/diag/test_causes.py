@@ -11,8 +11,9 @@ import pytest
 from diag.causes import _FACTS as FACTS
 from diag.causes import CAUSES, CauseEvidence, causes_by_code, rank_causes
 from diag.dtc import parse_uds_dtcs
-from diag.facts import BatteryState, Ecu, EcuRole, Finding, Severity, Text
+from diag.facts import BatteryState, EcuRole, Finding, Severity, Text
 from diag.limits import load_rules
+from diag.vehiclereport import Ecu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,7 @@ from virtualbus.scenario import find_scenario
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
-    from diag.facts import Ecu
+    from diag.vehiclereport import Ecu
 
 BMS = Target.at_logical(0x1003)
 EVERYBODY = Target.at_logical(0xE400)

@@ -14,9 +14,9 @@ from diag.addressing import OBD_FUNCTIONAL, Target
 from diag.carscan import scan
 from diag.elm327 import Elm327Link, open_elm327, parse_elm327_port
 from diag.errors import LinkLost, LocalProtocolError, NoAdapter, NoAnswer, RefusedByPolicy, RemoteProtocolError
-from diag.facts import LinkInfo
 from diag.guard import TransmitGuard
 from diag.serialport import PortClaim
+from diag.vehiclereport import LinkInfo
 from huizhen.simlink import CarLink
 from virtualbus.car import Car
 from virtualbus.fronts import open_front, parse_front

@@ -11,8 +11,10 @@ import pytest
 
 from diag.battery import RULES, battery_from_series
 from diag.dtctext import load_codes
-from diag.facts import BatteryState, Dtc, DtcKind, DtcStatus, Ecu, EcuRole, Series, Severity, Text, Unanswered
+from diag.facts import BatteryState, Dtc, DtcKind, DtcStatus, EcuRole, Severity, Text
 from diag.findings import findings_from_facts
+from diag.samples import Series
+from diag.vehiclereport import Ecu, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from dbc.recording import open_recording
-from diag.facts import Series, Text
+from diag.facts import Text
 from diag.firstmoved import what_moved_first
 from diag.flightrecorder import FlightRecorder
 from diag.frames import Frame
+from diag.samples import Series
 
 S = 1_000_000_000
 T0 = 1_767_225_600 * S

@@ -16,7 +16,7 @@ from diag.frames import Frame
 from diag.guard import TransmitGuard
 
 if TYPE_CHECKING:
-    from diag.facts import VehicleReport
+    from diag.vehiclereport import VehicleReport
 
 
 class Gateway:

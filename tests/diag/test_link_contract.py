@@ -18,10 +18,10 @@ from diag.direct import DirectLink
 from diag.doip import open_doip
 from diag.elm327 import open_elm327
 from diag.errors import DiagError, LinkLost, NegativeResponse, NoAnswer, RefusedByPolicy
-from diag.facts import LinkInfo
 from diag.guard import TransmitGuard
 from diag.nrc import PENDING
 from diag.request import IsoTpLink, Timing
+from diag.vehiclereport import LinkInfo
 from virtualbus.car import Car
 from virtualbus.fronts import open_front, parse_front
 from virtualbus.runner import CarRunner

@@ -13,15 +13,9 @@ from scripted_ecu import Rig, ScriptedEcu, answers_from_table
 from diag.addressing import OBD_FUNCTIONAL
 from diag.canbus import open_can
 from diag.facts import Reading
-from diag.obd import (
-    ObdSession,
-    parse_items,
-    parse_pids,
-    parse_readiness,
-    parse_supported,
-    parse_vehicle_information,
-)
+from diag.obd import ObdSession, parse_items, parse_pids, parse_supported, parse_vehicle_information
 from diag.pids import PID_LENGTHS, PIDS, decode_pid
+from diag.readiness import parse_readiness
 from diag.request import IsoTpLink, Timing
 
 CHANNELS = (f"obd{n}" for n in itertools.count())

@@ -10,9 +10,10 @@ import pytest
 
 import dbc
 from diag.broadcast import decode_broadcast
-from diag.facts import Series, Severity
+from diag.facts import Severity
 from diag.frames import Frame
 from diag.ownflags import find_flags
+from diag.samples import Series
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from diag.batterydoctor import study_battery
-from diag.facts import Series, Severity
+from diag.facts import Severity
+from diag.samples import Series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,12 +13,12 @@ from diag.addressing import Target
 from diag.answers import Answer
 from diag.canbus import open_can
 from diag.carscan import scan
-from diag.facts import LinkInfo
 from diag.frames import Frame
 from diag.j1939requests import J1939Answer
 from diag.redaction import Redaction, names_on_tape, position_ids, pseudonyms, redact_tape, redact_value
 from diag.replay import replay
 from diag.tape import Entry, LinkTraits, Tape
+from diag.vehiclereport import LinkInfo
 from diag.vin import check_digit, parse_vin
 
 VIN = "1M8GDM9AXKP042788"  # the example of 49 CFR 565 with a right check digit

@@ -14,11 +14,13 @@ from casebase.query import Query
 from diag.canbus import open_can
 from diag.carscan import scan
 from diag.errors import NoAnswer
-from diag.facts import Severity, VehicleReport
+from diag.facts import Severity
 from diag.guard import TransmitGuard
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from diag.vehiclereport import VehicleReport
 
 READING_SERVICES = {0x01, 0x02, 0x03, 0x06, 0x07, 0x09, 0x0A, 0x10, 0x19, 0x22, 0x24, 0x3E}
 

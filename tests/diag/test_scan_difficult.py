@@ -21,7 +21,7 @@ from diag.guard import TransmitGuard
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from diag.facts import VehicleReport
+    from diag.vehiclereport import VehicleReport
 
 _channels = itertools.count()
 VIN = "LHZEV4D07RA775411"

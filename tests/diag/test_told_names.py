@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diag.battery import battery_from_series
-from diag.facts import Series
+from diag.samples import Series
 from diag.toldnames import with_told_names
 
 

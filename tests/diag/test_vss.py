@@ -10,7 +10,8 @@ import pytest
 
 from dbc.database import load, load_bytes
 from dbc.files import EBUS, EV400, EV800, LFP104, PHEV, ZEV
-from diag.facts import BatteryState, Dtc, DtcKind, Ecu, EcuRole, LinkInfo, Vehicle, VehicleReport
+from diag.facts import BatteryState, Dtc, DtcKind, EcuRole
+from diag.vehiclereport import Ecu, LinkInfo, Vehicle, VehicleReport
 from diag.vss import VSS_VERSION, vss_from_battery, vss_from_report, vss_names
 from huizhen.cli import main
 

@@ -9,20 +9,9 @@ import numpy as np
 import pytest
 
 from diag.alerts import Change, Notice
-from diag.facts import (
-    BatteryState,
-    Cause,
-    Dtc,
-    DtcChange,
-    DtcKind,
-    DtcStatus,
-    Evidence,
-    Finding,
-    Severity,
-    SignalInfo,
-    Text,
-)
+from diag.facts import BatteryState, Cause, Dtc, DtcChange, DtcKind, DtcStatus, Evidence, Finding, Severity, Text
 from diag.frames import Frame
+from diag.samples import SignalInfo
 from huizhen.busload import BusLoad, seconds_on_wire
 from huizhen.codepanel import draw_codes
 from huizhen.console import display_width

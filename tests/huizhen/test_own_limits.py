@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from diag.batteryreport import battery_report
-from diag.facts import Series
 from diag.limits import limits_for, load_limits, use_own_limits
+from diag.samples import Series
 from huizhen.cli import main
 from huizhen.exits import Exit
 from huizhen.settings import config_folder

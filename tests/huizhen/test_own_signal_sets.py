@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dbc.signalset.folder import signal_set_folder, signal_sets_of
-from diag.facts import Vehicle
+from diag.vehiclereport import Vehicle
 from huizhen.commands.scan import own_signal_set
 from huizhen.console import Console
 from huizhen.language import Translator

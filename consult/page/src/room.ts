@@ -5,6 +5,7 @@ import { Call } from "./call";
 import { CallView } from "./callview";
 import { sayCall } from "./callwords";
 import { BatteryCard } from "./cells";
+import { ConnectionBadge } from "./connection";
 import { ConsentBar } from "./consent";
 import { DecideBar, stopButton } from "./decidebar";
 import { h, setCount, setText } from "./dom";
@@ -84,8 +85,7 @@ class RoomView {
   private readonly state: RoomState;
   private readonly car = h("div", { class: "car-name" });
   private readonly clock = h("div", { class: "session-clock", id: "session-clock" });
-  private readonly badge = h("summary", { class: "badge", id: "connection" });
-  private readonly details = h("dl", { class: "counts" });
+  private readonly connection: ConnectionBadge;
   private readonly faults = h("section", { class: "faults", "aria-label": say("faults") });
   private readonly live: LivePanel;
   private readonly talk: TalkPanel;
@@ -119,6 +119,7 @@ class RoomView {
     this.live = new LivePanel(state, (id) => this.showStill(id, false));
     this.talk = new TalkPanel(state, (id) => this.showStill(id, true));
     this.call = new CallView(state, call, () => this.live.resized());
+    this.connection = new ConnectionBadge(state);
     this.consent = new ConsentBar(state, call);
     this.asks = new AskPanel(state);
     this.decide = new DecideBar(state);
@@ -165,7 +166,7 @@ class RoomView {
         this.call.button,
         this.finish,
         this.privacy,
-        h("details", { class: "connection" }, this.badge, this.details),
+        this.connection.root,
         help,
         language,
         this.stop,
@@ -180,7 +181,7 @@ class RoomView {
     this.drawCar();
     this.battery.streamsChanged();
     this.drawRole();
-    this.drawConnection();
+    this.connection.draw();
     this.talk.drawAll();
     this.people.draw();
     this.call.showStill(call.openStill);
@@ -257,11 +258,11 @@ class RoomView {
       default:
         break;
     }
-    if (message.type !== "beat") this.drawConnection();
+    if (message.type !== "beat") this.connection.draw();
   }
 
   connectionChanged(): void {
-    this.drawConnection();
+    this.connection.draw();
   }
 
   callChanged(): void {
@@ -401,7 +402,7 @@ class RoomView {
   }
 
   private tick(): void {
-    this.drawConnection();
+    this.connection.draw();
     this.battery.update();
     this.asks.tick();
     this.decide.tick();
@@ -468,52 +469,5 @@ class RoomView {
       casesCard(report),
       ecuCard(report),
     );
-  }
-
-  private drawConnection(): void {
-    const { link, carOnline } = this.state;
-    let kind: string;
-    let text: string;
-    if (link.state === "connecting") [kind, text] = ["wait", say("connecting")];
-    else if (link.state !== "online") [kind, text] = ["bad", say("reconnecting")];
-    else if (this.state.replay) [kind, text] = ["good", say("replay")];
-    else if (!carOnline) [kind, text] = ["bad", say("carAway")];
-    else {
-      const carrier = say(link.carrier === "rtc" ? "overRtc" : "overWss");
-      kind = link.carrier === "rtc" ? "good" : "fair";
-      text = link.delayMs === null ? carrier : `${carrier} · ${Math.round(link.delayMs)} ms`;
-    }
-    this.badge.dataset["kind"] = kind;
-    this.badge.dataset["carrier"] = link.carrier;
-    setText(this.badge, text);
-    const total = { rtc: 0, wss: 0, filled: 0, repeated: 0, gone: 0, missing: 0 };
-    for (const stream of link.streams.values()) {
-      total.rtc += stream.counts.rtc;
-      total.wss += stream.counts.wss;
-      total.filled += stream.counts.filled;
-      total.repeated += stream.counts.repeated;
-      total.gone += stream.counts.gone;
-      total.missing += stream.missing();
-    }
-    const rows: [string, string, string][] = [
-      ["carrier", say("carrier"), say(link.carrier === "rtc" ? "overRtc" : "overWss")],
-      ["rtc", say("byRtc"), String(total.rtc)],
-      ["wss", say("byWss"), String(total.wss)],
-      ["filled", say("filled"), String(total.filled)],
-      ["missing", say("missing"), String(total.missing - total.gone)],
-      ["gone", say("gone"), String(total.gone)],
-      ["repeated", say("repeated"), String(total.repeated)],
-      ["broken", say("broken"), String(link.brokenBlocks)],
-      ["attempts", say("attempts"), String(link.edge.attempts)],
-      ["delay", say("delay"), link.delayMs === null ? "–" : `${Math.round(link.delayMs)} ms`],
-      ["chain", say("record"), this.state.chain ? `${this.state.chain.n} · ${this.state.chain.hash}` : "–"],
-    ];
-    if (this.details.childElementCount === 0) {
-      for (const [name, label] of rows) this.details.append(h("dt", {}, label), h("dd", { "data-count": name }));
-    }
-    for (const [name, , value] of rows) {
-      const cell = this.details.querySelector(`[data-count="${name}"]`);
-      if (cell) setText(cell, value);
-    }
   }
 }
