@@ -44,6 +44,7 @@ _WAITS_PER_ANSWER: Final = 10
 _PART: Final = Text("part of a request", "请求的一部分")
 _NOT_LEFT: Final = Text("the driver did not send it", "驱动未能发送")
 _NO_CLAIM: Final = Text("claim of an address that is no tester's", "声明非诊断仪地址")
+_UNKNOWN: Final = Text("an unknown request", "未知请求")
 _UNKNOWN_GROUP: Final = Text("an unknown parameter group", "未知参数组")
 _STRAY: Final = Text("a frame outside of any request", "不属于任何请求的帧")
 
@@ -403,9 +404,8 @@ def named_routines(routines: Mapping[int, tuple[Risk, Text]] | None) -> Mapping[
 
 def judge(payload: bytes, target: Target, routines: Mapping[int, Rule] = ROUTINES) -> tuple[Risk, Text, Text | None]:
     """Class, name, and why it is refused whatever was granted (None when it is not). Nothing is logged."""
-    unknown = Text("an unknown request", "未知请求")
     if not payload or payload[0] not in RULES:
-        return Risk.REFUSED, unknown, unknown
+        return Risk.REFUSED, _UNKNOWN, _UNKNOWN
     rule = RULES[payload[0]]
     if payload[0] == 0x31:
         rule = _routine(payload, routines) or rule

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
@@ -86,6 +86,9 @@ class _Conversation:
         is_owed: the ECU still owes the answer to an earlier request of this service. A refusal names no identifier,
             so the first one that comes may be the late answer to that.
         second_s: how long to listen on after the answer of one ECU.
+
+    Attributes:
+        outgoing: request id and data of the frames to send for what came.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class _Conversation:
         self.answers: list[Answer] = []
         self.sender = Sender(settings)
         self.sending_error: Text | None = None
+        self.outgoing: deque[tuple[int, bytes]] = deque()
         self.lost: LinkLost | None = None
         self._settings, self._timing = settings, timing
         self._is_owed, self._second_ns = is_owed, int(second_s * _NS)
@@ -131,8 +135,14 @@ class _Conversation:
         """The ECU owes nothing more: it said something that is not "wait"."""
         return any(answer.nrc != PENDING for answer in self.answers)
 
-    def take(self, frame: Frame, now_ns: int) -> list[tuple[int, bytes]]:
-        """Takes a frame of an answering ECU; gives back the frames to send: ``(request id, data)``."""
+    def take(self, frame: Frame, now_ns: int) -> None:
+        """Takes a frame of an answering ECU; what has to be sent for it is in :attr:`outgoing`."""
+        out = self._take(frame, now_ns)
+        if out:
+            self.outgoing += out
+            self._wake()
+
+    def _take(self, frame: Frame, now_ns: int) -> list[tuple[int, bytes]]:
         peer = self._peers.get(frame.can_id)
         if peer is None:
             peer = self._peers[frame.can_id] = _Peer(self.target.ecu(frame.can_id), Receiver(self._settings))
@@ -400,12 +410,18 @@ class IsoTpLink:
 
     async def _run(self, conversation: _Conversation, timeout_s: float) -> tuple[Answer, ...]:
         target = conversation.target
+        conversation.open_window(time.monotonic_ns(), timeout_s)
         for data in conversation.start(time.monotonic_ns()):
             await self._send(target.request_id, data, target)
         is_out = not conversation.sender.is_sending
         conversation.open_window(time.monotonic_ns(), timeout_s)
-        while (deadline_ns := conversation.next_deadline_ns(time.monotonic_ns())) is not None:
+        while True:
+            await self._send_flow(conversation)
+            deadline_ns = conversation.next_deadline_ns(time.monotonic_ns())
+            if deadline_ns is None:
+                break
             await conversation.wait(deadline_ns)
+            await self._send_flow(conversation)
             for request_id, data in conversation.poll(time.monotonic_ns()):
                 await self._send(request_id, data, target)
             if not is_out and not conversation.sender.is_sending:
@@ -420,6 +436,16 @@ class IsoTpLink:
             raise NoAnswer(target.address, timeout_s)
         return answers
 
+    async def _send_flow(self, conversation: _Conversation) -> None:
+        """Sends what the frames that came ask for: flow control, and the next part of a long request."""
+        while conversation.outgoing:
+            request_id, data = conversation.outgoing.popleft()
+            try:
+                await self._send(request_id, data, conversation.target)
+            except RefusedByPolicy as refusal:
+                _LOG.debug("%s", refusal)
+                conversation.abort(request_id, Text("the guard refused flow control", "流控帧被拒绝发送"))
+
     async def _send(self, request_id: int, data: bytes, target: Target) -> None:
         is_fd = self.settings.can_dl > 8
         await self.link.send(Frame(request_id, data, extended=target.extended, fd=is_fd))
@@ -430,8 +456,8 @@ class IsoTpLink:
         else:
             self._routes[target.response_id, target.extended] = conversation
         if self._reader is None:
-            subscription = self.link.frames(accept=self._is_wanted)
-            self._reader = asyncio.get_running_loop().create_task(self._read(subscription), name="isotp reader")
+            subscription = self.link.frames(accept=self._take)
+            self._reader = asyncio.get_running_loop().create_task(self._watch(subscription), name="isotp link")
 
     def _unroute(self, target: Target) -> None:
         if target.response_id is None:
@@ -446,35 +472,33 @@ class IsoTpLink:
             return self._functional if is_answer else None
         return found
 
-    def _is_wanted(self, frame: Frame) -> bool:
-        return not (frame.remote or frame.error) and self._conversation_of(frame) is not None
+    def _take(self, frame: Frame) -> bool:
+        """Gives a frame to its conversation as it arrives; none is queued, and no other task has to wake for it."""
+        conversation = None if frame.remote or frame.error else self._conversation_of(frame)
+        if conversation is not None:
+            try:
+                conversation.take(frame, time.monotonic_ns())
+            except Exception:  # noqa: BLE001 - called by the link: logged here, and every conversation is told
+                _LOG.exception("reading answers on %s", self.link.info.channel)
+                self._end(LinkLost(self.link.info.channel, Text("internal error while reading", "读取时发生内部错误")))
+        return False
 
-    async def _read(self, subscription: FrameSubscription) -> None:
-        """Gives every frame to its conversation, until the link ends."""
+    async def _watch(self, subscription: FrameSubscription) -> None:
+        """Waits until the link ends, and tells every conversation."""
         lost = LinkLost(self.link.info.channel, Text("it was closed", "已关闭"))
         try:
             with subscription:
-                async for frame in subscription:
-                    conversation = self._conversation_of(frame)
-                    if conversation is not None:
-                        await self._take(conversation, frame)
+                await subscription.batch()
         except LinkLost as error:
             lost = error
-        except Exception:  # noqa: BLE001 - top of a task: logged here, and every conversation is told
-            _LOG.exception("reading answers on %s", self.link.info.channel)
-            lost = LinkLost(self.link.info.channel, Text("internal error while reading", "读取时发生内部错误"))
         finally:
-            self._lost = lost
-            for conversation in (*self._routes.values(), *([self._functional] if self._functional else [])):
-                conversation.lose(lost)
+            self._end(lost)
 
-    async def _take(self, conversation: _Conversation, frame: Frame) -> None:
-        for request_id, data in conversation.take(frame, time.monotonic_ns()):
-            try:
-                await self._send(request_id, data, conversation.target)
-            except RefusedByPolicy as refusal:
-                _LOG.debug("%s", refusal)
-                conversation.abort(request_id, Text("the guard refused flow control", "流控帧被拒绝发送"))
+    def _end(self, lost: LinkLost) -> None:
+        if self._lost is None:
+            self._lost = lost
+        for conversation in (*self._routes.values(), *([self._functional] if self._functional else [])):
+            conversation.lose(lost)
 
     async def close(self) -> None:
         """Stops reading; the frame link stays open."""

@@ -206,12 +206,13 @@ def _mend_streams() -> None:
 
 def _settings() -> tuple[dict[str, str | int], HuizhenError | None]:
     """The configuration file, and what is wrong with it, to be said in the right language."""
-    from huizhen.errors import BadSettings
-    from huizhen.settings import load_settings
+    from huizhen.errors import BadSettings, NoHome
+    from huizhen.settings import find_home, load_settings
 
     try:
+        find_home()
         return load_settings(), None
-    except BadSettings as error:
+    except (BadSettings, NoHome) as error:
         return {}, error
 
 

@@ -6,6 +6,7 @@
     ├── BadUsage           the command line does not make sense (2)
     ├── BadSettings        the configuration file does not make sense (2)
     ├── CannotWrite        a result could not be saved (2)
+    ├── NoHome             nothing says where the user's files are kept (2)
     ├── ServiceMissing     a folder holds no room service's data (2)
     ├── ServiceUnreadable  nor may be looked into (2)
     └── ReportError        reports: see huizhen.reporterrors (2)
@@ -16,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-__all__ = ["BadSettings", "BadUsage", "CannotWrite", "HuizhenError", "ServiceMissing", "ServiceUnreadable"]
+__all__ = ["BadSettings", "BadUsage", "CannotWrite", "HuizhenError", "NoHome", "ServiceMissing", "ServiceUnreadable"]
 
 
 class HuizhenError(Exception):
@@ -57,6 +58,16 @@ class CannotWrite(HuizhenError):
     reason: str
     code: ClassVar[str] = "huizhen.cannot-write"
     template: ClassVar[str] = "cannot write {path}: {reason}; choose another place or free some space"
+
+
+@dataclass(eq=False)
+class NoHome(HuizhenError):
+    """Nothing says where the user's files are kept: no ``HOME``, and an account that the system does not know."""
+
+    code: ClassVar[str] = "huizhen.no-home"
+    template: ClassVar[str] = (
+        "no home folder is known, where settings and cases are kept; name one: HOME=/path/to/folder huizhen …"
+    )
 
 
 @dataclass(eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from huizhen.console import wants_json
@@ -411,7 +412,8 @@ def _show_technician_invite(invite: IssuedInvite, service: Service, args: argpar
         )
         return
     console.line(console.tr("consult.serve.invite", expires=time_of_day(invite.expires_us)))
-    given = f" --ca {ca}" if ca else ""
-    console.line(f"  huizhen consult open --server {service.url} --invite {invite.code}{given} --demo")
+    given = ["--ca", ca] if ca else []
+    words = ["huizhen", "consult", "open", "--server", service.url, "--invite", invite.code, *given, "--demo"]
+    console.line(f"  {shlex.join(words)}")
     console.note(console.tr("consult.serve.paste"))
     console.out.flush()

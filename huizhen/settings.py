@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from huizhen.errors import BadSettings
+from huizhen.errors import BadSettings, NoHome
 
 __all__ = [
     "INTERFACES",
@@ -22,6 +22,7 @@ __all__ = [
     "Remembered",
     "apply_own_limits",
     "config_folder",
+    "find_home",
     "forget",
     "from_environment",
     "load_settings",
@@ -58,6 +59,24 @@ _ADAPTER: Final = re.compile(r"(elm327|doip):.+")
 _FILE: Final = "config.toml"
 _REMEMBERED: Final = "adapter.json"
 _LIMITS: Final = "battery.toml"
+
+
+def find_home() -> None:
+    """Sees to it that ``HOME`` names a folder, wherever it is read: the account's where the environment has none.
+
+    Standard: XDG Base Directory 0.8 (a relative path does not count).
+
+    Raises:
+        NoHome: the account has none either, and XDG's variables name no folders.
+    """
+    names = ("XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    if str(sys.platform) == "win32" or Path(os.environ.get("HOME", "")).is_absolute():
+        return
+    os.environ.pop("HOME", None)
+    if Path(home := os.path.expanduser("~")).is_absolute():  # noqa: PTH111 - stays "~" where pathlib's raises
+        os.environ["HOME"] = home
+    elif not all(Path(os.environ.get(name, "")).is_absolute() for name in names):
+        raise NoHome
 
 
 def config_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +226,9 @@ def _say_closed(agent: Agent, args: argparse.Namespace, console: Console) -> Non
         file = str(next(folder.glob(f"*-{agent.room}.room"), folder))
         console.line(console.tr("consult.open.closed", path=file))
     if agent.record_head:
-        console.line(console.tr("roomclosing.head", file=file, **agent.record_head))
+        head = "{n}:{hash}".format(**agent.record_head)
+        command = shlex.join(["huizhen", "consult", "verify", file, "--head", head])
+        console.line(console.tr("roomclosing.head", command=command, **agent.record_head))
 
 
 async def _examine(

@@ -4,14 +4,20 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
+from argparse import Namespace
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
 from huizhen.cli import main
+from huizhen.console import standard
 from huizhen.exits import Exit
+from huizhen.language import Translator
+from huizhen.roomservice import _show_technician_invite
 from huizhen.roomview import printable, qr_lines
 
 DEMO = ("--demo", "--scenario", "weak-cell", "--listen", "1")
@@ -209,3 +215,15 @@ def test_the_code_on_the_screen_is_the_link():
 
 def test_words_from_the_network_do_not_steer_the_terminal():
     assert printable("a\x1b[2Jb\x07\r\n中") == "a�[2Jb��\n中"
+
+
+def test_the_technicians_command_can_be_pasted_whatever_the_folder_is_called(capsys, tmp_path):
+    path = tmp_path / "我的 车" / "ca.pem"
+    service = SimpleNamespace(
+        url="https://a:8443", certificate=SimpleNamespace(authority=SimpleNamespace(certificate_path=path))
+    )
+    invite = SimpleNamespace(code="x", expires_us=0)
+    _show_technician_invite(invite, service, Namespace(), standard(Translator("en")))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "--invite" in line]
+    words = shlex.split(line)
+    assert words[words.index("--ca") + 1] == str(path)

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import sys
 
 import aiohttp
@@ -253,7 +255,7 @@ async def test_the_program_ends_the_job_and_drafts_the_case_of_a_simulated_car(t
     words = ["--json"] if way == "script" else ["--lang", "en"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "huizhen", "consult", "open", "--demo", "--scenario", "weak-cell", "--listen", "1",
-        "--symptom", "range is short", "--data", str(tmp_path / "rooms"), "--library", str(library), *words,
+        "--symptom", "range is short", "--data", str(tmp_path / "my 会诊"), "--library", str(library), *words,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -284,11 +286,12 @@ async def test_the_program_ends_the_job_and_drafts_the_case_of_a_simulated_car(t
         assert "outcome" in errors.decode()
     else:
         assert f"Draft {draft.number}" in out
-    (record,) = (tmp_path / "rooms").glob("*.room")
+    (record,) = (tmp_path / "my 会诊").glob("*.room")
     if way == "terminal":
-        assert f"'huizhen consult verify {record} --head " in out, "as it can be typed"
+        (typed,) = re.findall("huizhen consult verify (.*)", out)
+        assert shlex.split(typed)[:2] == [str(record), "--head"], "as it can be typed"
     assert (check_record(record).verdict, check_record(record).closed) == ("intact", "consult.room-finished")
-    assert (await asyncio.to_thread(lambda: list((tmp_path / "rooms").glob("*.consultation.json")))) == []
+    assert (await asyncio.to_thread(lambda: list((tmp_path / "my 会诊").glob("*.consultation.json")))) == []
 
 
 @pytest.mark.parametrize(("role", "told"), [(Role.TECHNICIAN, True), (Role.LEAD, None)])

@@ -163,6 +163,8 @@ async def test_a_cancelled_request_disturbs_none_after_it(way: Way) -> None:
             await asyncio.gather(task, return_exceptions=True)
             answer = await ask(link, way.bms, b"\x22\xf1\x8c")
             assert answer.payload.startswith(b"\x62\xf1\x8c")
+        # An ECU that gets no flow control for what nobody waits for any more is busy with it for a second (N_Bs).
+        assert (await ask(link, way.bms, b"\x3e\x00", timeout_s=5.0)).nrc is None
 
 
 async def test_closed_means_closed(way: Way) -> None:

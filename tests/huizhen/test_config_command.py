@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,3 +109,41 @@ def test_half_a_command_says_what_to_write(words: list[str], capfd: pytest.Captu
         code = stop.code
     assert code == Exit.USAGE
     assert capfd.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("home", [None, "", "somewhere/relative"])
+def test_without_a_home_of_the_environment_the_accounts_counts(
+    home: str | None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwd = pytest.importorskip("pwd")
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    account = pwd.getpwuid(os.getuid()).pw_dir
+    assert told(capfd, "path") == f"{account}/.config/huizhen/config.toml"
+    assert os.environ["HOME"] == account
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_an_account_without_a_home_is_told_what_to_set(
+    lang: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == Exit.DONE
+    capfd.readouterr()
+    assert main(["config", "path", "--lang", lang]) == Exit.USAGE
+    said = capfd.readouterr()
+    assert (said.out, "HOME=/" in said.err, len(said.err.splitlines())) == ("", True, 1)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert told(capfd, "path") == f"{tmp_path}/huizhen/config.toml"
