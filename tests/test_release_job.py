@@ -26,12 +26,13 @@ def release() -> ModuleType:
 
 def archives(release: ModuleType, folder: Path, *, without: str = "", also: str = "") -> tuple[Path, Path]:
     """A wheel and an sdist with empty files of the right names."""
-    names = [*release.MUST, "hatch_build.py", "consult/static/assets/index-1.js", "huizhen-1.dist-info/METADATA"]
+    names = [*release.MUST, *release.LICENCES, "hatch_build.py", "consult/static/assets/index-1.js"]
+    names += ["huizhen-1.dist-info/METADATA", *(f"huizhen-1.dist-info/licenses/{text}" for text in release.LICENCES)]
     names = [name for name in [*names, also] if name and name != without]
     wheel, sdist = folder / "huizhen-1-py3-none-any.whl", folder / "huizhen-1.tar.gz"
     with zipfile.ZipFile(wheel, "w") as file:
         for name in names:
-            if name != "hatch_build.py":
+            if name not in ("hatch_build.py", *release.LICENCES):
                 file.writestr(name, "")
     with tarfile.open(sdist, "w:gz") as file:
         for name in names:
@@ -49,6 +50,13 @@ def test_good_archives_are_let_through(release: ModuleType, tmp_path: Path) -> N
         ("consult/static/index.html", "", "index.html is missing"),
         ("consult/static/assets/index-1.js", "", "the page has no script"),
         ("huizhen/language/scan.toml", "", "scan.toml is missing"),
+        ("LICENSE", "", "tar.gz: LICENSE is missing"),
+        ("huizhen-1.dist-info/licenses/LICENSE", "", "whl: the licence LICENSE is missing"),
+        (
+            "huizhen-1.dist-info/licenses/LICENSES/GPL-2.0-only.txt",
+            "",
+            "the licence LICENSES/GPL-2.0-only.txt is missing",
+        ),
         ("", "tests/test_x.py", "tests"),
         ("", "consult/page/src/main.ts", "consult/page/src/main.ts"),
         ("", "huizhen/__pycache__/cli.pyc", "__pycache__"),
@@ -60,6 +68,12 @@ def test_what_is_missing_or_too_much_is_said(
     with pytest.raises(SystemExit) as stop:
         release.look_into(*archives(release, tmp_path, without=without, also=also))
     assert said in str(stop.value)
+
+
+def test_every_text_of_a_licence_goes_along(release: ModuleType) -> None:
+    there = {"LICENSE", *(path.relative_to(ROOT).as_posix() for path in (ROOT / "LICENSES").iterdir())}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert there == set(release.LICENCES) == set(project["license-files"])
 
 
 def test_what_it_must_hold_is_there(release: ModuleType) -> None:

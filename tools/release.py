@@ -34,8 +34,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("dbc", "diag", "casebase", "virtualbus", "consult", "huizhen")
 MUST = (
     "consult/static/index.html", "consult/static/page.sha256", "consult/static/licences.txt", "consult/openapi.json", "huizhen/language/scan.toml",
-    "huizhen/commands/scan.py", "diag/rules/causes.toml", "huizhen/py.typed",
+    "huizhen/commands/scan.py", "diag/rules/causes.toml", "huizhen/py.typed", "huizhen/language/errors_huizhen.toml",
 )  # fmt: skip
+LICENCES = ("LICENSE", "LICENSES/GPL-2.0-only.txt")
+"""Texts that go along: in the sdist as they stand here, in the wheel among its metadata (PEP 639)."""
+
 MUST_NOT = ("tests/", "docs/", "benchmarks/", "tools/", "deploy/", "consult/page/", ".ci/", ".github/")
 SLICE = (
     "tests/test_language.py", "tests/test_names.py", "tests/test_portability.py", "tests/huizhen/test_command_line.py",
@@ -114,10 +117,17 @@ def look_into(wheel: Path, sdist: Path) -> None:
     roots = {name.partition("/")[0] for name in names}
     wrong += [f"{wheel.name}: {root}" for root in roots if root not in PACKAGES and not root.endswith(".dist-info")]
     wrong += [f"{wheel.name}: {name}" for name in names if name.startswith(MUST_NOT) or "__pycache__" in name]
+    wrong += [
+        f"{wheel.name}: the licence {text} is missing"
+        for text in LICENCES
+        if not any(name.endswith(f".dist-info/licenses/{text}") for name in names)
+    ]
     if not any(name.startswith("consult/static/assets/") and name.endswith(".js") for name in names):
         wrong.append(f"{wheel.name}: the page has no script")
     sources = names_in(sdist)
-    wrong += [f"{sdist.name}: {name} is missing" for name in (*MUST, "hatch_build.py") if name not in sources]
+    wrong += [
+        f"{sdist.name}: {name} is missing" for name in (*MUST, *LICENCES, "hatch_build.py") if name not in sources
+    ]
     wrong += [f"{sdist.name}: {name}" for name in sources if "node_modules/" in name or name.startswith(".venv/")]
     if wrong:
         sys.exit("\n".join(wrong))
