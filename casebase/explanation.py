@@ -104,7 +104,7 @@ def _there(item: Seen, scales: Mapping[str, FeatureScale], query: Query) -> Text
     if item.kind == "cause":
         odds, title = query.causes[item.ref]
         return Text(
-            f"the readings speak for “{title.en}” ({odds * 100:.0f} %)", f"读数指向“{title.zh}”（{odds * 100:.0f}%）"
+            f"the readings speak for “{title.en}” ({odds * 100:.0f} %)", f"读数指向“{title.zh}”（{odds * 100:.0f} %）"
         )
     if item.kind == "silence":
         role = ROLE_NAMES[item.ref]

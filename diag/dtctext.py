@@ -50,7 +50,7 @@ _ROLES: Final[Mapping[EcuRole, Text]] = {
     EcuRole.BRAKES: Text("brakes", "制动系统"),
     EcuRole.BODY: Text("body", "车身"),
     EcuRole.GATEWAY: Text("gateway", "网关"),
-    EcuRole.DCDC: Text("DC/DC converter", "DC/DC变换器"),
+    EcuRole.DCDC: Text("DC/DC converter", "DC/DC 变换器"),
     EcuRole.THERMAL: Text("thermal management", "热管理控制器"),
     EcuRole.STEERING: Text("power steering", "助力转向"),
     EcuRole.TYRES: Text("tyre pressures", "胎压监测"),
