@@ -63,7 +63,7 @@ _REASON_UNKNOWN: Final = Text(
     "no text for this code: look it up in the maker's documents", "没有该故障码的说明：请查厂家资料"
 )
 _FMI_LEGACY: Final = Text(
-    "; the SPN is in a legacy byte order that the message does not tell", ";SPN 采用旧版字节序，报文未说明是哪一种"
+    "; the SPN is in a legacy byte order that the message does not tell", "；SPN 采用旧版字节序，报文未说明是哪一种"
 )
 
 _OVERHEATED: Final = ("4B", "98")
