@@ -223,7 +223,9 @@ def _from_elsewhere(fix: Fix) -> Reason:
     named = " ".join(part for part in (scope.make, scope.model) if part)
     if scope.year_from or scope.year_to:
         named = f"{named} {scope.year_from or ''}–{scope.year_to or ''}"
-    return Reason("vehicle", named, Text(f"known from another vehicle: {named}", f"该解决办法来自其他车型：{named}"), -1.0)
+    return Reason(
+        "vehicle", named, Text(f"known from another vehicle: {named}", f"该解决办法来自其他车型：{named}"), -1.0
+    )
 
 
 def _unexplained(

@@ -86,7 +86,7 @@ class Case:
         if ecu is None:
             return Text(address or "?", address or "?")
         role = ROLE_NAMES[ecu.role]
-        return Text(f"{role.en} {ecu.address}", f"{role.zh} {ecu.address}")
+        return Text(f"{role.en} {ecu.address}", f"{role.zh} {ecu.address}".replace("） ", "）"))
 
     def evidence(self, dtcs: Iterable[Dtc]) -> list[Evidence]:
         """Codes as evidence."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import csv
 import re
 import tomllib
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from huizhen.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +48,7 @@ def of_toml(node: Any, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(node, list):
         for child in node:
             yield from of_toml(child, where)
-    elif isinstance(node, str) and CJK.search(node):
+    elif isinstance(node, str) and (CJK.search(node) or where.endswith(" zh")):
         yield where, node
 
 
@@ -115,3 +118,18 @@ def test_chinese_is_set_as_the_glossary_says() -> None:
             if not line.startswith("  "):  # examples and columns
                 wrong += [f"{where}: {why}: {line}" for rule, why in SETTING if rule.search(line)]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scna"], "参数 命令：“scna”无效，可选“doctor”、“scan”"),
+        (["live", "--demo", "--duration", "x"], "参数 --duration：“x”不是有效的秒数（大于 0）"),
+        (["battery", "--demo", "--rated-ah", "x"], "参数 --rated-ah：“x”不是有效的安时数（Ah）"),
+        (["verify", "nothing-here.json"], "无法读取 nothing-here.json：文件或目录不存在"),
+    ],
+)
+def test_a_mistyped_command_is_told_in_chinese(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        main(["--lang", "zh", *words])
+    assert said in capsys.readouterr().err
