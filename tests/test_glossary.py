@@ -1,4 +1,4 @@
-"""One Chinese term per thing: what docs/zh/glossary.md says not to write stands nowhere, and Chinese is set as it says."""
+"""One Chinese term per thing: what docs/zh/glossary.md says not to write stands nowhere; Chinese is set as it says."""
 
 from __future__ import annotations
 
