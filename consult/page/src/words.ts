@@ -362,6 +362,11 @@ export function lang(): Lang {
   return current;
 }
 
+/** Between a name and what it is. */
+export function colon(): string {
+  return current === "zh" ? "：" : ": ";
+}
+
 /** One after the other; in Chinese the full stop has its own space. */
 export function sentences(...all: string[]): string {
   return all.filter(Boolean).join(current === "zh" ? "" : " ");
