@@ -122,7 +122,9 @@ def show_causes(causes: Sequence[Cause], findings: Sequence[Finding], console: C
             words = [tr("scan.cause", title=word, odds=share) for word, share in zip(words, odds, strict=True)]
         if rivals[0].is_likely:
             refs = list(dict.fromkeys(item.ref.rpartition(" ")[2] for item in rivals[0].because))
-            because = tr.listed([titles.get(ref, ref) for ref in refs[:_SHOWN_REFS]]) + (" …" if len(refs) > _SHOWN_REFS else "")
+            because = tr.listed([titles.get(ref, ref) for ref in refs[:_SHOWN_REFS]]) + (
+                " …" if len(refs) > _SHOWN_REFS else ""
+            )
             text = tr("scan.cause_likely", cause=words[0], because=because)
         else:
             text = tr("scan.cause_unsure", causes=tr.listed(words[:_SHOWN_CAUSES]))
