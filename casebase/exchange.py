@@ -146,7 +146,7 @@ class CountsExchange:
                 return document, None
             if made is not None and document.made <= made:
                 when = made.isoformat(timespec="seconds")
-                reason = Text(f"not newer than what this site told on {when}", f"不新于该站点 {when} 的数据")
+                reason = Text(f"not newer than what this site told on {when}", f"不新于该门店 {when} 的数据")
                 raise ImportUnreadable(name, reason)
             return document, self._shared.put(document, digest)
 

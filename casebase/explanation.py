@@ -104,7 +104,7 @@ def _there(item: Seen, scales: Mapping[str, FeatureScale], query: Query) -> Text
     if item.kind == "cause":
         odds, title = query.causes[item.ref]
         return Text(
-            f"the readings speak for “{title.en}” ({odds * 100:.0f} %)", f"读数指向“{title.zh}”（{odds * 100:.0f}%）"
+            f"the readings speak for “{title.en}” ({odds * 100:.0f} %)", f"读数指向“{title.zh}”（{odds * 100:.0f} %）"
         )
     if item.kind == "silence":
         role = ROLE_NAMES[item.ref]
@@ -122,11 +122,13 @@ def _dtc(dtc: DtcSeen) -> Text:
     state = _STATES[dtc.state]
     if dtc.role is None:
         where = f" ({dtc.ecu})" if dtc.ecu else ""
-        return Text(f"{dtc.display}{where}, {state.en}", f"故障码 {dtc.display}{where}，{state.zh}")
+        here = f"（{dtc.ecu}）" if dtc.ecu else ""
+        return Text(f"{dtc.display}{where}, {state.en}", f"故障码 {dtc.display}{here}，{state.zh}")
     role = ROLE_NAMES[dtc.role]
     address = f" {dtc.ecu}" if dtc.ecu and dtc.ecu.lower().startswith("0x") else ""
     return Text(
-        f"{dtc.display} in the {role.en}{address}, {state.en}", f"{role.zh}{address} 故障码 {dtc.display}，{state.zh}"
+        f"{dtc.display} in the {role.en}{address}, {state.en}",
+        f"{role.zh}{address} 故障码 {dtc.display}，{state.zh}".replace("） ", "）"),
     )
 
 
@@ -137,14 +139,14 @@ def _figure(scale: FeatureScale, value: float) -> Text:
     unit = f" {scale.unit}" if scale.unit else ""
     shown = f"{value:.4g}{unit}"
     if found.name == "good":
-        return Text(f"{scale.title.en} {shown}, healthy", f"{scale.title.zh} {shown}，正常")
+        return Text(f"{scale.title.en} {shown}, healthy", f"{scale.title.zh} {shown}，正常".replace("） ", "）"))
     rising = scale.bins[0].name == "good"
     limit = f"{scale.bins[i - 1].below if rising else found.below:g}{unit}"
     word = Text("fault", "故障") if found.name == "fault" else Text("watch", "关注")
     side = Text("from", "起点") if rising else Text("below", "低于")
     return Text(
         f"{scale.title.en} {shown} ({word.en} {side.en} {limit})",
-        f"{scale.title.zh} {shown}（{word.zh}{side.zh} {limit}）",
+        f"{scale.title.zh} {shown}（{word.zh}{side.zh} {limit}）".replace("） ", "）"),
     )
 
 

@@ -211,7 +211,7 @@ def _failed_here(match: Match, days: Sequence[str]) -> Match:
         return match
     told = Text(
         f"was done on this car on {', '.join(days)} and did not cure it",
-        f"该车曾于 {'、'.join(days)} 采用此方案，未能修复",
+        f"该车曾于 {'、'.join(days)} 采用此解决办法，未能修复",
     )
     reason = Reason("earlier-visit", match.source_id, told, len(days) * math.log(STILL_RIGHT))
     return replace(match, against=(reason, *match.against))
@@ -223,7 +223,9 @@ def _from_elsewhere(fix: Fix) -> Reason:
     named = " ".join(part for part in (scope.make, scope.model) if part)
     if scope.year_from or scope.year_to:
         named = f"{named} {scope.year_from or ''}–{scope.year_to or ''}"
-    return Reason("vehicle", named, Text(f"known from another vehicle: {named}", f"该方案来自其他车型：{named}"), -1.0)
+    return Reason(
+        "vehicle", named, Text(f"known from another vehicle: {named}", f"该解决办法来自其他车型：{named}"), -1.0
+    )
 
 
 def _unexplained(

@@ -157,7 +157,7 @@ def remains(
                 "network-visit",
                 "the visit in the network's memory: codes, findings and outcome under a keyed hash of the car, without "
                 "the room's name, until the time said; `huizhen consult forget VIN` deletes it at once",
-                "门店网络记忆中的到店记录：故障码、诊断结果和处理结果，仅以车辆的加密散列标识，不含会诊室名称，"
+                "门店网络记忆中的到店记录：故障码、诊断结论和处理结果，仅以车辆的加密哈希标识，不含会诊室名称，"
                 "保留至所示时间；可用 huizhen consult forget VIN 立即删除",
                 until=visits_until,
             )

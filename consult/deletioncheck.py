@@ -104,9 +104,9 @@ def _record(certificate: dict[str, Any], named: str, record: str | Path, keys: K
         room = recording.room
     is_same = certificate["record"].get("head") == head and certificate["room"] == room
     found = [
-        Finding("record", True, Text(f"the record's head is the one named, {n}", f"记录的链头与证书一致（第 {n} 项）"))
+        Finding("record", True, Text(f"the record's head is the one named, {n}", f"记录的链头与证明一致（第 {n} 项）"))
         if is_same
-        else Finding("record", False, Text("it is another record, or goes on behind the head", "不是证书所述的记录"))
+        else Finding("record", False, Text("it is another record, or goes on behind the head", "不是证明所述的记录"))
     ]
     check = check_record(record, keys=keys)
     found.append(

@@ -35,7 +35,7 @@ _OTHER: Final = Text("中文", "English")
 _WHO: Final = Text("Who is responsible", "谁负责处理数据")
 _NOBODY: Final = Text(
     "The workshop that runs this service; its owner has not entered a name here yet. Ask the technician.",
-    "运营本服务的维修店；运营者尚未填写名称，请向技师询问。",
+    "运营本服务的门店；运营者尚未填写名称，请向技师询问。",
 )
 _CONTACT: Final = Text("Contact", "联系方式")
 _REGION: Final = Text("The data are kept in", "数据存放地区")
@@ -81,7 +81,7 @@ _KEPT: Final = (
     ),
     (
         Text("The car's position", "车辆位置"),
-        Text("not collected, unless the workshop has switched it on", "默认不采集，除非维修店主动开启"),
+        Text("not collected, unless the workshop has switched it on", "默认不采集，除非门店主动开启"),
     ),
 )
 _PEOPLE: Final = Text(
@@ -156,7 +156,7 @@ _MAY: Final = (
     Text("withdraw what you agreed to; what was done before stays lawful", "撤回同意；撤回前的处理不受影响"),
     Text("object, and complain to the authority for data protection", "提出异议，并向主管部门投诉"),
 )
-_ASK: Final = Text("Turn to the contact above, or to the workshop.", "请联系上述联系方式或维修店。")
+_ASK: Final = Text("Turn to the contact above, or to the workshop.", "请联系上述联系方式或门店。")
 _COOKIES: Final = Text(
     "One cookie for your session in the room, one for your account where you sign in; your name, language and layout. "
     "Nothing from third parties, no tracking.",

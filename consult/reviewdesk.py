@@ -289,7 +289,7 @@ class ReviewDesk:
                 case = library.drafts.confirm(number, fix, None if outcome == _UNKNOWN else outcome)
                 known = library.get_fix(case.fix) if isinstance(case.fix, str) else None
             except FixUnknown as error:
-                raise ReviewIncomplete(Text(f"no fix '{chosen['fix']}'", f"没有方案“{chosen['fix']}”")) from error
+                raise ReviewIncomplete(Text(f"no fix '{chosen['fix']}'", f"没有解决办法“{chosen['fix']}”")) from error
             except CaseError as error:
                 raise ReviewIncomplete(Text(str(error), "内容无法成为案例")) from error
             pattern = None
@@ -396,7 +396,7 @@ def _fix(chosen: dict[str, Any]) -> Any:
     if not all(texts):
         what = Text(
             "component, cause and action, title and description in both languages, or a known fix",
-            "请填写部件、原因、措施，以及中英文标题和说明，或选择已有方案",
+            "请填写部件、原因、措施，以及中英文标题和说明，或选择已知解决办法",
         )
         raise ReviewIncomplete(what)
     if not is_clean(texts):

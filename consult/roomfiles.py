@@ -69,7 +69,7 @@ def kind_of_file(file: BinaryIO, name: str) -> FileKind:
     elif b"\0" not in first and _is_text(first):
         kind = _LOG
     else:
-        raise UploadBroken(Text("no picture, log or bundle", "不是图片、日志或数据包"))
+        raise UploadBroken(Text("no picture, log or bundle", "不是图片、日志或会话包"))
     if not name.lower().endswith(kind.endings):
         raise UploadBroken(Text("its name says that it is something else", "文件名与内容不符"))
     return kind

@@ -20,7 +20,7 @@ code { overflow-wrap: anywhere; }
 li { margin: .3rem 0; }
 """
 
-_TITLE: Final = Text("Trust this workshop's room service", "信任本车间的会诊服务")
+_TITLE: Final = Text("Trust this workshop's room service", "信任本店的会诊服务")
 _WHY: Final = Text(
     "The room service encrypts with a certificate of its own authority. Install the authority's certificate once on "
     "each phone and computer; the browser then opens the rooms without a warning. The authority can vouch only for "

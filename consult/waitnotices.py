@@ -36,11 +36,11 @@ SKILL_NAMES: Final = {
 
 _CLOCK_NAMES: Final = {
     "accept": Text("nobody has taken it", "尚无人接单"),
-    "finding": Text("no finding yet", "尚无发现"),
+    "finding": Text("no finding yet", "尚无结论"),
     "resolve": Text("not resolved yet", "尚未解决"),
 }
 _STAGE_NAMES: Final = {
-    "leads": Text("no expert took it: the leads are asked", "专家未接单，转至专家组长"),
+    "leads": Text("no expert took it: the leads are asked", "专家未接单，转至首席专家"),
     "everybody": Text("open to everybody on duty", "向全部在岗人员开放"),
 }
 _IN_ROOM: Final = frozenset({"queued", "accepted", "handed-back", "escalated", "first-finding"})
@@ -61,7 +61,7 @@ def _heading(step: Step, kind: str) -> Text:
     if kind == "accepted":
         return Text("Taken by an expert", "专家已接单")
     if kind == "first-finding":
-        return Text("The expert has found something", "专家已有发现")
+        return Text("The expert has found something", "专家已有结论")
     if kind == "resolved":
         return Text("Finished", "已结案") if step.kind == "resolved" else Text("The room is closed", "会诊室已关闭")
     if kind == "warning":

@@ -172,7 +172,7 @@ _TABLE: Final = (
             (0x5A, "relativePedalPosition", ("relative accelerator pedal", "加速踏板相对开度")),
             (0x5B, "tractionBatteryCharge", ("traction battery state of charge", "动力电池剩余电量（SOC）")),
             (0x8D, "throttlePositionG", ("throttle position G", "节气门开度 G")),
-            (0xB2, "tractionBatteryHealth", ("traction battery state of health", "动力电池健康度（SOH）")),
+            (0xB2, "tractionBatteryHealth", ("traction battery state of health", "动力电池健康状态（SOH）")),
         )
     ),
     one(0x4D, 2, "minutesWithMilOn", ("time with MIL on", "故障灯亮后时间"), "min"),

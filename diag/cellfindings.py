@@ -161,7 +161,7 @@ def _opposition(battery: BatteryState, cell: int, millivolts: float) -> Evidence
         f"CellVoltage {names[0]}/{names[1]}",
         f"cells {names[0]} and {names[1]} read {one:.3f} V and {other:.3f} V: {millivolts:.0f} mV away from the "
         "median in opposite directions, while their sum is normal",
-        f"第 {names[0]}、{names[1]} 号单体读数为 {one:.3f} V 与 {other:.3f} V:"
+        f"第 {names[0]}、{names[1]} 号单体读数为 {one:.3f} V 与 {other:.3f} V，"
         f"向相反方向偏离中位数 {millivolts:.0f} mV，而两者之和正常",
         millivolts,
         "mV",

@@ -50,7 +50,7 @@ _ROLES: Final[Mapping[EcuRole, Text]] = {
     EcuRole.BRAKES: Text("brakes", "制动系统"),
     EcuRole.BODY: Text("body", "车身"),
     EcuRole.GATEWAY: Text("gateway", "网关"),
-    EcuRole.DCDC: Text("DC/DC converter", "DC/DC变换器"),
+    EcuRole.DCDC: Text("DC/DC converter", "DC/DC 变换器"),
     EcuRole.THERMAL: Text("thermal management", "热管理控制器"),
     EcuRole.STEERING: Text("power steering", "助力转向"),
     EcuRole.TYRES: Text("tyre pressures", "胎压监测"),
@@ -63,7 +63,7 @@ _REASON_UNKNOWN: Final = Text(
     "no text for this code: look it up in the maker's documents", "没有该故障码的说明：请查厂家资料"
 )
 _FMI_LEGACY: Final = Text(
-    "; the SPN is in a legacy byte order that the message does not tell", ";SPN 采用旧版字节序，报文未说明是哪一种"
+    "; the SPN is in a legacy byte order that the message does not tell", "；SPN 采用旧版字节序，报文未说明是哪一种"
 )
 
 _OVERHEATED: Final = ("4B", "98")

@@ -87,7 +87,7 @@ class Case:
         if ecu is None:
             return Text(address or "?", address or "?")
         role = ROLE_NAMES[ecu.role]
-        return Text(f"{role.en} {ecu.address}", f"{role.zh} {ecu.address}")
+        return Text(f"{role.en} {ecu.address}", f"{role.zh} {ecu.address}".replace("） ", "）"))
 
     def evidence(self, dtcs: Iterable[Dtc]) -> list[Evidence]:
         """Codes as evidence."""
@@ -157,7 +157,7 @@ def _state(dtc: Dtc) -> Text:
     if status and status.failing_now:
         return Text("failing now", "当前故障")
     if status and status.confirmed:
-        return Text("confirmed, not failing now", "已确认，当前不存在")
+        return Text("confirmed, not failing now", "历史故障，当前不存在")
     if DtcKind.STORED in dtc.kind or not (dtc.kind or status):
         return Text("stored", "已存储")
     if DtcKind.PENDING in dtc.kind or (status and status.pending):

@@ -108,7 +108,7 @@ def parse_ecu(text: str, *, is_logical: bool = False) -> Target:
             repr(text),
             Text(
                 "no ECU address; write 0x7EC, or request:response (7E4:7EC)",
-                "不是 ECU 地址；请写 0x7EC，或“请求:应答”（7E4:7EC）",
+                "不是 ECU 地址；请写 0x7EC，或“请求：应答”（7E4:7EC）",
             ),
         ) from None
 

@@ -93,7 +93,7 @@ IDENTIFIERS: Final[Mapping[int, DidName]] = {
         _did(0xF195, "systemSupplierECUSoftwareVersionNumber", "supplier's software version", "供应商软件版本号"),
         _did(0xF196, "exhaustRegulationOrTypeApprovalNumber", "type approval number", "排放法规或型式批准号"),
         _did(0xF197, "systemNameOrEngineType", "system name", "系统名称"),
-        _did(0xF198, "repairShopCodeOrTesterSerialNumber", "repair shop or tester", "维修店代码或诊断仪序列号"),
+        _did(0xF198, "repairShopCodeOrTesterSerialNumber", "repair shop or tester", "维修厂代码或诊断仪序列号"),
         _did(0xF199, "programmingDate", "programming date", "编程日期"),
         _did(0xF19A, "calibrationRepairShopCodeOrCalibrationEquipmentSerialNumber", "calibration shop", "标定店代码"),
         _did(0xF19B, "calibrationDate", "calibration date", "标定日期"),

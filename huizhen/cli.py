@@ -51,20 +51,27 @@ _ARGPARSE_ZH: Final = (
     (r"ambiguous option: (.*) could match (.*)", "选项 {0} 不明确，可能是 {1}"),
     (r"unknown parser (.*) \(choices: (.*)\)", "没有命令 {0}，可选 {1}"),
     (r"unexpected option string: (.*)", "无法识别的选项：{0}"),
-    (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", "参数 {0}：{1} 无效，可选 {2}"),
+    (r"argument (.*?): invalid choice: (.*?) \(choose from (.*)\)", "参数 {0}：{1}无效，可选{2}"),
     (r"argument (.*?): given twice; one bus at a time", "参数 {0} 给出了两次；目前一次只支持一条总线"),
     (r"argument (.*?): expected one argument", "参数 {0} 需要一个值"),
     (r"argument (.*?): expected at most one argument", "参数 {0} 最多一个值"),
     (r"argument (.*?): expected at least one argument", "参数 {0} 至少需要一个值"),
     (r"argument (.*?): expected (\d+) arguments?", "参数 {0} 需要 {1} 个值"),
-    (r"argument (.*?): invalid (.*?) value: (.*)", "参数 {0}：{2} 不是有效的 {1}"),
+    (r"argument (.*?): invalid (.*?) value: (.*)", "参数 {0}：{2}不是有效的{1}"),
     (r"argument (.*?): not allowed with argument (.*)", "参数 {0} 不能与 {1} 同用"),
     (r"argument (.*?): ignored explicit argument (.*)", "参数 {0} 不带值，多出了 {1}"),
     (r"argument (.*?): (.*)", "参数 {0}：{1}"),
 )
 """What argparse says to somebody who types, in its own English and in Chinese; the first that fits counts."""
 
-_KINDS_ZH: Final = {"seconds": "秒数（大于 0）", "int": "整数", "float": "数字"}
+_KINDS_ZH: Final = {
+    "seconds": "秒数（大于 0）",
+    "Ah": "安时数（Ah）",
+    "milliohms": "毫欧数（mΩ）",
+    "int": "整数",
+    "float": "数字",
+}
+"""What a function that reads a value reads: its name says it, in English too."""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -111,10 +118,14 @@ class Parser(argparse.ArgumentParser):
         return re.sub(r"(?m)^(\S.*):$", r"\1：", text) if self.tr.lang == "zh" else text
 
     def error(self, message: str) -> NoReturn:
+        message = re.sub(
+            r"invalid (\w+) value: ", lambda kind: f"invalid {kind[1].strip('_').replace('_', ' ')} value: ", message
+        )
         if self.tr.lang == "zh":
             for pattern, chinese in _ARGPARSE_ZH:
                 if found := re.fullmatch(pattern, message):
-                    message = chinese.format(*(_KINDS_ZH.get(part, part) for part in found.groups()))
+                    parts = (_KINDS_ZH.get(part, part).replace("', '", "”、“") for part in found.groups())
+                    message = re.sub(r"'([^']*)'", r"“\1”", chinese.format(*parts))
                     break
         sys.stderr.write(f"huizhen: {self.tr('cli.bad_usage', message=message, prog=self.prog)}\n")
         raise SystemExit(Exit.USAGE)

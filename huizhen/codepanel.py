@@ -140,7 +140,7 @@ def _status_word(dtc: Dtc, tr: Translator) -> tuple[str, str]:
     if status.failing_now:
         return tr("dashboard.codes.active"), "soon"
     if status.confirmed:
-        return tr("dashboard.codes.stored"), ""
+        return tr("dashboard.codes.confirmed"), ""
     if status.pending:
         return tr("dashboard.codes.pending"), "monitor"
     return tr("dashboard.codes.history"), "dim"

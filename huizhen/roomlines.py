@@ -269,7 +269,7 @@ def with_reason(cases: dict[str, Any]) -> dict[str, Any]:
     if verdict == "test" and matches:
         why = {
             "en": f"the best known fix has {best} %; a test has to tell it from the others",
-            "zh": f"最可能的解决办法概率为 {best} %；需要通过测试与其他可能区分",
+            "zh": f"最可能的解决办法概率为 {best} %；需要再做检查与其他可能区分",
         }
     elif verdict == "expert" and matches:
         why = {

@@ -107,13 +107,14 @@ def _show_findings(report: VehicleReport, console: Console) -> None:
         return
     for finding in sorted(report.findings, key=lambda finding: finding.severity.rank):
         show_finding(finding, console)
-    show_causes(report.causes, console)
+    show_causes(report.causes, report.findings, console)
     show_safety(report.findings, console)
 
 
-def show_causes(causes: Sequence[Cause], console: Console) -> None:
+def show_causes(causes: Sequence[Cause], findings: Sequence[Finding], console: Console) -> None:
     """What may be behind it all, trouble by trouble: one cause where it stands out, else those to be told apart."""
     tr = console.tr
+    titles = {finding.code: finding.title.in_language(tr.lang) for finding in findings}
     for trouble in dict.fromkeys(cause.trouble for cause in causes):
         rivals = [cause for cause in causes if cause.trouble == trouble]
         words = [cause.title.in_language(tr.lang) for cause in rivals]
@@ -122,7 +123,9 @@ def show_causes(causes: Sequence[Cause], console: Console) -> None:
             words = [tr("scan.cause", title=word, odds=share) for word, share in zip(words, odds, strict=True)]
         if rivals[0].is_likely:
             refs = list(dict.fromkeys(item.ref.rpartition(" ")[2] for item in rivals[0].because))
-            because = tr.listed(refs[:_SHOWN_REFS]) + (" …" if len(refs) > _SHOWN_REFS else "")
+            because = tr.listed([titles.get(ref, ref) for ref in refs[:_SHOWN_REFS]]) + (
+                " …" if len(refs) > _SHOWN_REFS else ""
+            )
             text = tr("scan.cause_likely", cause=words[0], because=because)
         else:
             text = tr("scan.cause_unsure", causes=tr.listed(words[:_SHOWN_CAUSES]))

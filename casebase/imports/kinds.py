@@ -176,7 +176,7 @@ class CaseImport:
 
 def _no_fix(name: str) -> Text:
     said = name[:60]
-    return Text(f"no fix '{said}' in the library", f"案例库中没有方案“{said}”")
+    return Text(f"no fix '{said}' in the library", f"案例库中没有解决办法“{said}”")
 
 
 def _merged(batch: Sequence[Notice]) -> list[Notice]:

@@ -28,7 +28,7 @@ _DUMB: Final = frozenset({"", "dumb", "unknown"})
 _LONGEST_S: Final = 86_400.0
 
 
-def _duration(text: str) -> float:
+def _seconds(text: str) -> float:
     value = float(text)
     if not 0 < value <= _LONGEST_S:
         raise ValueError(text)
@@ -45,7 +45,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
         epilog=tr("live.epilog"),
     )
     parser.add_argument("signals", nargs="*", metavar="SIGNAL", help=tr("live.signals"))
-    parser.add_argument("--duration", type=_duration, metavar="S", help=tr("live.duration"))
+    parser.add_argument("--duration", type=_seconds, metavar="S", help=tr("live.duration"))
     parser.add_argument("--poll", type=seconds, default=5.0, metavar="S", help=tr("live.poll"))
     parser.add_argument("--no-codes", action="store_true", help=tr("live.no_codes"))
     parser.add_argument("--plain", action="store_true", help=tr("live.plain"))

@@ -134,6 +134,11 @@ class Translator:
         entry = sentences(area).get(rest)
         if entry is None or self.lang not in entry:
             raise MissingSentence(key)
+        if fields and self.lang == "zh":
+            fields = {
+                name: chinese_from_system_words(value) if isinstance(value, str) else value
+                for name, value in fields.items()
+            }
         return entry[self.lang].format(**fields) if fields else entry[self.lang]
 
     def purpose(self, area: str) -> str:

@@ -34,7 +34,7 @@ _POSITION: Final = re.compile(r"lat(itude)?$|^lat|lon(g|gitude)?$|^lon|gps|gnss|
 _CELLS: Final = Text("Cells, lowest and highest", "单体电压（最低与最高）")
 _ROLES: Final = (
     ("current", Text("Pack current", "总电流")),
-    ("pack_v", Text("Pack voltage", "总电压")),
+    ("pack_v", Text("Pack voltage", "总压")),
     ("insulation", Text("Isolation", "绝缘电阻")),
     ("soc", Text("State of charge", "SOC")),
 )

@@ -152,7 +152,7 @@ def load_event(path: str) -> tuple[Json, Path]:
     value, _ = loaded_json(path, _MOST_EVENT)
     if not isinstance(value, dict) or value.get("schema") != "huizhen.event/1":
         raise ReportInput(
-            path, Text("it is no event of the flight recorder (event-….json)", "不是行车记录事件（event-….json）")
+            path, Text("it is no event of the flight recorder (event-….json)", "不是故障记录事件（event-….json）")
         )
     checked(value, EVENT, path)
     if not -_LONGEST_S <= value["from_s"] <= 0 <= value["to_s"] <= _LONGEST_S:

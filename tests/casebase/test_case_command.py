@@ -45,7 +45,7 @@ def test_find_in_a_saved_scan(scan: str, capsys: pytest.CaptureFixture[str]) -> 
     ("lang", "words"),
     [
         ("en", ["One weak cell", "P0DE6-16 in the battery management (BMS)", "HIGH VOLTAGE WORK", "simulated car"]),
-        ("zh", ["单体衰减", "电池管理系统（BMS） 0x7EC 故障码 P0DE6-16", "高压作业", "模拟车辆"]),
+        ("zh", ["单体衰减", "电池管理系统（BMS）0x7EC 故障码 P0DE6-16", "高压作业", "模拟车辆"]),
     ],
 )
 def test_people_read_it_in_their_language(

@@ -189,7 +189,7 @@ async def test_the_terminal_says_the_consent_the_place_and_who_took_it(service, 
     wanted = {
         "en": [("Asked for an expert of the service: by that you agree that the one who takes the car sees the room, "
                 "and leads may look."), "Queue: first in line.", f"{name} has taken the car."],
-        "zh": ["已呼叫服务的专家：这表示您同意接单的专家查看此会诊室，专家组长也可查看。",
+        "zh": ["已呼叫服务的专家：这表示您同意接单的专家查看此会诊室，首席专家也可查看。",
                "排队：排在第 1 位。", f"{name} 已接单。"],
     }[lang]  # fmt: skip
     assert said.notes == wanted

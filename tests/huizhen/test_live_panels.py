@@ -135,7 +135,7 @@ def test_unseen_and_impossible_cells_are_no_voltages() -> None:
     text = text_of(draw_pack(pack, 40, 10, ZH))
     assert "·" in text
     assert "×" in text
-    assert "共 6 节，2 节无数据" in text
+    assert "共 6 个，2 个无数据" in text
     assert "单体压差 10 mV" in text
     nothing = text_of(draw_pack(pack_of([None] * 4), 40, 10, EN))
     assert "no cell voltage comes now" in nothing

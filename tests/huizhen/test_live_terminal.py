@@ -43,7 +43,7 @@ def terminal(*words: str, **env: str | None) -> Iterator[Terminal]:
     ("lang", "words"),
     [
         ("en", ("lowest cell 91", "Fault codes", "P0DE6-16 7EC", "[SOON]", "PackCurrent", "SIMULATED", "/s  load")),
-        ("zh", ("最低 91 号单体", "故障码", "P0DE6-16 7EC", "[尽快维修]", "PackCurrent", "模拟", "负载")),
+        ("zh", ("最低 第 91 号单体", "故障码", "P0DE6-16 7EC", "[尽快维修]", "PackCurrent", "模拟", "负载")),
     ],
 )  # fmt: skip
 def test_a_simulated_car_on_80_by_24(lang: str, words: tuple[str, ...]) -> None:

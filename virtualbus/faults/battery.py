@@ -109,7 +109,7 @@ def ageing(design: Design, rng: np.random.Generator, s: Any) -> None:
 @kind(
     "module-joint",
     ("a loose or corroded connection between modules", "模组间连接松动或腐蚀"),
-    ("a busbar joint has a high resistance and heats under load", "母排连接电阻过大，大电流时发热"),
+    ("a busbar joint has a high resistance and heats under load", "汇流排连接电阻过大，大电流时发热"),
     ("clean the joint, renew the bolt, tighten to the stated torque", "清洁连接面，更换螺栓并按规定力矩拧紧"),
     "soon",
     joint=place("joint"),
@@ -263,7 +263,7 @@ def soc_jump(design: Design, rng: np.random.Generator, s: Any) -> None:
 @kind(
     "software-mismatch",
     ("a BMS with the program of another pack", "BMS 装有其他电池包的软件"),
-    ("the BMS runs a program for another cell: charge and limits are wrong", "BMS 软件与电芯不符，SOC 与限值错误"),
+    ("the BMS runs a program for another cell: charge and limits are wrong", "BMS 软件与单体不符，SOC 与限值错误"),
     ("flash the program that belongs to this pack", "刷写与本电池包匹配的软件"),
     "soon",
     version=text("2.7", pattern=r"\d{1,2}\.\d{1,2}", example="2.7"),

@@ -3,7 +3,7 @@ import { digits, h, setText, unitSign } from "./dom";
 import { cellsOfStream, modulesOf, spreadOf, type CellSpread } from "./pack";
 import type { StreamStore } from "./store";
 import { newestTime, type RoomState } from "./state";
-import { say, type Key } from "./words";
+import { colon, say, type Key } from "./words";
 
 /** Deviation that gets full colour: a sound pack stays pale. Practice: 50 mV apart is a fault (NMC, light load). */
 const FULL_COLOUR_V = 0.05;
@@ -147,7 +147,7 @@ export class BatteryCard {
       if (!Number.isNaN(value)) {
         share = Math.round((Math.abs(value - spread.median) / scale) * 100);
         side = value < spread.median ? "low" : "high";
-        text = `${this.label(i)}: ${digits(value, "V")} V (${signed((value - spread.median) * 1000)} mV)`;
+        text = `${this.label(i)}${colon()}${digits(value, "V")} V (${signed((value - spread.median) * 1000)} mV)`;
       }
       if (square.dataset["side"] !== side) square.dataset["side"] = side;
       const percent = `${share}%`;
@@ -161,7 +161,7 @@ export class BatteryCard {
     });
     setText(
       this.extremes,
-      `▼ ${say("lowest")} ${this.label(spread.lowest)}: ${digits(spread.min, "V")} V · ▲ ${say("highest")} ${this.label(spread.highest)}: ${digits(spread.max, "V")} V`,
+      `▼ ${say("lowest")} ${this.label(spread.lowest)}${colon()}${digits(spread.min, "V")} V · ▲ ${say("highest")} ${this.label(spread.highest)}${colon()}${digits(spread.max, "V")} V`,
     );
   }
 
@@ -280,7 +280,7 @@ export class BatteryCard {
     ctx.font = `10px ${css.fontFamily}`;
     ctx.textBaseline = "top";
     ctx.fillText(`${digits(top, "mV")} mV`, 2, 1);
-    this.history.setAttribute("aria-label", `${say("spreadHistory")}: ${say("highest")} ${digits(top, "mV")} mV`);
+    this.history.setAttribute("aria-label", `${say("spreadHistory")}${colon()}${say("highest")} ${digits(top, "mV")} mV`);
   }
 }
 

@@ -26,7 +26,7 @@ function statusOf(dtc: Dtc): { text: string; strong: boolean }[] {
   const status = dtc.status;
   const out: { text: string; strong: boolean }[] = [];
   if (status?.["testFailed"]) out.push({ text: say("failingNow"), strong: true });
-  if (status?.["confirmedDTC"]) out.push({ text: say("confirmed"), strong: false });
+  if (status?.["confirmedDTC"]) out.push({ text: say(status["testFailed"] ? "confirmed" : "pastFault"), strong: false });
   else if (status?.["pendingDTC"] || dtc.kind.includes("pending")) out.push({ text: say("pending"), strong: false });
   if (dtc.kind.includes("permanent")) out.push({ text: say("permanent"), strong: false });
   if (out.length === 0) out.push({ text: say(dtc.kind.includes("stored") && !status ? "confirmed" : "history"), strong: false });

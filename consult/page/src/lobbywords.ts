@@ -54,7 +54,7 @@ const WORDS = {
   whyLoad: { en: "you hold", zh: "您手上" },
   speaks: { en: "speaks ", zh: "语言：" },
   clockAccept: { en: "until accepted", zh: "排队到接单" },
-  clockFinding: { en: "first finding", zh: "首个发现" },
+  clockFinding: { en: "first finding", zh: "首个结论" },
   clockResolve: { en: "until resolved", zh: "接单到解决" },
   overdue: { en: "overdue", zh: "超时" },
   mean: { en: "mean", zh: "平均" },
@@ -66,7 +66,7 @@ const WORDS = {
   askExpert: { en: "Ask an expert", zh: "呼叫专家" },
   askHint: {
     en: "The library has no safe answer, or you want a second opinion: the expert who takes the car sees this room, leads may look.",
-    zh: "案例库没有把握，或您需要第二意见：接单的专家会看到此会诊室，专家组长也可查看。",
+    zh: "案例库没有把握，或您需要第二意见：接单的专家会看到此会诊室，首席专家也可查看。",
   },
   inLine: { en: "in line", zh: "排队" },
   about: { en: "about", zh: "约" },
@@ -79,7 +79,7 @@ const WORDS = {
   stepQueued: { en: "The car waits for an expert", zh: "车辆进入专家排队" },
   stepBack: { en: "The expert handed the case back; it waits again", zh: "专家已退回，重新排队" },
   stepEscalated: { en: "The queue went on to the next experts", zh: "排队已升级到下一批专家" },
-  stepFinding: { en: "The expert's first finding", zh: "专家的首个发现" },
+  stepFinding: { en: "The expert's first finding", zh: "专家的首个结论" },
 } satisfies Record<string, Sentence>;
 
 const SKILLS: Record<string, Sentence> = {

@@ -26,7 +26,7 @@ const WORDS = {
   tried: { en: "What was done", zh: "已做的处理" },
   note: { en: "Note", zh: "备注" },
   proposal: { en: "The case", zh: "案例" },
-  knownFix: { en: "Known fix", zh: "已有方案" },
+  knownFix: { en: "Known fix", zh: "已知解决办法" },
   newFix: { en: "None of them: in our own words", zh: "都不是：自行描述" },
   alike: { en: "alike", zh: "相似" },
   component: { en: "Component", zh: "部件" },

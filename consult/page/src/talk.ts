@@ -9,7 +9,7 @@ import type { RoomState } from "./state";
 import { addressOf } from "./still";
 import { UploadRefused, uploadFile } from "./upload";
 import { regionSentence } from "./regionwords";
-import { lang, pick, refusal, say, type Key } from "./words";
+import { colon, lang, pick, refusal, say, type Key } from "./words";
 
 const HAPPENINGS: Record<string, Key> = { join: "joined", leave: "left", online: "carOnline", offline: "carOffline" };
 
@@ -30,9 +30,9 @@ function sentence(state: RoomState, event: RoomEvent): string | null {
     case "seen":
       return null;
     case "request":
-      return `${who} ${say("asks")}: ${name}`;
+      return `${who} ${say("asks")}${colon()}${name}`;
     case "withdraw":
-      return `${who} ${say("withdrew")}: ${name}`;
+      return `${who} ${say("withdrew")}${colon()}${name}`;
     case "decision":
       return `${who} ${say(event.body["decision"] === "deny" ? "deniedIt" : event.body["decision"] === "second" ? "secondedIt" : "grantedIt")}: ${name}`;
     case "result":
@@ -44,7 +44,7 @@ function sentence(state: RoomState, event: RoomEvent): string | null {
     case "gap":
       return say("samplesLost");
     case "file":
-      return `${who} ${say("fileShared")}:`;
+      return `${who} ${say("fileShared")}${colon().trim()}`;
     case "call":
       return `${who} ${sayCall(event.body["joined"] === false ? "leftCall" : "joinedCall")}`;
     case "recording":
