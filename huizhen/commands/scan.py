@@ -75,7 +75,7 @@ async def scan_vehicle(
         describe = load_odx(args.odx).with_text
     console.stage(console.tr("scan.stage.opening"))
     async with open_vehicle(args, console) as vehicle:
-        if vehicle.simulated and not wants_json(args):
+        if args.demo and not wants_json(args):  # it always answers; of others nothing is said before they do
             show_simulated(console)
         try:
             report = await scan(
@@ -375,9 +375,8 @@ def _print(report: VehicleReport, value: dict[str, Any], args: argparse.Namespac
     if wants_json(args):
         console.json(value)
         return
-    is_marked = not args.source and report.link.simulated  # said when the link was opened
     words = None if args.source else link_words(args)
-    show_report(report, value["cases"], console, link_words=words, is_marked=is_marked)
+    show_report(report, value["cases"], console, link_words=words, is_marked=args.demo)
 
 
 def _memory_then(outcome: _Outcome) -> CarMemory:
