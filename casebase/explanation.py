@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from casebase.cases import Reason
+from casebase.matching import MEASURED_BY
 from casebase.postings import group_of_term
 from diag.facts import Text
 
@@ -112,8 +113,8 @@ def _there(item: Seen, scales: Mapping[str, FeatureScale], query: Query) -> Text
     if item.kind == "finding":
         title = query.findings[item.ref]
         named = title.en != item.ref
-        en = f"finding {item.ref}: {title.en}" if named else f"finding {item.ref}"
-        zh = f"诊断结论 {item.ref}：{title.zh}" if named else f"诊断结论 {item.ref}"
+        en = f"found: {title.en}" if named else f"finding {item.ref}"
+        zh = f"诊断结论：{title.zh}" if named else f"诊断结论 {item.ref}"
         return Text(en, zh)
     return Text(f"the complaint says “{item.ref}”", f"报修描述提到“{item.ref}”")
 
@@ -188,4 +189,14 @@ def _not_there(kind: str, rest: list[str], scales: Mapping[str, FeatureScale], q
     if kind == "s":
         role = ROLE_NAMES[rest[0]]
         return Text(f"the {role.en} answers", f"{role.zh}有应答"), rest[0]
-    return Text(f"no finding {rest[0]}, although it was measured", f"已测量，未得出结论 {rest[0]}"), rest[0]
+    return _no_finding(rest[0], scales, query), rest[0]
+
+
+def _no_finding(code: str, scales: Mapping[str, FeatureScale], query: Query) -> Text:
+    """``cell voltage spread 146 mV: no finding of its own``."""
+    name = MEASURED_BY.get(code, "")
+    if name not in scales or name not in query.features:
+        return Text(f"no finding {code}, although it was measured", f"已测量，未得出结论 {code}")
+    scale = scales[name]
+    shown = f"{query.features[name]:.4g} {scale.unit}".rstrip()
+    return Text(f"{scale.title.en} {shown}: no finding of its own", f"{scale.title.zh} {shown}：未单独形成结论")

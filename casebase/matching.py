@@ -54,7 +54,7 @@ MOST_CAUSES: Final = 3
 
 _NO_MASS: Final = -1e6
 
-_MEASURED_BY: Final = {
+MEASURED_BY: Final = {
     "battery.cell-weak": "cell_low_mv",
     "battery.sampling-line": "neighbour_opposition_mv",
     "battery.spread": "spread_mv",
@@ -206,7 +206,7 @@ def evidence_of(
         absent.append(Absent(f"d|{role}", tuple(f"d2|{role}|{code}" for code in sorted(codes)), 1.0))
         absent.append(Absent(f"s|{role}", (), weights.silence / weights.absent))
     if query.scanned:
-        measured = {code for code, name in _MEASURED_BY.items() if name in query.features}
+        measured = {code for code, name in MEASURED_BY.items() if name in query.features}
         absent.extend(Absent(f"g|{code}", (), weights.finding) for code in sorted(measured - set(query.findings)))
     return tuple(seen), tuple(absent)
 

@@ -61,7 +61,9 @@ def reason_of(exc: BaseException) -> Text:
     words = str(exc) or type(exc).__name__
     if isinstance(exc, can.CanInterfaceNotImplementedError) and words.startswith("Unknown interface"):
         return Text("python-can knows no such interface", "python-can 没有这种接口")
-    if isinstance(exc, (can.CanInterfaceNotImplementedError, ImportError, NameError)) or "library not found" in words:
+    if isinstance(exc, NameError):  # python-can's way of missing a vendor's library; its words are about Python
+        return Text("the driver is not installed", "驱动未安装")
+    if isinstance(exc, (can.CanInterfaceNotImplementedError, ImportError)) or "library not found" in words:
         return Text(f"the driver is not installed: {words}", f"驱动未安装：{words}")
     if "buffer full" in words:
         return _BY_ERRNO[errno.ENOBUFS]

@@ -130,8 +130,10 @@ def what_is_unseen(model: CellModel | None, limits: BatteryLimits) -> tuple[Unse
             "half a minute of cell voltages with the pack's current is needed", "需要至少半分钟的单体电压和总电流数据"
         )
         how = Text(
-            "record a drive of 20 minutes: huizhen log record … , then huizhen battery --from FILE",
-            "录制 20 分钟行驶数据：huizhen log record …，再运行 huizhen battery --from 文件",
+            "record a drive of 20 minutes: huizhen log record -o drive.log --duration 1200, "
+            "then huizhen battery --from drive.log",
+            "录制 20 分钟行驶数据：huizhen log record -o drive.log --duration 1200，"
+            "再运行 huizhen battery --from drive.log",
         )
         return (Unseen("resistance", why, how), Unseen("capacity", why, how))
     found = []

@@ -70,7 +70,8 @@ class NoAdapter(LinkError):
     reason: Text | str
     code: ClassVar[str] = "diag.no-adapter"
     template: ClassVar[str] = (
-        "no adapter: {interface} on {channel} could not be opened ({reason}); check cable, channel name and permissions"
+        "no adapter: {interface} on {channel} could not be opened ({reason}); "
+        "'huizhen doctor' says what is plugged in and what is missing"
     )
 
 

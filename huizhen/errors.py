@@ -78,7 +78,7 @@ class ServiceMissing(HuizhenError):
     code: ClassVar[str] = "huizhen.service-missing"
     template: ClassVar[str] = (
         "no room service in {folder} (neither service.db nor a recording): name its folder with --data, "
-        "or its configuration with --config"
+        "or its configuration with --config; 'huizhen consult serve' starts one"
     )
 
 

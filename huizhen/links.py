@@ -218,7 +218,8 @@ def _can_settings(args: argparse.Namespace, console: Console) -> tuple[str, str,
             bitrate_text = bitrate_text or config.get("bitrate")
     channel = channel or _USUAL_CHANNELS.get(interface or "")
     if not interface or channel is None:
-        raise BadUsage(console.tr("link.none_given"))
+        is_half_named = interface or channel is not None
+        raise BadUsage(console.tr("link.none_given") if is_half_named else console.tr("link.nothing_there"))
     try:
         return interface, str(channel), int(bitrate_text) if bitrate_text else None
     except ValueError as error:

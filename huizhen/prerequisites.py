@@ -94,9 +94,18 @@ def prerequisites(root: Path = Path("/"), system: str = sys.platform) -> tuple[P
 def install_words(extras: Iterable[str]) -> str:
     """The command that brings extras into the environment that runs now."""
     wanted = f"'huizhen[{','.join(extras)}]'"
-    if "pipx" in Path(sys.prefix).parts:
-        return f"pipx install --force {wanted}"
-    return f"pip install {wanted}"
+    if "pipx" in Path(sys.prefix).parts:  # pip of that environment: Huizhen itself stays as it was installed
+        return f"pipx runpip huizhen install {wanted}"
+    return f"{_pip()} install {wanted}"
+
+
+def _pip() -> str:
+    """This environment's own pip, so that the command can be typed as it stands."""
+    own = Path(sys.executable).with_name("pip")
+    on_path = shutil.which("pip")
+    if not own.is_file() or (on_path and Path(on_path) == own):
+        return "pip"
+    return os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own)
 
 
 def _extras() -> Iterable[Prerequisite]:

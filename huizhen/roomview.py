@@ -114,7 +114,7 @@ def show_findings(report: dict[str, Any], console: Console) -> None:
             continue
         stop = finding["severity"] == "stop"
         mark = console.tr("consult.open.stop") if stop else console.tr("consult.open.soon")
-        console.line(f"{console.style(mark, 'title')} {finding['title'][lang]}")
+        console.line(f"{console.style(f'[{mark}]', 'stop' if stop else 'soon')} {finding['title'][lang]}")
         if stop and finding["safety"]:
             console.line(f"  {console.tr('consult.open.high_voltage')}")
     console.out.flush()

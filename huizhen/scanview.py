@@ -25,6 +25,7 @@ __all__ = [
     "show_rejected",
     "show_report",
     "show_safety",
+    "show_simulated",
 ]
 
 _SHADES: Final = "▁▂▃▄▅▆▇█"
@@ -36,9 +37,24 @@ _ROOMY: Final = 100
 
 
 def show_report(
-    report: VehicleReport, cases: dict[str, Any] | None, console: Console, *, link_words: str | None
+    report: VehicleReport,
+    cases: dict[str, Any] | None,
+    console: Console,
+    *,
+    link_words: str | None,
+    is_marked: bool = False,
 ) -> None:
-    """Prints a scan and its ranked cases; ``link_words`` reach the same car again; None = nothing does."""
+    """Prints a scan and its ranked cases.
+
+    Args:
+        report: of the scan.
+        cases: the library's answer.
+        console: where to.
+        link_words: they reach the same car again; None = nothing does.
+        is_marked: that the car is a simulated one was said before.
+    """
+    if report.simulated and not is_marked:
+        show_simulated(console)
     _show_vehicle(report, console)
     _show_findings(report, console)
     steps = _next_steps(report, cases, console, link_words)
@@ -63,10 +79,15 @@ def _title(text: str, console: Console) -> None:
     console.line(console.style(text, "title"))
 
 
+def show_simulated(console: Console) -> None:
+    """Says at once, also into a pipe, that no real car is behind what follows."""
+    console.stage_done()
+    console.line(console.style(console.tr("scan.simulated"), "monitor"))
+    console.out.flush()
+
+
 def _show_vehicle(report: VehicleReport, console: Console) -> None:
     tr, vehicle = console.tr, report.vehicle
-    if report.simulated:
-        console.line(console.style(tr("scan.simulated"), "monitor"))
     if not report.complete:
         console.wrapped(console.style(tr("scan.incomplete"), "soon"))
     vin = vehicle.vin or tr("scan.no_vin")
@@ -107,14 +128,19 @@ def _show_findings(report: VehicleReport, console: Console) -> None:
         return
     for finding in sorted(report.findings, key=lambda finding: finding.severity.rank):
         show_finding(finding, console)
-    show_causes(report.causes, report.findings, console)
+    show_causes(report.causes, console)
     show_safety(report.findings, console)
 
 
-def show_causes(causes: Sequence[Cause], findings: Sequence[Finding], console: Console) -> None:
+def _speaking(cause: Cause, lang: str) -> list[str]:
+    """The codes that speak for a cause; findings stand above already, and are named where nothing else speaks."""
+    codes = [item.ref.rpartition(" ")[2] for item in cause.because if item.kind != "finding"]
+    return list(dict.fromkeys(codes or [item.text.in_language(lang) for item in cause.because]))
+
+
+def show_causes(causes: Sequence[Cause], console: Console) -> None:
     """What may be behind it all, trouble by trouble: one cause where it stands out, else those to be told apart."""
     tr = console.tr
-    titles = {finding.code: finding.title.in_language(tr.lang) for finding in findings}
     for trouble in dict.fromkeys(cause.trouble for cause in causes):
         rivals = [cause for cause in causes if cause.trouble == trouble]
         words = [cause.title.in_language(tr.lang) for cause in rivals]
@@ -122,10 +148,8 @@ def show_causes(causes: Sequence[Cause], findings: Sequence[Finding], console: C
             odds = [f"{min(99.0, 100 * cause.odds):.0f}" for cause in rivals]
             words = [tr("scan.cause", title=word, odds=share) for word, share in zip(words, odds, strict=True)]
         if rivals[0].is_likely:
-            refs = list(dict.fromkeys(item.ref.rpartition(" ")[2] for item in rivals[0].because))
-            because = tr.listed([titles.get(ref, ref) for ref in refs[:_SHOWN_REFS]]) + (
-                " …" if len(refs) > _SHOWN_REFS else ""
-            )
+            refs = _speaking(rivals[0], tr.lang)
+            because = tr.listed(refs[:_SHOWN_REFS]) + (" …" if len(refs) > _SHOWN_REFS else "")
             text = tr("scan.cause_likely", cause=words[0], because=because)
         else:
             text = tr("scan.cause_unsure", causes=tr.listed(words[:_SHOWN_CAUSES]))

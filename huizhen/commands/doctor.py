@@ -118,7 +118,9 @@ def _listen(adapter: Candidate, each_s: float, console: Console) -> Heard | OSEr
 
 
 def _show(found: tuple[Candidate, ...], console: Console) -> None:
-    tr = console.tr
+    from huizhen.console import program_name
+
+    tr, program = console.tr, program_name()
     usable = [one for one in found if one.is_usable]
     rejected = [one for one in found if not one.is_usable]
     console.line(console.style(tr("doctor.adapters"), "title"))
@@ -128,9 +130,9 @@ def _show(found: tuple[Candidate, ...], console: Console) -> None:
         console.wrapped(tr("doctor.none"), indent="  ")
         for way in (
             tr("doctor.none_slcan"),
-            tr("doctor.none_elm327"),
-            tr("doctor.none_doip"),
-            tr("doctor.none_demo"),
+            tr("doctor.none_elm327", program=program),
+            tr("doctor.none_doip", program=program),
+            tr("doctor.none_demo", program=program),
         ):
             console.wrapped(way, indent="    ", first="  - ")
     if rejected:

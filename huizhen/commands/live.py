@@ -112,15 +112,19 @@ def _run_lines(args: argparse.Namespace, console: Console) -> int:
 
 
 async def _live(args: argparse.Namespace, console: Console, watch: Watch, view: _View) -> None:
+    from huizhen.console import wants_json
     from huizhen.errors import BadUsage
     from huizhen.links import open_vehicle
     from huizhen.livewatch import follow
+    from huizhen.scanview import show_simulated
 
     async with open_vehicle(args, console) as vehicle:
         from diag.direct import DirectLink
 
         if isinstance(vehicle.link, DirectLink):
             raise BadUsage(console.tr("battery.needs_bus"))
+        if vehicle.simulated and not wants_json(args):
+            show_simulated(console)
         watch.databases = vehicle.databases
         targets = [] if args.no_codes else await _targets(vehicle, watch, console)
         await follow(

@@ -152,6 +152,7 @@ def info_json(facts: Facts) -> dict[str, Any]:
 
 def _info(args: argparse.Namespace, console: Console) -> int:
     from dbc.recording.stream import stream_recording
+    from diag.facts import iso_from_ns
 
     tr = console.tr
     console.stage(tr("log.reading", path=args.file))
@@ -167,7 +168,9 @@ def _info(args: argparse.Namespace, console: Console) -> int:
         first, last = facts["first_s"], facts["last_s"]
         span = tr("log.info.span_value", first=f"{first:.6f}", last=f"{last:.6f}", length=f"{last - first:.3f}")
         rows.append((tr("log.info.span"), span))
-    if facts["start"]:
+    if facts["start"] and recording.start_ns == 0 and facts["first_s"] is not None:  # times since 1970: of the clock
+        rows.append((tr("log.info.begun"), iso_from_ns(recording.tally.first_ns)))
+    elif facts["start"]:
         rows.append((tr("log.info.start"), facts["start"]))
     elif facts["local_start"]:
         rows.append((tr("log.info.start"), tr("log.info.local", start=facts["local_start"])))

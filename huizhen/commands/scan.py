@@ -59,7 +59,9 @@ async def scan_vehicle(
 ) -> VehicleReport:
     """Opens the car that the options name and scans it; ``keep`` gets what there is when it ends early."""
     from diag.carscan import scan
+    from huizhen.console import wants_json
     from huizhen.links import open_vehicle
+    from huizhen.scanview import show_simulated
 
     signal_set = None
     if args.signals:
@@ -73,6 +75,8 @@ async def scan_vehicle(
         describe = load_odx(args.odx).with_text
     console.stage(console.tr("scan.stage.opening"))
     async with open_vehicle(args, console) as vehicle:
+        if args.demo and not wants_json(args):  # it always answers; of others nothing is said before they do
+            show_simulated(console)
         try:
             report = await scan(
                 vehicle.link,
@@ -365,12 +369,14 @@ def _say_same(outcome: _Outcome, value: dict[str, Any], console: Console) -> Non
 
 
 def _print(report: VehicleReport, value: dict[str, Any], args: argparse.Namespace, console: Console) -> None:
+    from huizhen.console import wants_json
     from huizhen.scanview import show_report
 
-    if getattr(args, "json", False) or getattr(args, "jsonl", False):
+    if wants_json(args):
         console.json(value)
-    else:
-        show_report(report, value["cases"], console, link_words=None if args.source else link_words(args))
+        return
+    words = None if args.source else link_words(args)
+    show_report(report, value["cases"], console, link_words=words, is_marked=args.demo)
 
 
 def _memory_then(outcome: _Outcome) -> CarMemory:

@@ -30,8 +30,8 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
         description=tr("verify.description"),
         epilog=tr("verify.epilog"),
     )
-    parser.add_argument("before", metavar="BEFORE.json", help=tr("verify.before"))
-    parser.add_argument("after", nargs="?", metavar="AFTER.json", help=tr("verify.after"))
+    parser.add_argument("before", metavar="BEFORE", help=tr("verify.before"))
+    parser.add_argument("after", nargs="?", metavar="AFTER", help=tr("verify.after"))
     parser.add_argument("-o", "--output", metavar="FILE", help=tr("verify.output"))
     add_link_options(parser, tr, needs_frames=False)
 
@@ -133,9 +133,13 @@ async def _scan(
     from diag.repairstates import read_states
     from diag.request import IsoTpLink
     from diag.scanparts import target_of
+    from huizhen.console import wants_json
     from huizhen.links import open_vehicle
+    from huizhen.scanview import show_simulated
 
     async with open_vehicle(args, console) as vehicle:
+        if vehicle.simulated and not wants_json(args):
+            show_simulated(console)
         report = await scan(
             vehicle.link,
             databases=vehicle.databases,

@@ -217,7 +217,7 @@ def _freeze_frames(content: Json, say: Wording) -> Iterator[Element]:
 
 
 def _record(code: Json, say: Wording) -> str:
-    return str(code["code"]) if code["record"] is None else f"{code['code']}{say.tr('scan.record', n=code['record'])}"
+    return str(code["code"]) if code["record"] is None else f"{code['code']} {say.tr('scan.record', n=code['record'])}"
 
 
 def _battery(content: Json, say: Wording) -> Iterator[Element]:

@@ -215,6 +215,7 @@ async def test_what_cannot_be_opened_says_why(interface, name, words, zh):
         await open_can(interface, name)
     assert words in failure.value.reason.en
     assert zh in failure.value.reason.zh
+    assert "is not defined" not in failure.value.reason.en
     assert failure.value.interface == interface
     gc.collect()
 

@@ -58,7 +58,9 @@ def test_a_fault_that_strikes_while_it_is_watched_is_told_with_its_code(capfd: p
 @pytest.mark.parametrize(("lang", "word"), [("en", "NEW"), ("zh", "新增")])
 def test_lines_where_there_is_no_terminal(lang: str, word: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["live", "--demo", "--no-codes", "--duration", "9", "--lang", lang]) == Exit.DONE
-    assert f"[{word}]" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert f"[{word}]" in out
+    assert out.startswith("SIMULATED CAR" if lang == "en" else "模拟车辆"), "at once, and before anything else"
 
 
 def test_a_silent_bus_and_a_link_without_frames(capfd: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,7 @@ def test_info_speaks_both_languages(recording: Path, capsys: pytest.CaptureFixtu
     _, out, err = run(capsys, "log", "info", recording)
     assert "identifiers" in out
     assert "line 7: not a candump line" in err
+    assert "1970" not in out
     assert main(["--lang", "zh", "log", "info", str(recording)]) == 0
     out, err = capsys.readouterr()
     assert "标识符" in out

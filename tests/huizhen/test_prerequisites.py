@@ -11,7 +11,7 @@ import pytest
 
 from huizhen.cli import main
 from huizhen.exits import Exit
-from huizhen.prerequisites import EXTRAS, Prerequisite, prerequisites
+from huizhen.prerequisites import EXTRAS, Prerequisite, install_words, prerequisites
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +43,19 @@ def test_everything_missing_has_a_way_to_get_it(system: str, tmp_path: Path) -> 
             assert one.fix.zh
     if system != "linux":
         assert not any(one.kind in ("kernel", "group", "rule") for one in found)
+
+
+def test_an_extra_comes_by_the_pip_of_this_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for folder in ("venv", "pipx/venvs/huizhen"):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+        (tmp_path / folder / "bin" / "pip").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "venv"))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "venv" / "bin" / "python"))
+    assert install_words(["elm327"]) == "venv/bin/pip install 'huizhen[elm327]'"
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "pipx" / "venvs" / "huizhen"))
+    assert install_words(["elm327", "cars"]) == "pipx runpip huizhen install 'huizhen[elm327,cars]'"
 
 
 def test_modules_of_the_kernel(tmp_path: Path) -> None:

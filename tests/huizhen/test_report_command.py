@@ -94,6 +94,7 @@ def test_every_kind_is_one_page_that_loads_nothing(visits: Path, tmp_path: Path,
         body = page.one("body").text
         assert bool(re.search("[\u4e00-\u9fff]", body)) is (lang == "zh" or COMPLAINT in body)
         digests.add(page.one("span", data_digest=None).attributes["data-digest"])
+        assert not re.search(r"[0-9A-F](record|第) ?\d", body), "code and record are two words"
     told = json.loads(made(words, tmp_path / "report.json").read_text(encoding="utf-8"))
     assert (told["schema"], told["kind"], told["audience"]) == ("huizhen.report/1", kind, audience)
     assert digests == {told["sha256"]}, "paper and file name the same content, in any language"

@@ -89,3 +89,24 @@ def test_records_of_a_moment_stand_side_by_side() -> None:
     row = next(line for line in lines[head:] if "traction battery voltage" in line)
     assert re.search(r"\d V +\d+(\.\d)? V$", row)
     assert row.index(re.findall(r"[\d.]+ V", row)[1]) == lines[head].index("record 2")
+
+
+def test_a_pipe_hears_at_once_that_the_car_is_simulated() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "huizhen", "scan", "--demo", "--lang", "en"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        first = os.read(process.stdout.fileno(), 65_536).decode()
+        rest = process.stdout.read().decode()
+    assert first == "SIMULATED CAR: nothing here is a real vehicle\n"
+    assert "SIMULATED" not in rest
+    assert rest.startswith("VIN ")
+
+
+def test_reasons_are_words_for_a_technician() -> None:
+    _, lines = seen_on_terminal("scan", "--demo", "--scenario", "weak-cell", "--lang", "en")
+    assert not any("battery.cell-weak" in line or "battery.spread" in line or "robust" in line for line in lines)
+    _, lines = seen_on_terminal("scan", "--demo", "--scenario", "isolation", "--lang", "en")
+    assert not any("insulation.low" in line for line in lines)

@@ -72,6 +72,13 @@ def test_a_repaired_car_is_fixed_and_a_broken_one_is_not(
     assert "older" in capfd.readouterr().err
 
 
+def test_a_simulated_car_is_marked_as_one(before: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["scan", "--demo", "-q", "-o", str(before)]) == Exit.DONE
+    capfd.readouterr()
+    assert main(["verify", str(before), "--demo", "--lang", "en"]) == Exit.DONE
+    assert capfd.readouterr().out.startswith("SIMULATED CAR: ")
+
+
 def test_a_code_that_was_only_cleared_is_not_proven(
     before: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
