@@ -64,7 +64,7 @@ def test_a_leak_on_a_terminal(lang: str) -> None:
     assert "huizhen case show " in told
     assert "huizhen consult open --demo --scenario isolation" in told
     assert starts[-1] if lang == "en" else lines[-2].startswith("下一步：")
-    causes = "".join(lines[: starts[1]])
+    causes = "".join(lines[starts[1] : starts[2]])
     assert "insulation.low" not in causes, "what speaks for a cause is told by its title"
 
 
