@@ -267,7 +267,7 @@ def test_the_chinese_page_has_the_same_figures_and_settings(name: str) -> None:
 def test_every_chinese_page_is_linked_from_the_readme_and_has_its_place() -> None:
     readme, navigation = (ROOT / "README.md").read_text(encoding="utf-8"), (ROOT / "mkdocs.yml").read_text("utf-8")
     pages = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.glob("zh/*.md"))]
-    assert {f"zh/{name}.md" for name in IN_CHINESE if "/" not in name} == set(pages)
+    assert {f"zh/{name}.md" for name in (*IN_CHINESE, "glossary") if "/" not in name} == set(pages)
     assert [page for page in pages if f"](docs/{page})" not in readme or f"- {page}\n" not in navigation] == []
 
 
