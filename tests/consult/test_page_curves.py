@@ -245,7 +245,7 @@ async def test_a_big_pack_is_shown_by_module_and_a_cell_is_drawn(service, report
                 await page.wait_for_selector("#battery [data-cell='51'][data-extreme=low]")
                 script = (
                     "(() => { const label = document.querySelector('[data-cell=\"51\"]').ariaLabel;"
-                    " return label.startsWith('5-3: 3.') && label.includes('−'); })()"
+                    " return label.startsWith('5-3：3.') && label.includes('−'); })()"
                 )
                 await until(page, script)
                 assert await page.locator("[data-cell='192']").get_attribute("data-side") == "none", (

@@ -32,7 +32,7 @@ def test_lists_of_scenarios_vehicles_and_faults(capfd: pytest.CaptureFixture[str
     assert {row["name"] for row in told("--vehicles")["vehicles"]} == set(VEHICLES)
     assert {row["kind"] for row in told("--faults")["faults"]} == set(FAULTS)
     assert {row["vehicle"] for row in told()["scenarios"]} == set(VEHICLES)
-    for lang, word in (("en", "busbar"), ("zh", "母排")):
+    for lang, word in (("en", "busbar"), ("zh", "汇流排")):
         assert main(["sim", "list", "--lang", lang]) == Exit.DONE
         assert word in capfd.readouterr().out
 
