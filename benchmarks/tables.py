@@ -64,7 +64,6 @@ SPEED = {
     "uds": lambda: script("uds.py"),
     "sim": lambda: script("sim.py"),
     "recorder": lambda: script("recorder.py"),
-    "relay": lambda: script("consult_relay.py"),
     "room": lambda: script("room.py"),
     "room-load": lambda: script("room_load.py"),
     "record": lambda: script("room_record.py"),
