@@ -95,7 +95,7 @@ async def measure(curves: int, charts: int, seconds: float) -> dict[str, list[fl
             try:
                 page = await context.new_page()
                 await page.goto((await agent.invite("expert")).url)
-                await page.get_by_role("button", name="Join the room").click()
+                await page.locator(".door-card button.primary").click()
                 await page.wait_for_selector("output[data-signal=Signala]")
                 for index in range(curves):
                     name = f"Signal{chr(97 + index)}"
