@@ -6,8 +6,8 @@ const WORDS = {
   brand: { en: "Huizhen", zh: "会诊" },
   joinTitle: { en: "You are invited to look at a car", zh: "邀请您参加车辆会诊" },
   joinText: {
-    en: "You will see the car's fault codes, findings and live signals, and can talk with the technician. The invite works once.",
-    zh: "您将看到车辆的故障码、诊断结论和实时信号，并可与技师交流。邀请只能使用一次。",
+    en: "You will see the car's fault codes, findings and live signals, and can talk with the others in the room. The invite works once.",
+    zh: "您将看到车辆的故障码、诊断结论和实时信号，并可与会诊室里的其他人交流。邀请只能使用一次。",
   },
   yourName: { en: "Your name", zh: "您的称呼" },
   namePlaceholder: { en: "e.g. Dr Wang, battery", zh: "例如：王工，电池" },
