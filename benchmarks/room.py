@@ -22,7 +22,6 @@ import json
 import os
 import shutil
 import socket
-import sqlite3
 import sys
 import tempfile
 import time
@@ -41,6 +40,8 @@ from roomprocesses import (
 )
 from roomviewers import view, view_plain
 from thinline import LineModel, ThinLine
+
+from consult.recording import Recording
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,10 +119,11 @@ class Bench:
         kept: set[int] = set()
         count = 0
         # Read beside the service that writes it: not as a Journal, which would go on with its chain.
-        with contextlib.closing(sqlite3.connect(f"file:{state['file']}?mode=ro", uri=True)) as journal:
-            for (data,) in journal.execute("SELECT data FROM block WHERE stream = 0"):
-                kept.add(int(np.frombuffer(data, dtype="<f4", count=1, offset=24)[0]))
-                count += 1
+        with Recording(state["file"]) as journal:
+            for span in journal.spans():
+                for _, _, data in journal.blocks_of(span) if span.stream == 0 else ():
+                    kept.add(int(np.frombuffer(data, dtype="<f4", count=1, offset=24)[0]))
+                    count += 1
         if count != len(kept):
             raise RuntimeError(f"{count - len(kept)} ticks stand in the journal twice")
         return len(set(range(measured)) - kept), count
