@@ -122,6 +122,17 @@ async def technician(url, invite):
         yield Technician(http, url, body["room"], body["token"])
 
 
+@contextlib.asynccontextmanager
+async def waiting_car(service, report=None, **words):
+    """A car whose technician has asked for an expert."""
+    async with technician(service.url, service.invite_technician().code) as laptop:
+        await laptop.tell(report or sick_report())
+        status, place = await laptop.post("escalate", words)
+        assert status == 200
+        assert place["state"] != "none"
+        yield laptop
+
+
 class Person:
     """Somebody with an account, signed in."""
 

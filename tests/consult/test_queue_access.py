@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from queuekit import VIN, Clock, hire, queue_of, sick_report, signed_in, staff, technician
+from queuekit import VIN, Clock, hire, queue_of, signed_in, staff, waiting_car
 from servicekit import browser_like, redeem
 
 from consult.invites import Role
@@ -28,17 +28,6 @@ def notices(service):
     heard = []
     service.notices.listen(heard.append)
     return heard
-
-
-@contextlib.asynccontextmanager
-async def waiting_car(service, report=None, **words):
-    """A car whose technician has asked for an expert."""
-    async with technician(service.url, service.invite_technician().code) as laptop:
-        await laptop.tell(report or sick_report())
-        status, place = await laptop.post("escalate", words)
-        assert status == 200
-        assert place["state"] != "none"
-        yield laptop
 
 
 async def test_security_an_account_sees_and_takes_only_what_is_offered_to_it(service, clock):

@@ -7,7 +7,7 @@ import json
 import signal
 
 import pytest
-from queuekit import VIN, Clock, hire, queue_of, sick_report, signed_in, staff, technician
+from queuekit import VIN, Clock, hire, queue_of, sick_report, signed_in, staff, technician, waiting_car
 from servicekit import ServeProcess
 
 from consult.needs import need_of_report
@@ -31,17 +31,6 @@ def notices(service):
     heard = []
     service.notices.listen(heard.append)
     return heard
-
-
-@contextlib.asynccontextmanager
-async def waiting_car(service, report=None, **words):
-    """A car whose technician has asked for an expert."""
-    async with technician(service.url, service.invite_technician().code) as laptop:
-        await laptop.tell(report or sick_report())
-        status, place = await laptop.post("escalate", words)
-        assert status == 200
-        assert place["state"] != "none"
-        yield laptop
 
 
 # -- what a report asks for --------------------------------------------------------------------------------------------
