@@ -34,6 +34,7 @@ IN_CHINESE = (
     *("quick-start", "install", "safety", "live", "battery", "bundles", "report", "limits"),
     *("open-a-room", "room-page", "room-media", "room-queue", "run-for-a-brand", "security"),
     *(f"adapters/{name}" for name in ADAPTERS),
+    *("operations", "room-service", "room-notices", "room-deletion", "room-record", "network"),
 )
 GUIDES = (
     *("index", "write-your-own", "other-tools"),
