@@ -259,7 +259,8 @@ class ConsentDesk(Part):
         room = self.service.room(session.room)
         consent = await self._keep(session, kind, is_given, lang)
         if kind == "position":
-            room.withdraw_positions(not is_given)
+            who = {"id": session.person, "role": session.role.value, "name": session.name}
+            self._withdraw_positions(room, not is_given, who)
         if not is_given:
             await self._withdrawn(consent)
         return web.json_response({"kind": kind, "given": is_given, "version": self._versions[kind]})
@@ -278,9 +279,16 @@ class ConsentDesk(Part):
         note = self.service.audit("consent-withdrawn", account.name, ident, kind)
         await asyncio.to_thread(self.service.state.note, note)
         if kind == "position" and (room := self.service.rooms.get(ident)) is not None:
-            room.withdraw_positions(True)
+            self._withdraw_positions(room, True, {"id": 0, "role": "service", "name": ""})
         await self._withdrawn(consent)
         return web.json_response({"kind": kind, "given": False, "version": version})
+
+    def _withdraw_positions(self, room: Room, withdrawn: bool, who: dict[str, Any]) -> None:
+        """Here at once; the laptop hears of it as everybody does, and sends none any more either."""
+        is_news = room.is_position_withdrawn != withdrawn
+        room.withdraw_positions(withdrawn)
+        if is_news and room.closed_code is None:
+            room.happen("position", who, self.service.config.now_us(), body={"withdrawn": withdrawn})
 
     async def _said_in(self, request: web.Request) -> tuple[str, bool, object, str]:
         """Kind, whether it is given, version and language of a request."""

@@ -177,7 +177,7 @@ class MediaPart(Part):
         title = Text("The media engine has failed", "媒体服务发生故障")
         text = Text(
             "Calls of more than three experts and recordings wait until it is back.",
-            "三名以上专家的通话和录制须等其恢复。",
+            "超过三名专家的通话和录制须等其恢复。",
         )
         self.service.notices.publish(Notice("service", "high", title, text, self.service.config.now_us()))
 

@@ -123,7 +123,7 @@ class Event(Message):
     """Something that happened in the room, numbered from 1 and kept in the journal.
 
     ``kind``: ``join leave online offline chat mark unmark request withdraw seen decision result stop dtc finish call
-    recording consent still stroke unstroke``; what a kind says beyond ``text`` stands in ``body``. ``id``
+    recording consent position still stroke unstroke``; what a kind says beyond ``text`` stands in ``body``. ``id``
     names what it is about: a chat line, a mark, a request, a still.
     """
 

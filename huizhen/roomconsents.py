@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from huizhen.roomprivacy import PositionGate
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,11 +26,21 @@ class RoomConsents:
         agent: in the room.
         report: as the room has it.
         console: where it is said.
+        gate: shuts at once where positions are withdrawn here, and opens when the service has taken the consent.
         is_json: standard output is for JSON alone.
     """
 
-    def __init__(self, agent: Agent, report: Mapping[str, Any], console: Console, *, is_json: bool = False) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        report: Mapping[str, Any],
+        console: Console,
+        gate: PositionGate | None = None,
+        *,
+        is_json: bool = False,
+    ) -> None:
         self._agent, self._report, self._console = agent, report, console
+        self._gate = gate or PositionGate()
         self._say = console.note if is_json else console.line
 
     async def sharing_text(self) -> str:
@@ -74,6 +86,7 @@ class RoomConsents:
             await self._agent.ask("POST", "experts", {"allowed": False})
             console.note(tr("roomconsents.no_experts"))
         elif kind in _OF_THE_CAR:
+            self._gate.is_shut |= kind == "position"
             await self._agent.ask("POST", "consent", {"kind": kind, "given": False, "lang": tr.lang})
             console.note(tr("roomconsents.withdrawn", what=self._name(kind)))
         else:
@@ -103,6 +116,7 @@ class RoomConsents:
 
     async def _position(self, word: str) -> None:
         console, tr = self._console, self._console.tr
+        self._gate.is_shut |= word == "off"  # at once, with or without a line to the service
         now = (await self._agent.ask("GET", "consent"))["position"]
         if word not in ("", "on", "off"):
             console.error(tr("roomconsents.position_usage"))
@@ -118,6 +132,7 @@ class RoomConsents:
                 self._say(wording["text"][tr.lang])
                 body["version"] = wording["version"]
             await self._agent.ask("POST", "consent", body)
+            self._gate.is_shut = word == "off"
             console.note(tr("roomconsents.position_on") if word == "on" else tr("roomconsents.position_off"))
 
     # -- how long ----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diag.answers import RequestLink
     from huizhen.console import Console
     from huizhen.links import OpenVehicle
+    from huizhen.roomprivacy import RoomPrivacy
     from huizhen.roomrequests import RoomRequests
 
 __all__ = ["RoomGrants", "room_grants"]
@@ -61,6 +62,7 @@ async def room_grants(
     vehicle: OpenVehicle,
     report: dict[str, Any],
     policy: RemotePolicy,
+    privacy: RoomPrivacy,
     args: argparse.Namespace,
     console: Console,
 ) -> AsyncIterator[RoomGrants]:
@@ -72,6 +74,7 @@ async def room_grants(
         vehicle: whose guard lets the requests out.
         report: ``huizhen.scan/1``; only its ECUs may be asked for.
         policy: the workshop's own.
+        privacy: what this laptop keeps back; its gate heeds the room's events.
         args: of the command line.
         console: where the technician reads and answers.
 
@@ -86,12 +89,11 @@ async def room_grants(
     from consult.reportecus import names_from_report, targets_from_report
     from consult.requestproof import new_secret
     from diag.direct import DirectLink
-    from huizhen.roomprivacy import load_room_privacy
     from huizhen.roomrequests import RoomRequests, in_both_languages
     from huizhen.signing import load_signer
 
     signer, secret, tell = load_signer(), new_secret(), agent.on_event
-    agent.key, agent.allows = signer.public_key.hex(), policy.to_json() | load_room_privacy().allows()
+    agent.key, agent.allows = signer.public_key.hex(), policy.to_json() | privacy.allows()
     hands = CarHands(
         requests,
         vehicle.guard,
@@ -112,6 +114,7 @@ async def room_grants(
     words.attach(approver)
 
     def on_event(event: Event) -> None:
+        privacy.gate.take(event)
         tell(event)
         approver.take(event)
 

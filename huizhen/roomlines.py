@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from diag.vehiclereport import VehicleReport
     from huizhen.console import Console
     from huizhen.language import Translator
-    from huizhen.roomprivacy import PlacelessStream
+    from huizhen.roomprivacy import PlacelessStream, RoomPrivacy
 
     MoreStreams = list[tuple[StreamSchema, AsyncIterator[SampleBlock | tuple[Frame, ...]]]]
 
@@ -138,6 +138,7 @@ class RoomStreams:
         databases: tuple[Database, ...],
         report: VehicleReport,
         tape: Tape,
+        privacy: RoomPrivacy,
         args: argparse.Namespace,
         console: Console,
     ) -> Self:
@@ -149,9 +150,7 @@ class RoomStreams:
         from diag.live import LiveStream, raw_frames
         from diag.samples import StreamSchema
         from huizhen.errors import BadUsage
-        from huizhen.roomprivacy import load_room_privacy
 
-        privacy = load_room_privacy()
         wanted = args.signals if "signals" in args.streams else ()
         signals = LiveStream(link, databases, period_s=1 / args.rate, signals=wanted, stream=0, name="signals")
         known = {signal.name for signal in signals.schema.signals}
@@ -179,6 +178,7 @@ class RoomStreams:
         report: VehicleReport,
         tape: Tape,
         timeout_s: float | None,
+        privacy: RoomPrivacy,
         args: argparse.Namespace,
         console: Console,
     ) -> Self:
@@ -194,7 +194,6 @@ class RoomStreams:
         from diag.scanparts import target_of
         from huizhen.commands.scan import own_signal_set
         from huizhen.errors import BadUsage
-        from huizhen.roomprivacy import load_room_privacy
 
         signal_set = tape.signal_set or own_signal_set(report.vehicle, console)
         battery = None
@@ -211,7 +210,6 @@ class RoomStreams:
         known = {signal.name for signal in stream.schema.signals}
         if unknown := [name for name in wanted or () if name not in known]:
             raise BadUsage(console.tr("roomlines.unknown_signal", names=", ".join(unknown)))
-        privacy = load_room_privacy()
         return cls(privacy.stream(stream), [], report, privacy.tape(tape, ()))
 
     @contextlib.asynccontextmanager

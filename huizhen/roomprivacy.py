@@ -6,7 +6,7 @@ out here, before anything is sent; the service is told of the settings and takes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from consult.positions import (
@@ -22,6 +22,7 @@ from consult.positions import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
+    from consult.messages import Event
     from dbc.database import Database
     from diag.asked import AskedStream
     from diag.frames import Frame
@@ -29,7 +30,22 @@ if TYPE_CHECKING:
     from diag.samples import SampleBlock, StreamSchema
     from diag.tape import Tape
 
-__all__ = ["PlacelessStream", "RoomPrivacy", "load_room_privacy"]
+__all__ = ["PlacelessStream", "PositionGate", "RoomPrivacy", "load_room_privacy"]
+
+
+@dataclass(slots=True)
+class PositionGate:
+    """Whether the technician has withdrawn the positions of a room that runs: then none leaves this laptop.
+
+    Said in the terminal it shuts at once, with or without a line; said elsewhere, when the room tells of it.
+    """
+
+    is_shut: bool = False
+
+    def take(self, event: Event) -> None:
+        """Heeds what the room tells, also again after a restart of this program."""
+        if event.kind == "position" and isinstance(withdrawn := event.body.get("withdrawn"), bool):
+            self.is_shut = withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +56,13 @@ class RoomPrivacy:
         position: ``off``, ``coarse`` (to a hundredth of a degree) or ``on``.
         regions: from where the room may be watched; empty: as the service says.
         retention_days: how long its record is kept; None: as the service says.
+        gate: shut while the technician withholds the positions of the room, whatever the setting says.
     """
 
     position: str = "off"
     regions: tuple[str, ...] = ()
     retention_days: int | None = None
+    gate: PositionGate = field(default_factory=PositionGate, compare=False)
 
     def allows(self) -> dict[str, Any]:
         """What the service is told, beside the policy of requests."""
@@ -59,13 +77,15 @@ class RoomPrivacy:
         """The stream without what is kept back; the very same where nothing is."""
         signals = stream.schema.signals
         places = [is_position(signal.name, signal.unit) for signal in signals]
-        if self.position == "on" or not any(places):
+        if not any(places):
             return stream
+        if self.position == "on":
+            return PlacelessStream(stream, [False] * len(places), [False] * len(places), places, self.gate)
         rounded = [
             self.position == "coarse" and is_place and is_degrees(one.name, one.unit)
             for one, is_place in zip(signals, places, strict=True)
         ]
-        return PlacelessStream(stream, places, rounded)
+        return PlacelessStream(stream, places, rounded, rounded, self.gate)
 
     def report(self, report: dict[str, Any]) -> dict[str, Any]:
         """The report without what is kept back."""
@@ -88,19 +108,35 @@ class RoomPrivacy:
         """Raw frames without those that are kept back."""
         keys = position_keys(databases)
         async for frames in source:
-            kept = frames if self.position == "on" else frames_without(frames, keys)
+            is_open = self.position == "on" and not self.gate.is_shut
+            kept = frames if is_open else frames_without(frames, keys)
             if kept:
                 yield kept
 
 
 class PlacelessStream:
-    """A stream of samples without its positions; their columns are not announced, but for those that are rounded."""
+    """A stream of samples without its positions.
 
-    def __init__(self, stream: LiveStream | AskedStream, places: list[bool], rounded: list[bool]) -> None:
+    Args:
+        stream: as it is measured.
+        places: columns that go; they are not announced.
+        rounded: columns of them that are announced all the same, and rounded.
+        withheld: announced columns that have no value while the gate is shut.
+        gate: of the room.
+    """
+
+    def __init__(
+        self,
+        stream: LiveStream | AskedStream,
+        places: list[bool],
+        rounded: list[bool],
+        withheld: list[bool],
+        gate: PositionGate,
+    ) -> None:
         import numpy as np
 
-        self._stream = stream
-        self._rounded = np.array(rounded, dtype=np.bool_)
+        self._stream, self._gate = stream, gate
+        self._rounded, self._withheld = np.array(rounded, dtype=np.bool_), np.array(withheld, dtype=np.bool_)
         self._kept = ~np.array(places, dtype=np.bool_) | self._rounded
 
     @property
@@ -122,6 +158,9 @@ class PlacelessStream:
             values = block.values.copy()
             values[self._rounded] = coarse_values(values[self._rounded])
             valid = block.valid & ~(self._rounded & np.isnan(values))
+            if self._gate.is_shut:
+                values[self._withheld] = np.nan
+                valid &= ~self._withheld
             yield replace(block, values=values[self._kept], valid=valid[self._kept])
 
 

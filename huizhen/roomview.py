@@ -91,6 +91,8 @@ def show_event(event: Event, console: Console, cases: dict[str, Any] | None = No
         console.note(
             console.tr("privacy.region.lifted") if event.body.get("lifted") else console.tr("privacy.region.asked")
         )
+    elif event.kind == "position" and role == "service" and event.body.get("withdrawn"):
+        console.note(console.tr("roomconsents.position_owner"))
     elif event.kind == "finish":
         said = [_fix_in_words(str(event.body.get("fix") or ""), cases, console.tr.lang)]
         said += [str(event.body.get(key) or "") for key in ("component", "failure_mode", "action")]

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from huizhen.language import Translator
     from huizhen.links import OpenVehicle
     from huizhen.roomgrants import RoomGrants
-    from huizhen.roomprivacy import PlacelessStream
+    from huizhen.roomprivacy import PlacelessStream, PositionGate, RoomPrivacy
     from huizhen.roomrequests import RoomRequests
 
 __all__ = ["add_parser", "run"]
@@ -157,10 +157,11 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
     from huizhen.roomclosing import draft_case
     from huizhen.roomgrants import room_grants
     from huizhen.roomlines import embedded_config, note_unfinished, open_spool_for, settle, take_up
+    from huizhen.roomprivacy import load_room_privacy
     from huizhen.roomview import show_findings
 
     _check_usage(args, console)
-    policy = load_remote_policy()
+    policy, privacy = load_remote_policy(), load_room_privacy()
     if not args.server:
         require_writable(data_folder(args))
     async with AsyncExitStack() as stack:
@@ -172,7 +173,7 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
         if args.raw and isinstance(vehicle.link, DirectLink):
             raise BadUsage(console.tr("roomlines.raw_needs_bus"))
         try:
-            report, streams, requests = await _examine(vehicle, stack, args, console)
+            report, streams, requests = await _examine(vehicle, stack, privacy, args, console)
         finally:
             console.stage_done()
         server, invite, fingerprint = args.server, args.invite, None
@@ -205,11 +206,13 @@ async def _open(args: argparse.Namespace, console: Console) -> None:
             waiting.resume()
         if not wants_json(args):
             show_findings(report, console)
-        grants = await stack.enter_async_context(room_grants(agent, requests, vehicle, report, policy, args, console))
+        grants = await stack.enter_async_context(
+            room_grants(agent, requests, vehicle, report, policy, privacy, args, console)
+        )
         await stack.enter_async_context(streams.beside(agent, requests, report, vehicle.timeout_s, args, console))
         opened_us = time.time_ns() // 1_000
         with settle(agent, console):
-            await _hold_room(agent, report, streams, grants, waiting, args, console)
+            await _hold_room(agent, report, streams, grants, waiting, privacy.gate, args, console)
         if not wants_json(args):
             _say_closed(agent, args, console)
         if agent.finished is not None:
@@ -232,7 +235,7 @@ def _say_closed(agent: Agent, args: argparse.Namespace, console: Console) -> Non
 
 
 async def _examine(
-    vehicle: OpenVehicle, stack: AsyncExitStack, args: argparse.Namespace, console: Console
+    vehicle: OpenVehicle, stack: AsyncExitStack, privacy: RoomPrivacy, args: argparse.Namespace, console: Console
 ) -> tuple[dict[str, Any], RoomStreams, RequestLink]:
     """What the scan says, with ranked cases, what of the car is live, and by what it is asked."""
     from casebase.errors import CaseError
@@ -243,7 +246,6 @@ async def _examine(
     from huizhen.carmemory import network_wish
     from huizhen.commands.scan import own_signal_set, rank_cases
     from huizhen.roomlines import RoomStreams, with_reason
-    from huizhen.roomprivacy import load_room_privacy
 
     tape, link = Tape(), vehicle.link
     report = await scan(
@@ -262,7 +264,6 @@ async def _examine(
         cases = with_reason(rank_cases(report, args.symptom, args.library).to_json())
     except CaseError as error:
         console.note(console.tr("consult.without_cases", reason=console.tr.error(error)))
-    privacy = load_room_privacy()
     told = privacy.report({**report.to_json(), "cases": cases, "symptom": args.symptom, **network_wish()})
     if isinstance(link, DirectLink):
         requests: RequestLink = link
@@ -274,8 +275,9 @@ async def _examine(
     if isinstance(link, DirectLink) or not databases:
         # No broadcast frame says anything: what is live has to be asked for.
         console.stage(console.tr("roomlines.asking"))
-        return told, await RoomStreams.asked(requests, report, tape, vehicle.timeout_s, args, console), requests
-    return told, RoomStreams.of(link, databases, report, tape, args, console), requests
+        streams = await RoomStreams.asked(requests, report, tape, vehicle.timeout_s, privacy, args, console)
+        return told, streams, requests
+    return told, RoomStreams.of(link, databases, report, tape, privacy, args, console), requests
 
 
 async def _fitting_databases(link: FrameLink, make: str | None, console: Console) -> tuple[Any, ...]:
@@ -304,6 +306,7 @@ async def _hold_room(
     streams: RoomStreams,
     grants: RoomGrants,
     waiting: RoomWaiting,
+    gate: PositionGate,
     args: argparse.Namespace,
     console: Console,
 ) -> None:
@@ -316,7 +319,7 @@ async def _hold_room(
     running = asyncio.create_task(agent.run(report, streams.signals.schema, blocks, more=streams.more))
     try:
         await _show_invite(agent, "expert", args, console)
-        typing = asyncio.create_task(_chat(agent, stopped, grants.words, waiting, report["cases"], args, console))
+        typing = asyncio.create_task(_chat(agent, stopped, grants.words, waiting, gate, report["cases"], args, console))
         stopping = asyncio.create_task(stopped.wait())
         place = asyncio.create_task(waiting.watch())
         try:
@@ -402,6 +405,7 @@ async def _chat(
     stopped: asyncio.Event,
     requests: RoomRequests,
     waiting: RoomWaiting,
+    gate: PositionGate,
     cases: dict[str, Any] | None,
     args: argparse.Namespace,
     console: Console,
@@ -417,7 +421,7 @@ async def _chat(
     from huizhen.roomconsents import RoomConsents
     from huizhen.roomview import command_from_typed, is_command, typed_lines
 
-    consents = RoomConsents(agent, waiting.report, console, is_json=wants_json(args))
+    consents = RoomConsents(agent, waiting.report, console, gate, is_json=wants_json(args))
     lines = _stop_at_once(typed_lines(), requests)
     async for line in lines:
         words = command_from_typed(line.strip())

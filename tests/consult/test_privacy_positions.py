@@ -11,6 +11,8 @@ from privacykit import HOME, MovedClock, get, hello, invited, post, privacy_conf
 
 from consult.batches import encode_batch
 from consult.consenttexts import TEXTS, version_of
+from consult.errors import ServerUnreachable
+from consult.messages import Event
 from consult.positions import (
     columns_of,
     frames_without,
@@ -28,7 +30,9 @@ from dbc.database import load, load_bytes
 from diag.frames import Frame
 from diag.samples import SampleBlock, SignalInfo, StreamSchema
 from huizhen.errors import BadSettings
-from huizhen.roomprivacy import RoomPrivacy, load_room_privacy
+from huizhen.language import Translator
+from huizhen.roomconsents import RoomConsents
+from huizhen.roomprivacy import PositionGate, RoomPrivacy, load_room_privacy
 
 ROOT = Path(__file__).parents[2]
 LAT, LON = 39.9042, 116.3975
@@ -222,7 +226,67 @@ async def test_the_laptop_announces_and_sends_no_position_by_default():
     (rough,) = [one async for one in RoomPrivacy("coarse").stream(Stream()).blocks()]
     assert rough.values.tolist() == pytest.approx([39.90, 3.9, 116.40], abs=1e-4)
     own = Stream()
+    own.schema = StreamSchema(1, (SignalInfo("CellVoltage_001", "V"),))
     assert RoomPrivacy("on").stream(own) is own
+
+
+@pytest.mark.parametrize("mode", ["on", "coarse"])
+async def test_withdrawn_positions_no_longer_leave_the_laptop_and_come_back_when_agreed(mode):
+    privacy, database = RoomPrivacy(mode), load_bytes(DBC, "p.dbc")
+    stream = privacy.stream(Stream())
+    assert len(stream.schema.signals) == 3, "announced once, before anybody withdraws"
+
+    async def sent():
+        (block,) = [one async for one in stream.blocks()]
+        assert np.isnan(block.values[~block.valid]).all(), "the bytes of a value that is not told are none"
+        return block.valid.tolist()
+
+    async def bus():
+        yield (frame(1200), frame(1201))
+
+    def told(withdrawn):
+        return Event(1, 0, "position", {"id": 0, "role": "service", "name": ""}, "", "", {"withdrawn": withdrawn})
+
+    assert await sent() == [True] * 3
+    privacy.gate.take(told(True))
+    assert await sent() == [False, True, False]
+    assert [one async for one in privacy.frames(bus(), [database])] == [(frame(1201),)]
+    for broken in ("yes", None, 1):
+        privacy.gate.take(told(broken))
+        assert privacy.gate.is_shut, "only the word itself opens it"
+    privacy.gate.take(told(False))
+    assert await sent() == [True] * 3
+    kept = [one async for one in privacy.frames(bus(), [database])]
+    assert kept == [(frame(1200), frame(1201)) if mode == "on" else (frame(1201),)]
+
+
+class Line:
+    """What the terminal asks of the service, which may not answer."""
+
+    def __init__(self, *, is_dead):
+        self.is_dead, self.asked = is_dead, []
+
+    async def ask(self, method, what, body=None):
+        if self.is_dead:
+            raise ServerUnreachable("https://a.example", "cut")
+        self.asked.append((method, what, body))
+        return {"position": {"mode": "on", "withdrawn": False}, "consents": []}
+
+    async def privacy(self):
+        return {"consents": {"position": {"text": {"en": "WORDING", "zh": "…"}, "version": "7"}}}
+
+
+@pytest.mark.parametrize("words", ["/withdraw position", "/position off"])
+async def test_typed_in_the_terminal_the_gate_shuts_also_without_a_line(words, capsys):
+    for is_dead in (True, False):
+        gate, line = PositionGate(), Line(is_dead=is_dead)
+        consents = RoomConsents(line, {}, standard(Translator("en")), gate)
+        assert await consents.take(words)
+        assert gate.is_shut
+    assert await consents.take("/position on")
+    assert not gate.is_shut
+    assert line.asked[-1] == ("POST", "consent", {"kind": "position", "given": True, "lang": "en", "version": "7"})
+    assert "WORDING" in capsys.readouterr().out
 
 
 async def test_raw_frames_and_the_bundle_s_tape_hold_no_position():
@@ -335,6 +399,9 @@ async def test_a_consent_for_positions_can_be_withdrawn_while_the_room_runs(tmp_
                 await eventually(lambda: room.blocks_in == 3, 60)
                 kept = [parse_samples(room.rings[1].find(seq)).valid.tolist() for seq in range(3)]
                 assert kept == [[True] * 3, [False, True, False], [False, True, False]], "a new hello changes nothing"
+                assert (await post(laptop, service.url, f"{path}/consent", body, token))[0] == 200
+                told = [one for one in room.events_after(0) if one["kind"] == "position"]
+                assert [(one["body"], one["who"]["role"]) for one in told] == [({"withdrawn": True}, "technician")]
                 await eventually(lambda: not room.has_unwritten, 60)
         async with running_service(config) as service:
             room = service.rooms[path[3:]]

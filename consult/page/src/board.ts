@@ -83,7 +83,7 @@ const WORDS = {
   carsWaiting: { en: "Cars waiting", zh: "等待的车辆" },
   lead: { en: "lead", zh: "首席专家" },
   expert: { en: "expert", zh: "专家" },
-  observer: { en: "observer", zh: "观察员" },
+  observer: { en: "observer", zh: "旁观者" },
   technician: { en: "technician", zh: "技师" },
 } satisfies Record<string, Sentence>;
 

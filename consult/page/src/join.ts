@@ -16,6 +16,7 @@ function frame(...children: Node[]): HTMLElement {
 /** `fragment`: the invite's code and, on the technician's own link, behind a dot the secret that is never sent. */
 export function showDoor(fragment: string, enter: (path: string) => void): void {
   const [invite = "", secret = ""] = fragment.split(".");
+  const isOwn = secret !== "";
   document.documentElement.lang = lang();
   document.title = say("title");
   const problem = h("p", { class: "problem", role: "alert" });
@@ -24,7 +25,7 @@ export function showDoor(fragment: string, enter: (path: string) => void): void 
     type: "text",
     maxlength: 40,
     autocomplete: "name",
-    placeholder: say("namePlaceholder"),
+    placeholder: say(isOwn ? "ownNamePlaceholder" : "namePlaceholder"),
   });
   const button = h("button", { class: "primary", type: "submit" }, say("join"));
   const form = h(
@@ -66,7 +67,7 @@ export function showDoor(fragment: string, enter: (path: string) => void): void 
     },
     say("language"),
   );
-  document.body.replaceChildren(frame(h("h1", {}, say("joinTitle")), h("p", {}, say("joinText")), form, language));
+  document.body.replaceChildren(frame(h("h1", {}, say(isOwn ? "ownDoorTitle" : "joinTitle")), h("p", {}, say(isOwn ? "ownDoorText" : "joinText")), form, language));
   name.focus();
 }
 

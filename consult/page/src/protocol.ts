@@ -109,7 +109,7 @@ export interface RoomEvent {
   kind:
     | "region" | "chat" | "join" | "leave" | "online" | "offline" | "mark" | "unmark" | "request" | "withdraw" | "seen"
     | "decision" | "result" | "stop" | "dtc" | "finish" | "gap" | "file" | "call" | "recording" | "consent" | "still"
-    | "stroke" | "unstroke" | "queue";
+    | "stroke" | "unstroke" | "queue" | "position";
   who: Person;
   id: string;
   text: string;

@@ -62,6 +62,8 @@ function sentence(state: RoomState, event: RoomEvent): string | null {
       return `${who} ${say("finishedJob")}`;
     case "region":
       return regionSentence(event.body, event.text);
+    case "position":
+      return `${who} ${say(event.body["withdrawn"] === true ? "positionWithheld" : "positionAgain")}`;
     default:
       return event.kind;
   }

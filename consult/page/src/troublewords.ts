@@ -14,7 +14,7 @@ export const TROUBLES: Readonly<Record<string, Sentence>> = {
   },
   "media-engine-down": {
     en: "The media engine does not run: calls of more than three experts and recordings wait for it. It is started again by itself.",
-    zh: "媒体服务未运行：三名以上专家的通话和录制需等待其恢复。系统会自动重启它。",
+    zh: "媒体服务未运行：超过三名专家的通话和录制需等待其恢复。系统会自动重启它。",
   },
   "deletion-unfinished": {
     en: "A room could not be deleted. It stays shut and is tried again each minute; the log names the reason.",
