@@ -414,7 +414,7 @@ async def join(bench: Bench) -> None:
         for number, code in enumerate(codes):
             page = await (await browser.new_context(locale="en")).new_page()
             await page.goto(f"{parts.url}/join#{code}")
-            button = page.get_by_role("button", name="Join the room")
+            button = page.get_by_role("button", name="Read, and join")
             await button.wait_for()
             began = time.monotonic()
             await button.click()
@@ -463,6 +463,15 @@ PARTS = {
 }
 
 
+def _page_errors() -> tuple[type[Exception], ...]:
+    """What the driver of the browser raises: a part that fails leaves the figures of the others."""
+    try:
+        from playwright.async_api import Error
+    except ImportError:
+        return ()
+    return (Error,)
+
+
 async def _main(args: argparse.Namespace) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -473,7 +482,7 @@ async def _main(args: argparse.Namespace) -> int:
         for name in args.parts or PARTS:
             try:
                 await PARTS[name](bench)
-            except (TimeoutError, RuntimeError) as error:
+            except (TimeoutError, RuntimeError, *_page_errors()) as error:
                 bench.tell(f"{name}: not finished ({error or 'took too long'})", "failed")
                 bench.figures[-1].is_good = False
         figures = [vars(figure) for figure in bench.figures]

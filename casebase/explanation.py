@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from casebase.cases import Reason
+from casebase.folding import fold
 from casebase.matching import MEASURED_BY
 from casebase.postings import group_of_term
 from diag.facts import Text
@@ -53,6 +55,7 @@ _TELLING: Final = 0.05
 _UNNAMED: Final = 4
 """Pieces of evidence that may have nothing to be said of them."""
 _EXPECTED: Final = 0.5
+_PAIR: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]{2}")
 
 
 def reasons(
@@ -76,6 +79,7 @@ def reasons(
             sentence = Text(f"{text.en}: not explained by this", f"{text.zh}：不能由此解释")
             against.append(Reason(item.kind, item.ref, sentence, float(values[i])))
     against.extend(_missing(int(result.rows[column]), result, postings, scales, query))
+    because = _joined(because, query.symptom)
     because.sort(key=lambda r: (-r.weight, r.kind, r.ref))
     against.sort(key=lambda r: (r.weight, r.kind, r.ref))
     return tuple(because[:_MOST_BECAUSE]), tuple(against[:_MOST_AGAINST])
@@ -87,6 +91,33 @@ def _strongest(values: NDArray[np.float64], most: int) -> list[int]:
     if at.size > most:
         at = at[values[at] >= np.partition(values[at], at.size - most)[at.size - most]]
     return [int(i) for i in at]
+
+
+def _joined(found: list[Reason], symptom: str) -> list[Reason]:
+    """The same, where pairs of Chinese characters that overlap in the complaint are one piece of its text.
+
+    突然 and 然掉 were matched one by one; a person reads 突然掉.
+    """
+    pairs = {one.ref: one for one in found if one.kind == "symptom" and _PAIR.fullmatch(one.ref)}
+    if len(pairs) < 2:
+        return found
+    text = fold(symptom)
+    at = [i for i in range(len(text) - 1) if text[i : i + 2] in pairs]
+    runs: list[tuple[int, int]] = []
+    for i in at:
+        if runs and i < runs[-1][1]:
+            runs[-1] = (runs[-1][0], i + 2)
+        else:
+            runs.append((i, i + 2))
+    out = list(found)
+    for start, end in runs:
+        inside = [pairs.pop(text[i : i + 2], None) for i in range(start, end - 1)]
+        parts = [one for one in inside if one is not None]
+        if len(parts) > 1:
+            piece = text[start:end]
+            out = [one for one in out if not any(one is part for part in parts)]
+            out.append(Reason("symptom", piece, _says(piece), sum(part.weight for part in parts)))
+    return out
 
 
 def _alike(kind: str, sentence: str, value: float) -> Reason:
@@ -116,7 +147,11 @@ def _there(item: Seen, scales: Mapping[str, FeatureScale], query: Query) -> Text
         en = f"found: {title.en}" if named else f"finding {item.ref}"
         zh = f"诊断结论：{title.zh}" if named else f"诊断结论 {item.ref}"
         return Text(en, zh)
-    return Text(f"the complaint says “{item.ref}”", f"报修描述提到“{item.ref}”")
+    return _says(item.ref)
+
+
+def _says(words: str) -> Text:
+    return Text(f"the complaint says “{words}”", f"报修描述提到“{words}”")
 
 
 def _dtc(dtc: DtcSeen) -> Text:

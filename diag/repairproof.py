@@ -99,6 +99,7 @@ class RepairVisit:
         tests: (ECU, monitor, test) -> passed.
         figures: the battery's.
         findings: code -> (severity, title, largest figure), those that rest on measurements.
+        simulated: the car is none.
     """
 
     vin: str | None
@@ -113,6 +114,7 @@ class RepairVisit:
     figures: Mapping[str, float | None] = field(default_factory=dict)
     has_battery: bool = False
     findings: Mapping[str, tuple[Severity, Text, float | None]] = field(default_factory=dict)
+    simulated: bool = False
 
     @classmethod
     def from_json(cls, value: Any) -> RepairVisit:
@@ -170,6 +172,7 @@ class RepairVisit:
                 if finding["code"].startswith(_FIGURE_FINDINGS)
                 and any(item["kind"] == "signal" for item in finding["evidence"])
             },
+            simulated=bool(value["simulated"]),
         )
 
 
@@ -214,16 +217,19 @@ class Proof:
     Args:
         outcome: the worst of the items; None where there was nothing to repair.
         figures: name -> (before, after), where both or one is known.
+        simulated: of a simulated car.
     """
 
     outcome: Outcome | None
     items: tuple[Item, ...]
     figures: Mapping[str, tuple[float | None, float | None]]
+    simulated: bool = False
 
     def to_json(self) -> Json:
         """``huizhen.verify/1``."""
         return {
             "schema": "huizhen.verify/1",
+            "simulated": self.simulated,
             "verdict": self.outcome.value if self.outcome else "nothing-to-prove",
             "items": [item.to_json() for item in self.items],
             "figures": {name: {"before": pair[0], "after": pair[1]} for name, pair in self.figures.items()},
@@ -248,10 +254,13 @@ def prove_repair(before: RepairVisit, after: RepairVisit) -> Proof:
     """Compares two visits of one car.
 
     Raises:
-        ValueError: they are of two cars, or the second is the earlier one; the message is ``vin`` or ``time``.
+        ValueError: they are of two cars, one of a simulated car and one of a real one, or the second is the earlier
+            one; the message is ``vin``, ``simulated`` or ``time``.
     """
     if before.vin and after.vin and before.vin != after.vin:
         raise ValueError("vin")
+    if before.simulated != after.simulated:
+        raise ValueError("simulated")
     if after.started < before.started:
         raise ValueError("time")
     items = [_judge_code(state, after) for state in before.codes.values()]
@@ -270,7 +279,7 @@ def prove_repair(before: RepairVisit, after: RepairVisit) -> Proof:
         for name in dict.fromkeys((*before.figures, *after.figures))
         if before.figures.get(name) is not None or after.figures.get(name) is not None
     }
-    return Proof(worst, tuple(sorted(items, key=lambda item: _ORDER.index(item.outcome))), figures)
+    return Proof(worst, tuple(sorted(items, key=lambda item: _ORDER.index(item.outcome))), figures, after.simulated)
 
 
 def _now(state: CodeState, after: RepairVisit) -> CodeState | None:

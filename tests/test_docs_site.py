@@ -38,6 +38,7 @@ IN_CHINESE = (
     *OWN,
     *("open-a-room", "room-page", "room-media", "room-queue", "run-for-a-brand", "security"),
     *(f"adapters/{name}" for name in ADAPTERS),
+    *("operations", "room-service", "room-notices", "room-deletion", "room-record", "network"),
 )
 GUIDES = (
     "index",
@@ -342,6 +343,7 @@ def test_every_chinese_page_is_linked_from_the_readme_and_has_its_place() -> Non
     pages = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.glob("zh/*.md"))]
     assert {f"zh/{name}.md" for name in (*IN_CHINESE, "glossary") if "/" not in name} == set(pages)
     assert [page for page in pages if f"](docs/{page})" not in readme or f"- {page}\n" not in navigation] == []
+    assert [page for page in pages if f"]({page})" not in read("index")] == [], "the start page lists what is in Chinese"
 
 
 def test_what_is_written_by_hand_is_read(tmp_path: Path) -> None:

@@ -149,15 +149,14 @@ def _proof(before: ReportSource, after: ReportSource, args: argparse.Namespace, 
         ReportInput: one is no scan.
     """
     from diag.repairproof import prove_repair
+    from huizhen.commands.verify import not_comparable
     from huizhen.errors import BadUsage
 
     first, second = _visit(before, args.before), _visit(after, args.scan)
     try:
         return prove_repair(first, second)
     except ValueError as error:
-        if str(error) == "vin":
-            raise BadUsage(console.tr("verify.other_car", before=first.vin, after=second.vin)) from None
-        raise BadUsage(console.tr("verify.other_order")) from None
+        raise BadUsage(not_comparable(error, first, second, console.tr)) from None
 
 
 def _visit(source: ReportSource, path: str) -> RepairVisit:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from huizhen.console import Console
     from huizhen.language import Translator
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "not_comparable", "run"]
 
 _MOST_BYTES = 200_000_000
 
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from diag.repairproof import prove_repair
     from huizhen.errors import BadUsage
     from huizhen.files import check_writable, write_json
+    from huizhen.scanview import show_simulated
 
     adapter = getattr(args, "adapter", None)
     if args.after and (args.interface or args.channel or args.demo or adapter or args.output):
@@ -61,14 +62,25 @@ def run(args: argparse.Namespace, console: Console) -> int:
     try:
         proof = prove_repair(before, after)
     except ValueError as error:
-        if str(error) == "vin":
-            raise BadUsage(console.tr("verify.other_car", before=before.vin, after=after.vin)) from None
-        raise BadUsage(console.tr("verify.other_order")) from None
+        raise BadUsage(not_comparable(error, before, after, console.tr)) from None
     if getattr(args, "json", False) or getattr(args, "jsonl", False):
         console.json(proof.to_json())
     else:
+        if args.after and proof.simulated:  # else it was said before the car was read
+            show_simulated(console)
         _show(proof, before, after, console)
     return Exit.DONE
+
+
+def not_comparable(error: ValueError, before: RepairVisit, after: RepairVisit, tr: Translator) -> str:
+    """Why two visits prove nothing, in a person's words."""
+    match str(error):
+        case "vin":
+            return tr("verify.other_car", before=before.vin, after=after.vin)
+        case "simulated":
+            return tr("verify.other_kind")
+        case _:
+            return tr("verify.other_order")
 
 
 def _saved(path: str, console: Console) -> RepairVisit:

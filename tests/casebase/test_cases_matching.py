@@ -396,3 +396,14 @@ def test_an_open_isolation_fault_takes_the_next_test_for_itself() -> None:
     assert alone is None or not alone.test_id.startswith("insulation")
     assert together is not None
     assert together.test_id.startswith("insulation")
+
+
+def test_what_the_complaint_says_is_told_in_pieces_that_a_person_reads() -> None:
+    """Pairs of Chinese characters are matched one by one; those that overlap are one piece of the text when told."""
+    cases = find({"symptom": "冬天续航突然掉得很快"})
+    told = next(match for match in cases.matches if match.source_id == "pack-end-of-life").because
+    words = {one.ref: one for one in told if one.kind == "symptom"}
+    assert "突然掉得" in words
+    assert "“突然掉得”" in words["突然掉得"].text.zh
+    assert words.keys().isdisjoint({"突然", "然掉", "掉得"})
+    assert {"续航", "冬天"} <= words.keys()

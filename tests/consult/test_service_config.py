@@ -233,10 +233,11 @@ def test_mistakes_are_told_in_chinese_too(serve):
     assert "第 1 行：没有设置项“prot”" in serve("prot = 1\n", lang="zh")[2]
 
 
-def test_every_setting_is_documented():
+@pytest.mark.parametrize("page", ["room-service.md", "zh/room-service.md"])
+def test_every_setting_is_documented(page):
     from pathlib import Path
 
-    text = (Path(__file__).parents[2] / "docs" / "room-service.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
     missing = [key for keys in SETTINGS.values() for key in keys if f"`{key}`" not in text]
     assert missing == []
 

@@ -359,12 +359,13 @@ def test_a_check_names_the_webhooks(tmp_path, capsys):
     assert "693a91f6" not in said
 
 
-async def test_the_check_in_the_manual_checks(tmp_path):
+@pytest.mark.parametrize("page", ["room-notices.md", "zh/room-notices.md"])
+async def test_the_check_in_the_manual_checks(page):
     """The receiver that docs/room-notices.md shows takes what is sent, once, and nothing that was changed or is old."""
     import base64
     from pathlib import Path
 
-    text = (Path(__file__).parents[2] / "docs" / "room-notices.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     space = {}
     exec(code, space)  # noqa: S102 - the manual's own example

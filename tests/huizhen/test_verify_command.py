@@ -79,6 +79,21 @@ def test_a_simulated_car_is_marked_as_one(before: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr().out.startswith("SIMULATED CAR: ")
 
 
+def test_two_saved_visits_to_a_simulated_car_say_so_and_never_prove_a_real_repair(
+    before: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scan", "--demo", "-q", "-o", str(before)]) == Exit.DONE
+    saved = json.loads(before.read_text(encoding="utf-8"))
+    capfd.readouterr()
+    assert main(["verify", str(before), str(before), "--lang", "en"]) == Exit.DONE
+    assert capfd.readouterr().out.startswith("SIMULATED CAR: ")
+    assert verdict([str(before), str(before)], capfd)["simulated"] is True
+    real = tmp_path / "real.json"
+    real.write_text(json.dumps({**saved, "simulated": False}), encoding="utf-8")
+    assert main(["verify", str(before), str(real), "--lang", "en"]) == Exit.USAGE
+    assert "one of the two scans is of a simulated car" in capfd.readouterr().err
+
+
 def test_a_code_that_was_only_cleared_is_not_proven(
     before: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
