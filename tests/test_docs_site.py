@@ -343,7 +343,7 @@ def test_every_chinese_page_is_linked_from_the_readme_and_has_its_place() -> Non
     pages = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.glob("zh/*.md"))]
     assert {f"zh/{name}.md" for name in (*IN_CHINESE, "glossary") if "/" not in name} == set(pages)
     assert [page for page in pages if f"](docs/{page})" not in readme or f"- {page}\n" not in navigation] == []
-    assert [page for page in pages if f"]({page})" not in read("index")] == [], "the start page lists what is in Chinese"
+    assert [page for page in pages if f"]({page})" not in read("index")] == [], "the start page lists them"
 
 
 def test_what_is_written_by_hand_is_read(tmp_path: Path) -> None:
