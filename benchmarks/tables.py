@@ -1,5 +1,7 @@
 """Makes the tables of docs/case-library.md and docs/performance.md anew: runs benchmarks, puts what they print there.
 
+What stands in docs/zh/case-library.md is the same.
+
     benchmarks/tables.py [NAME ...]       all, or some: notices find chinese …, decode read uds …
 
 The data is looked for in ``HUIZHEN_SHARED``, else in ``shared`` beside the repository. Everything takes some hours; a
@@ -21,8 +23,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-CASES = ROOT / "docs" / "case-library.md"
-PERFORMANCE = ROOT / "docs" / "performance.md"
+CASES = (ROOT / "docs" / "case-library.md", ROOT / "docs" / "zh" / "case-library.md")
+PERFORMANCE = (ROOT / "docs" / "performance.md",)
 SHARED = Path(os.environ.get("HUIZHEN_SHARED") or ROOT.parent / "shared")
 NHTSA = SHARED / "data" / "nhtsa"
 CHINESE = HERE / "data" / "samr_questions.jsonl"
@@ -130,11 +132,12 @@ def main() -> None:
             print(f"{name}: ended with {error.returncode}; its table stays as it was", file=sys.stderr)
             failed.append(name)
             continue
-        page = CASES if name in TABLES else PERFORMANCE
-        text = put(page.read_text(encoding="utf-8"), name, printed)
-        if name in SPEED:
-            text = put(text, f"{name}-when", circumstances(time.monotonic() - began, load), plain=True)
-        page.write_text(text, encoding="utf-8")
+        when = circumstances(time.monotonic() - began, load)
+        for page in CASES if name in TABLES else PERFORMANCE:
+            text = put(page.read_text(encoding="utf-8"), name, printed)
+            if name in SPEED:
+                text = put(text, f"{name}-when", when, plain=True)
+            page.write_text(text, encoding="utf-8")
         print(printed)
     if failed:
         raise SystemExit(f"not measured: {', '.join(failed)}")

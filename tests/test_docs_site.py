@@ -22,6 +22,7 @@ from huizhen.cli import build_parser
 from huizhen.exits import Exit
 from huizhen.language import Translator
 from huizhen.settings import KEYS
+from virtualbus.faults import FAULTS
 from virtualbus.scenario import find_scenario
 
 if TYPE_CHECKING:
@@ -30,14 +31,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 ADAPTERS = ("slcan", "gs-usb", "pcan", "kvaser", "elm327", "doip")
+OWN = ("write-your-own", "other-tools", "case-library", "cli", "python", "virtual-cars")
+"""Whose Chinese blocks of code are held to the English ones."""
 IN_CHINESE = (
     *("quick-start", "install", "safety", "live", "battery", "bundles", "report", "limits"),
+    *OWN,
     *("open-a-room", "room-page", "room-media", "room-queue", "run-for-a-brand", "security"),
     *(f"adapters/{name}" for name in ADAPTERS),
     *("operations", "room-service", "room-notices", "room-deletion", "room-record", "network"),
 )
 GUIDES = (
-    *("index", "write-your-own", "other-tools"),
+    "index",
     *IN_CHINESE,
     *(f"zh/{name}" for name in IN_CHINESE),
 )
@@ -129,6 +133,7 @@ def test_chinese_lines_are_put_together_without_spaces(site: Path) -> None:
     assert joined(kept) == kept.replace("乙；\n  丙", "乙；丙")
     page = (site / "zh" / "live.html").read_text(encoding="utf-8")
     assert '<html lang="zh-CN"' in page
+    assert 'id="学习"' in (site / "zh" / "case-library.html").read_text(encoding="utf-8"), "the heading's own name"
     text = re.sub(r"<(pre|script).*?</\1>", "", page, flags=re.DOTALL)
     assert re.findall(r"[\u4e00-\u9fff，。；：]\n[\u4e00-\u9fff]", text) == []
 
@@ -142,8 +147,8 @@ def test_every_error_is_listed_as_the_program_says_it() -> None:
 
 
 def test_every_setting_is_in_the_documents() -> None:
-    commands = read("cli")
-    assert [key for key in KEYS if f"`{key}`" not in commands] == []
+    for page in ("cli", "zh/cli"):
+        assert [key for key in KEYS if f"`{key}`" not in read(page)] == []
     text = everything()
     missing = []
     for table, keys in SETTINGS.items():
@@ -175,8 +180,9 @@ def test_every_kind_of_json_is_in_the_documents() -> None:
     assert sorted(name for name in named if name not in everything()) == []
 
 
-def test_every_exit_code_is_told_in_one_table() -> None:
-    table = read("cli").partition("## Exit codes")[2].partition("##")[0]
+@pytest.mark.parametrize(("page", "heading"), [("cli", "## Exit codes"), ("zh/cli", "## 退出码")])
+def test_every_exit_code_is_told_in_one_table(page: str, heading: str) -> None:
+    table = read(page).partition(heading)[2].partition("##")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == {int(code) for code in Exit}
 
 
@@ -203,10 +209,10 @@ def test_every_table_that_is_measured_has_its_place() -> None:
 
 def commands_of(name: str) -> Iterator[list[str]]:
     for block in fences(read(name), "sh"):
-        for line in block.splitlines():
+        for line in re.split(r"\n|&&", block):
             words = shlex.split(line, comments=True)
             if words and words[0] in {"huizhen", ".venv/bin/huizhen"}:
-                yield words[1:]
+                yield words[1 : words.index("<") if "<" in words else None]
     for code in re.findall(r"`huizhen ([^`]+)`", read(name)):
         yield shlex.split(code.partition(" > ")[0])
 
@@ -254,8 +260,22 @@ def figures_of(page: str) -> list[list[str]]:
 
 
 def settings_of(page: str) -> list[object]:
-    texts = [re.sub(r"\b(zh|en) = .*", "", text) for text in fences(page, "toml")]
-    return [tomllib.loads(text) for text in texts]
+    """What the blocks set, without words that people read."""
+    return [tomllib.loads(re.sub(r'\b(zh|en) = "[^"]*"', r'\1 = ""', text)) for text in fences(page, "toml")]
+
+
+def code_of(page: str) -> list[tuple[str, str]]:
+    """Blocks of code without their comments, which the Chinese page has in Chinese."""
+    found = re.findall(r"^```(python|dbc|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return [(language, re.sub(r"^\s*#.*\n|\s*#.*", "", text, flags=re.MULTILINE)) for language, text in found]
+
+
+def tables_of(page: str) -> list[list[str]]:
+    return [found.splitlines() for found in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)]
+
+
+def measured_in(page: str) -> list[str]:
+    return re.findall(r"^<!-- table: .*?^<!-- end -->$", page, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("name", IN_CHINESE)
@@ -265,11 +285,65 @@ def test_the_chinese_page_has_the_same_figures_and_settings(name: str) -> None:
     assert settings_of(chinese) == settings_of(english)
 
 
+@pytest.mark.parametrize("name", OWN)
+def test_the_code_and_the_measured_tables_of_the_chinese_page_are_the_english_ones(name: str) -> None:
+    english, chinese = read(name), read(f"zh/{name}")
+    assert code_of(chinese) == code_of(english)
+    assert measured_in(chinese) == measured_in(english)
+    assert len(list(commands_of(f"zh/{name}"))) == len(list(commands_of(name)))
+    assert [len(table) for table in tables_of(chinese)] == [len(table) for table in tables_of(english)]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_whatever_stands_as_code_in_the_english_page_stands_in_the_chinese_one(name: str) -> None:
+    """Options, settings, keys and words of JSON, schemas, variables of the environment, names of errors."""
+
+    def named(page: str) -> set[str]:
+        text = re.sub(r"^```.*?^```", "", read(page), flags=re.MULTILINE | re.DOTALL)
+        return set(re.findall(r"`([^`]+)`", " ".join(text.splitlines())))
+
+    said_in_chinese = {"LINK LOST"}
+    assert named(name) - named(f"zh/{name}") - said_in_chinese == set()
+
+
+@pytest.mark.parametrize("name", IN_CHINESE)
+def test_a_chinese_page_leads_to_chinese_pages(name: str) -> None:
+    up = "../" * (1 + name.count("/"))
+    links = re.findall(rf"\[([^]]*)\]\({re.escape(up)}([a-z0-9/-]+)\.md[^)]*\)", read(f"zh/{name}"))
+    assert [(text, page) for text, page in links if page in IN_CHINESE and page != name] == []
+
+
+def rows_of(page: str, columns: int) -> list[list[str]]:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in read(page).splitlines()]
+    return [row for row in rows if len(row) == columns and row[0].startswith("`")]
+
+
+@pytest.mark.parametrize(("page", "lang"), [("virtual-cars", "en"), ("zh/virtual-cars", "zh")])
+def test_the_table_of_faults_is_that_of_the_program(page: str, lang: str) -> None:
+    rows = {row[0].strip("`"): row[1:] for row in rows_of(page, 5) if row[0].strip("`") in FAULTS}
+    assert list(rows) == list(FAULTS)
+    for name, fault in FAULTS.items():
+        title, begins, settings, _ = rows[name]
+        assert title == getattr(fault.title, lang)
+        assert begins == ("–" if fault.from_s is None else f"{fault.from_s:g} s")
+        assert re.findall(r"`(\w+)`", settings) == list(fault.settings)
+        numbers = [f"{setting.mild:g} … {setting.severe:g}" for setting in fault.settings.values() if setting.mild]
+        assert re.findall(r"[-\d.e+]+ … [-\d.e+]+", settings) == numbers
+
+
+def test_the_codes_of_the_table_of_faults_are_the_same_in_chinese() -> None:
+    def codes(page: str) -> list[list[str]]:
+        return [[row[0], *re.findall(r"[A-Z]+ [PCU][0-9A-F]{4}-[0-9A-F]{2}", row[4])] for row in rows_of(page, 5)]
+
+    assert codes("zh/virtual-cars") == codes("virtual-cars")
+
+
 def test_every_chinese_page_is_linked_from_the_readme_and_has_its_place() -> None:
     readme, navigation = (ROOT / "README.md").read_text(encoding="utf-8"), (ROOT / "mkdocs.yml").read_text("utf-8")
     pages = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.glob("zh/*.md"))]
     assert {f"zh/{name}.md" for name in (*IN_CHINESE, "glossary") if "/" not in name} == set(pages)
     assert [page for page in pages if f"](docs/{page})" not in readme or f"- {page}\n" not in navigation] == []
+    assert [page for page in pages if f"]({page})" not in read("index")] == [], "the start page lists them"
 
 
 def test_what_is_written_by_hand_is_read(tmp_path: Path) -> None:

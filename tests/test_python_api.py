@@ -114,20 +114,27 @@ def test_the_examples_run_as_a_user_runs_them(name: str, telling: tuple[str, ...
     assert [word for word in telling if word not in done.stdout] == [], done.stdout
 
 
-def test_every_example_is_run_and_named_in_the_guide() -> None:
-    guide = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["python.md", "zh/python.md"])
+def test_every_example_is_run_and_named_in_the_guide(page: str) -> None:
+    guide = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert len(EXAMPLES) == 3
     assert [path.name for path in EXAMPLES if path.name not in guide] == []
 
 
 async def test_the_blocks_of_the_guide_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a notebook runs its cells, with ``await`` at the top."""
+    """As a notebook runs its cells, with ``await`` at the top. Those of the Chinese guide are the same code."""
     monkeypatch.chdir(tmp_path)
     pytest.importorskip("pandas", reason="the guide shows pandas")
     pytest.importorskip("polars", reason="the guide shows polars")
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 6
+    chinese = (ROOT / "docs" / "zh" / "python.md").read_text(encoding="utf-8")
+    same = re.findall(r"^```python\n(.*?)^```", chinese, re.MULTILINE | re.DOTALL)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST
+    assert [ast.dump(compile(block, "zh", "exec", flags=flags)) for block in same] == [
+        ast.dump(compile(block, "en", "exec", flags=flags)) for block in blocks
+    ]
     cells: dict[str, object] = {}
     for block in blocks:
         code = compile(block, "docs/python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

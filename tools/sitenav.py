@@ -2,7 +2,8 @@
 
 The decisions of ``docs/adr`` follow by their numbers. A page that nobody has given a place yet stands under "More", so
 that it is found and ``mkdocs build --strict`` passes. Browsers show the end of a line as a space: between Chinese
-characters there is none. They choose the shapes of the characters by the page's language.
+characters there is none. They choose the shapes of the characters by the page's language. A Chinese heading is linked
+to by its own characters, as GitHub does it.
 """
 
 from __future__ import annotations
@@ -66,5 +67,8 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 
 def on_config(config: Any) -> Any:
     """Called by mkdocs once it has read mkdocs.yml."""
+    from pymdownx.slugs import slugify  # comes with the site's theme
+
     config.nav = completed(config.nav, Path(config.docs_dir))
+    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")
     return config

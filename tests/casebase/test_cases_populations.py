@@ -244,7 +244,7 @@ def test_a_cohort_of_a_library(tmp_path: Path, capsys: pytest.CaptureFixture[str
     told = json.loads(capsys.readouterr().out)
     first = told["cards"][0]
     assert (first["state"], first["batch"], first["ecu"], first["version"]) == ("worse", "b2", "bms", "2.0")
-    for lang, word in (("en", "WORSE"), ("zh", "偏差")):
+    for lang, word in (("en", "WORSE"), ("zh", "较差")):
         assert main(["--lang", lang, "case", "cohort", "--library", library]) == Exit.DONE
         assert word in capsys.readouterr().out
     assert main(["--lang", "en", "case", "cohort", "--outcome", "P0DE6", "--library", library]) == Exit.DONE

@@ -130,8 +130,9 @@ def test_help_of_every_command_is_eighty_columns_wide(lang: str, monkeypatch: py
     assert wrong == []
 
 
-def test_every_command_option_and_exit_code_is_documented() -> None:
-    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["cli.md", "zh/cli.md"])
+def test_every_command_option_and_exit_code_is_documented(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     for name in COMMANDS:
         assert f"## `huizhen {name}`" in text
     for code in Exit:
@@ -141,7 +142,19 @@ def test_every_command_option_and_exit_code_is_documented() -> None:
         for action in command._actions:
             longest = max(action.option_strings, key=len, default="")
             if longest and longest not in {"--help", "--version"}:
-                assert longest in text, f"{name}: {longest} is not in docs/cli.md"
+                assert longest in text, f"{name}: {longest} is not in docs/{page}"
+
+
+@pytest.mark.parametrize("page", ["cli.md", "zh/cli.md"])
+def test_the_commands_that_take_a_link_are_listed(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (told,) = (part for part in text.split("\n\n") if "`-i/--interface`" in part and "`consult open`" in part)
+    links, options = told.split("`-i/--interface`")
+    without_adapter = options.split("`--adapter`")[1].split("`--demo`")[0]
+    helps = {name: parser.format_help() for name, parser in subparsers(build_parser(Translator("en"))).items()}
+    takes = {name for name, words in helps.items() if "--interface" in words}
+    assert set(re.findall(r"`([a-z ]+)`", links)) == takes
+    assert set(re.findall(r"`([a-z ]+)`", without_adapter)) == {n for n in takes if "--adapter" not in helps[n]}
 
 
 def test_every_action_of_a_room_service_shows_an_example() -> None:
@@ -153,10 +166,10 @@ def test_every_action_of_a_room_service_shows_an_example() -> None:
     assert bare == []
 
 
-def test_the_table_of_options_names_each_action_that_takes_a_configuration() -> None:
-    (row,) = re.findall(
-        r"^\| `--config FILE` \| (.*?): ", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
+@pytest.mark.parametrize("page", ["cli.md", "zh/cli.md"])
+def test_the_table_of_options_names_each_action_that_takes_a_configuration(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `--config FILE` \| (.*?)(?:: |：)", text, re.MULTILINE)
     takes = {
         name.split(" ")[1]
         for name, parser in subparsers(build_parser(Translator("en"))).items()
@@ -171,14 +184,14 @@ def test_words_that_the_room_s_terminal_knows_are_told_wherever_it_tells_them() 
     words = {word for path in sources for word in re.findall(r'"(/[a-z]+)"', path.read_text(encoding="utf-8"))}
     words -= {"/cancel"}  # of the questions of /close, which name it
     assert words >= {"/invite", "/escalate", "/phone", "/stop", "/close", "/quit"}
-    table = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    tables = [(ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("cli.md", "zh/cli.md")]
     for lang in ("en", "zh"):
         tr = Translator(lang)
         assert [word for word in words if word not in tr("consult.open.no_command", command="/x")] == []
         assert {"/invite", "/escalate", "/stop", "/close", "/quit"} <= set(
             re.findall(r"/[a-z]+", tr("consult.open.description"))
         )
-    assert [word for word in words if f"`{word}" not in table] == []
+    assert [word for table in tables for word in words if f"`{word}" not in table] == []
 
 
 def test_the_readme_leads_to_every_page_of_the_documentation() -> None:
