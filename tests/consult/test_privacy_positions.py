@@ -29,6 +29,7 @@ from consult.wire import encode_samples, kind_of, parse_samples
 from dbc.database import load, load_bytes
 from diag.frames import Frame
 from diag.samples import SampleBlock, SignalInfo, StreamSchema
+from huizhen.console import standard
 from huizhen.errors import BadSettings
 from huizhen.language import Translator
 from huizhen.roomconsents import RoomConsents
