@@ -70,6 +70,22 @@ LOOKS_AT_CHECKOUT = {
 }
 """Tests that look into the packages of the checkout itself, with the reason."""
 
+BESIDE = (
+    "-q",
+    "-n",
+    "4",
+    "--dist",
+    "loadfile",
+    "--no-loadscope-reorder",
+    "--reruns",
+    "1",
+    "--reruns-delay",
+    "3",
+    "-rfEsR",
+    "--tb=native",
+)
+"""As `make test` runs them."""
+
 SHIPPED_EXTRAS = ("elm327", "cars", "mf4", "odx", "mcap", "pandas", "polars")
 """Extras whose lower bounds are tried; `dense` has none."""
 
@@ -205,7 +221,7 @@ def run_tests(python: Path, folder: Path, words: list[str], *, is_all: bool) -> 
     shared = os.environ.get("HUIZHEN_SHARED") or str(ROOT.parent / "shared")
     say(f"tests against the installed packages: {' '.join(chosen)}")
     done = subprocess.run(  # noqa: S603 - our own command
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *skipped, *chosen],
+        [python, target / "tools" / "run_tests.py", *BESIDE, "-p", "no:cacheprovider", *skipped, *chosen],
         cwd=target,
         env=clean_environment() | {"HUIZHEN_SHARED": shared, "PYTHONSAFEPATH": "1"},
         check=False,

@@ -14,10 +14,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TOLD = ROOT / ".venv" / "outcome.json"
+TOLD = Path(tempfile.gettempdir()) / f"huizhen-outcome-{os.getpid()}.json"
 MOST_AGAIN = 8
 TESTS_FAILED = 1
 """pytest's exit code."""
@@ -31,7 +32,6 @@ def pytest(*words: str, **environment: str) -> int:
 
 def main(words: list[str]) -> int:
     """The exit code of the last run."""
-    TOLD.unlink(missing_ok=True)
     code = pytest(*words, HUIZHEN_OUTCOME=str(TOLD))
     if code != TESTS_FAILED or not TOLD.is_file():
         return code
@@ -44,4 +44,7 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    finally:
+        TOLD.unlink(missing_ok=True)
