@@ -17,6 +17,9 @@ one, actuators run only while they are held, and nothing alters an ECU::
     request = "2E F1 98"
     [[never]]              # never to be asked for, whatever its class; ecu may be left out
     request = "14"
+    [[outputs]]            # outputs (2F) of ECUs of high voltage, airbags or unknown job: only those named
+    ecu = "0x7EC"
+    request = "2F 01 61"
     [routines.0203]        # routines of the maker, as for the guard: class C or D
     class = "C"
     en = "bleed the coolant"
@@ -27,10 +30,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from diag.facts import Text
+from consult.reportecus import ecus_from_report, targets_from_report
+from diag.facts import EcuRole, Text
 from diag.guard import named_routines
 from diag.guardrules import Risk, Rule, release_of
 
@@ -41,6 +45,15 @@ __all__ = ["PolicyBroken", "RemotePolicy", "needs_hold", "parse_policy", "policy
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}\s*)+")
 _LONGEST_HOLD_S: Final = 600.0
+_IO_CONTROL, _RETURN_CONTROL = 0x2F, 0x00
+_FREE_ROLES: Final = frozenset(
+    {
+        EcuRole.ENGINE, EcuRole.TRANSMISSION, EcuRole.BRAKES, EcuRole.BODY, EcuRole.GATEWAY, EcuRole.THERMAL,
+        EcuRole.STEERING, EcuRole.TYRES, EcuRole.CLUSTER, EcuRole.TELEMATICS,
+    }
+)  # fmt: skip
+"""ECUs among whose outputs none is a contactor, a discharge circuit or an igniter. Of the others, and of those whose
+job the scan does not know, nobody can tell from the bytes which output is one."""
 
 
 class PolicyBroken(ValueError):
@@ -71,7 +84,9 @@ class RemotePolicy:
         longest_hold_s: after that an actuator is let go.
         alter: of class D, what may be asked for.
         never: what may not, whatever its class.
+        outputs: of the guarded ECUs, what may be asked for of service 2F.
         routines: of the maker, as :class:`diag.guard.TransmitGuard` takes them.
+        guarded: addresses of ECUs whose outputs may close a contactor or fire something; see :meth:`for_car`.
     """
 
     classes: frozenset[Risk] = frozenset({Risk.READ, Risk.ASK_EACH_TIME, Risk.ACTUATE})
@@ -79,16 +94,25 @@ class RemotePolicy:
     longest_hold_s: float = 30.0
     alter: tuple[_Named, ...] = ()
     never: tuple[_Named, ...] = ()
+    outputs: tuple[_Named, ...] = ()
     routines: Mapping[int, tuple[Risk, Text]] = field(default_factory=dict)
+    guarded: frozenset[str] = frozenset()
 
     @property
     def rules(self) -> Mapping[int, Rule]:
         """The routines as the guard's rules."""
         return named_routines(self.routines)
 
+    def for_car(self, report: Mapping[str, Any]) -> RemotePolicy:
+        """The same for the car of a scan, which tells the job of each ECU; whose job it does not tell is guarded."""
+        free = {str(one.get("address")) for one in ecus_from_report(report) if str(one.get("role")) in _FREE_ROLES}
+        return replace(self, guarded=frozenset(targets_from_report(report)) - free)
+
     def allows(self, ecu: str, data: bytes, risk: Risk) -> bool:
         """Whether this request may be granted at all."""
         if risk not in self.classes or any(one.covers(ecu, data) for one in self.never):
+            return False
+        if ecu in self.guarded and _takes_over(data) and not any(one.covers(ecu, data) for one in self.outputs):
             return False
         return risk is not Risk.ALTER or any(one.covers(ecu, data) for one in self.alter)
 
@@ -99,6 +123,8 @@ class RemotePolicy:
             "session": self.session,
             "alter": [{"ecu": one.ecu, "request": one.start.hex().upper()} for one in self.alter],
             "never": [{"ecu": one.ecu, "request": one.start.hex().upper()} for one in self.never],
+            "outputs": [{"ecu": one.ecu, "request": one.start.hex().upper()} for one in self.outputs],
+            "guarded": sorted(self.guarded),
             "routines": {
                 f"{rid:04X}": {"class": risk.value, "en": name.en, "zh": name.zh}
                 for rid, (risk, name) in self.routines.items()
@@ -119,7 +145,9 @@ def policy_from_allows(allows: Mapping[str, Any]) -> RemotePolicy:
             session=allows.get("session") is True,
             alter=tuple(_named(one, f"alter {n}", needs_ecu=True) for n, one in enumerate(allows.get("alter", ()))),
             never=tuple(_named(one, f"never {n}") for n, one in enumerate(allows.get("never", ()))),
+            outputs=tuple(_output(one, f"outputs {n}") for n, one in enumerate(allows.get("outputs", ()))),
             routines=_routines(allows.get("routines", {})),
+            guarded=frozenset(str(one) for one in allows.get("guarded", ())),
         )
     except (PolicyBroken, ValueError, TypeError, AttributeError):
         return RemotePolicy(classes=frozenset())
@@ -135,7 +163,7 @@ def parse_policy(text: str) -> RemotePolicy:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyBroken(str(error)) from error
-    _only(found, ("classes", "session", "hold", "alter", "never", "routines"), "")
+    _only(found, ("classes", "session", "hold", "alter", "never", "outputs", "routines"), "")
     classes = _table(found, "classes", ("A", "B", "C", "D"))
     session = _table(found, "session", ("A",))
     hold = _table(found, "hold", ("longest_s",))
@@ -151,6 +179,7 @@ def parse_policy(text: str) -> RemotePolicy:
         longest_hold_s=float(longest_s),
         alter=tuple(_named(one, f"alter {n}", needs_ecu=True) for n, one in enumerate(_list(found, "alter"), 1)),
         never=tuple(_named(one, f"never {n}") for n, one in enumerate(_list(found, "never"), 1)),
+        outputs=tuple(_output(one, f"outputs {n}") for n, one in enumerate(_list(found, "outputs"), 1)),
         routines=_routines(found.get("routines", {})),
     )
 
@@ -194,6 +223,22 @@ def _named(entry: Any, where: str, *, needs_ecu: bool = False) -> _Named:
     if not isinstance(ecu, str) or not re.fullmatch(r"0x[0-9A-Fa-f]{3,8}", ecu):
         raise PolicyBroken(f"{where}: ecu = {ecu!r}")
     return _Named("0x" + ecu[2:].upper(), bytes.fromhex(request))
+
+
+def _output(entry: Any, where: str) -> _Named:
+    """One output by its identifier: less would name them all."""
+    named = _named(entry, where, needs_ecu=True)
+    if named.start[0] != _IO_CONTROL or len(named.start) < len(b"\x2f\x01\x61"):
+        raise PolicyBroken(f"{where}: request = {entry['request']!r}")
+    return named
+
+
+def _takes_over(data: bytes) -> bool:
+    """Whether this is 2F and not merely giving control back to the ECU.
+
+    Standard: ISO 14229-1:2020 §13.2 (returnControlToECU).
+    """
+    return data[:1] == bytes([_IO_CONTROL]) and data[3:] != bytes([_RETURN_CONTROL])
 
 
 def _routines(entries: Any) -> dict[int, tuple[Risk, Text]]:

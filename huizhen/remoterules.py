@@ -32,6 +32,7 @@ def load_remote_policy() -> RemotePolicy:
         raise BadSettings(str(path), str(getattr(error, "strerror", None) or error), "TOML, UTF-8") from error
     except PolicyBroken as error:
         allowed = (
-            "[classes] A B C D, [session] A, [hold] longest_s, [[alter]] ecu request, [[never]] request, [routines.X]"
+            "[classes] A B C D, [session] A, [hold] longest_s, [[alter]] ecu request, [[never]] request, "
+            "[[outputs]] ecu request, [routines.X]"
         )
         raise BadSettings(str(path), str(error), allowed) from error

@@ -93,6 +93,7 @@ async def room_grants(
     from huizhen.signing import load_signer
 
     signer, secret, tell = load_signer(), new_secret(), agent.on_event
+    policy = policy.for_car(report)
     agent.key, agent.allows = signer.public_key.hex(), policy.to_json() | privacy.allows()
     hands = CarHands(
         requests,

@@ -25,6 +25,9 @@ ecu = "0x7ec"
 request = "2E F1 98"
 [[never]]
 request = "22 F1 90"
+[[outputs]]
+ecu = "0x7ec"
+request = "2F 01 61"
 [routines.0203]
 class = "C"
 en = "bleed the coolant"
@@ -42,12 +45,8 @@ def test_a_whole_policy():
     assert not policy.allows("0x7EC", bytes.fromhex("14FFFFFF"), Risk.ASK_EACH_TIME)
     assert policy.rules[0x0203].risk is Risk.ACTUATE
     told = policy_from_allows(policy.to_json())
-    assert (told.classes, told.session, told.alter, told.never) == (
-        policy.classes,
-        policy.session,
-        policy.alter,
-        policy.never,
-    )
+    for name in ("classes", "session", "alter", "never", "outputs"):
+        assert getattr(told, name) == getattr(policy, name)
     assert told.routines == policy.routines
 
 
@@ -58,6 +57,41 @@ def test_without_a_file_reading_changing_and_holding_may_be_asked_for_and_alteri
     assert not policy.allows("0x7EC", bytes.fromhex("2EF19801"), Risk.ALTER)
     named = parse_policy("[classes]\nD = true")
     assert not named.allows("0x7EC", bytes.fromhex("2EF19801"), Risk.ALTER), "class D only by name"
+
+
+def car(**roles: str) -> dict[str, object]:
+    """A report of ECUs by address."""
+    ecus = [
+        {"address": f"0x7{at}", "request_address": f"0x{int(at, 16) + 0x6F8:X}", "protocol": "uds", "role": role}
+        for at, role in roles.items()
+    ]
+    return {"ecus": ecus}
+
+
+CONTACTOR, CONTACTOR_OFF, PUMP = (bytes.fromhex(text) for text in ("2F016103FF", "2F016203FF", "2F017003FF"))
+
+
+def test_security_no_output_that_may_close_a_contactor_is_asked_for_from_afar_unless_the_workshop_names_it():
+    report = car(E8="vcu", EC="bms", EA="inverter", E9="charger", EB="dcdc", ED="airbag", EE="unknown", EF="thermal")
+    del report["ecus"][6]["role"]  # a report without the word
+    policy = RemotePolicy().for_car(report)
+    told = policy_from_allows(policy.to_json())
+    assert told.guarded == policy.guarded
+    for one in (policy, told):
+        for ecu in ("0x7E8", "0x7EC", "0x7EA", "0x7E9", "0x7EB", "0x7ED", "0x7EE"):
+            assert not one.allows(ecu, PUMP, Risk.ACTUATE)
+            assert not one.allows(ecu, bytes.fromhex("2F01610003"), Risk.ACTUATE), "more than giving control back"
+            assert one.allows(ecu, bytes.fromhex("2F016100"), Risk.ACTUATE), "control may always be given back"
+            assert one.allows(ecu, bytes.fromhex("1101"), Risk.ACTUATE)
+        assert one.allows("0x7EF", PUMP, Risk.ACTUATE)
+    named = parse_policy('[[outputs]]\necu = "0x7EC"\nrequest = "2F 01 61"').for_car(report)
+    assert named.allows("0x7EC", CONTACTOR, Risk.ACTUATE)
+    assert not named.allows("0x7EC", CONTACTOR_OFF, Risk.ACTUATE)
+    assert not named.allows("0x7E8", CONTACTOR, Risk.ACTUATE)
+    both = parse_policy(
+        '[[outputs]]\necu = "0x7EC"\nrequest = "2F 01 61"\n[[never]]\nrequest = "2F"',
+    ).for_car(report)
+    assert not both.allows("0x7EC", CONTACTOR, Risk.ACTUATE), "what is never to be asked for stays so"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +117,9 @@ def test_without_a_file_reading_changing_and_holding_may_be_asked_for_and_alteri
         "[alter]\nx = 1",
         "alter = [3]",
         "[[never]]\nrequest = 14",
+        '[[outputs]]\nrequest = "2F 01 61"',
+        '[[outputs]]\necu = "0x7EC"\nrequest = "2F"',
+        '[[outputs]]\necu = "0x7EC"\nrequest = "31 01 02 03"',
         '[routines.0203]\nclass = "A"\nen = "x"\nzh = "x"',
         '[routines.0203]\nclass = "C"\nen = "x"',
         '[routines.03]\nclass = "C"\nen = "x"\nzh = "x"',
