@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from diag.answers import ask
+from diag.direct import DirectLink
 from diag.errors import NoAnswer
+from diag.facts import EcuRole
 from diag.obd import CURRENT_DATA, ObdEcu, ObdSession, parse_items
 from diag.pids import PIDS
 from diag.polling import poll_battery
@@ -67,6 +69,10 @@ class AskedStream:
         period_s: least time from block to block.
         timeout_s: per answer.
         stream: number of the stream.
+
+    Attributes:
+        taken: how many values the car has given so far.
+        round_s: how long the last round took.
     """
 
     def __init__(
@@ -87,6 +93,8 @@ class AskedStream:
         self._wanted: dict[str, list[int]] = {ecu.ecu: sorted(ecu.pids - _NO_VALUES) for ecu, _ in self._ecus}
         self._is_known = False
         self._battery_due_s = -np.inf
+        self.taken = 0
+        self.round_s = 0.0
 
     @classmethod
     async def of(
@@ -130,6 +138,37 @@ class AskedStream:
         await made._learn(signals)
         return made
 
+    @classmethod
+    async def of_car(
+        cls,
+        link: RequestLink,
+        report: VehicleReport,
+        signal_set: SignalSet | None,
+        *,
+        signals: Collection[str] | None = None,
+        with_data: bool = True,
+        period_s: float = 0.05,
+        timeout_s: float | None = None,
+    ) -> Self:
+        """:meth:`of` with the battery's values, where there is a signal set for this car.
+
+        Through a gateway with addresses of its own (DoIP) the set's CAN identifiers mean nothing: there the one ECU
+        that the report knows as the battery's is asked instead, and nobody where there are several.
+
+        Raises:
+            LinkLost: the adapter went away.
+            RefusedByPolicy: the guard does not even let reading out.
+        """
+        battery = None
+        if signal_set is not None:
+            bms = [ecu for ecu in report.ecus if ecu.role is EcuRole.BMS and ecu.request_address]
+            is_logical = isinstance(link, DirectLink) and not link.is_can
+            instead = target_of(bms[0], link) if is_logical and len(bms) == 1 else None
+            battery = BatteryQuestions(signal_set, report.vehicle.model_year, instead)
+        return await cls.of(
+            link, report, battery, signals=signals, with_data=with_data, period_s=period_s, timeout_s=timeout_s
+        )
+
     @property
     def schema(self) -> StreamSchema:
         """The columns of the blocks."""
@@ -141,12 +180,12 @@ class AskedStream:
         Raises:
             LinkLost: the adapter went away.
         """
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         due_s = clock()
         while True:
             began_s = clock()
             await self._round()
-            yield self._block(clock())
+            yield self.block(time.monotonic_ns(), time.time_ns())
             due_s = max(due_s + self._period_s, began_s)
             await asyncio.sleep(max(0.0, due_s - clock()))
 
@@ -163,7 +202,7 @@ class AskedStream:
 
     async def _round(self) -> None:
         """Asks everybody once; who is silent keeps its last value until that is too old."""
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         began_s = clock()
         for ecu, name in self._ecus:
             if wanted := self._wanted[ecu.ecu]:
@@ -175,7 +214,8 @@ class AskedStream:
         if self._battery is not None and clock() >= self._battery_due_s:
             await self._ask_battery(self._battery)
             self._battery_due_s = clock() + _BATTERY_EVERY_S
-        least_s = _ROUNDS_KEPT * (clock() - began_s)
+        self.round_s = clock() - began_s
+        least_s = _ROUNDS_KEPT * self.round_s
         for column in self._columns.values():
             column.limit_s = max(column.limit_s, least_s)
 
@@ -187,7 +227,7 @@ class AskedStream:
             timeout_s=self._timeout_s,
             instead=questions.instead,
         )
-        now_s = asyncio.get_running_loop().time()
+        now_s = time.monotonic()
         for name, series in polled.series.items():
             value = float(series.values[-1]) if series.valid[-1] else None
             self._take("", "", name, series.unit, value, now_s, limit_s=_ROUNDS_KEPT * _BATTERY_EVERY_S)
@@ -213,12 +253,14 @@ class AskedStream:
             shown = f"{name} ({who or ecu})" if is_taken else name
             column = self._columns[ecu, name] = _Column(SignalInfo(shown, unit, who), limit_s)
         column.value, column.seen_s = float(value), now_s
+        self.taken += 1
 
-    def _block(self, now_s: float) -> SampleBlock:
-        columns = self._columns.values()
+    def block(self, now_ns: int, t_ns: int) -> SampleBlock:
+        """The values as they stand at ``now_ns`` (:func:`time.monotonic_ns`), stamped ``t_ns`` (UTC)."""
+        columns, now_s = self._columns.values(), now_ns / 1e9
         values = np.array([one.value for one in columns], dtype=np.float32)
         valid = np.array([now_s - one.seen_s <= one.limit_s for one in columns], dtype=np.bool_)
-        return SampleBlock(time.time_ns(), values, valid)
+        return SampleBlock(t_ns, values, valid)
 
 
 def _names_of(number: int) -> Iterator[str]:

@@ -59,6 +59,11 @@ class RevivingLink(DirectLink):
         """Of the bus behind an ELM327; empty for others."""
         return str(getattr(self.inner, "protocol", ""))
 
+    @property
+    def is_away(self) -> bool:
+        """The adapter went away and is waited for."""
+        return self._reviving.locked()
+
     async def _transmit(self, target: Target, payload: bytes) -> None:
         raise NotImplementedError  # requests go whole through the link that is there
 

@@ -22,12 +22,21 @@ from diag.canbus import CanLink
 from diag.direct import DirectLink
 from diag.errors import DiagError, LinkLost, NoAdapter
 from diag.limits import limits_for
+from diag.reviving import RevivingLink
 from huizhen.busload import BusLoad
 from huizhen.errors import BadUsage
 from huizhen.heatmap import CellBoard, Pack
 from huizhen.links import open_vehicle
 from huizhen.liverecord import LiveRecorder
-from huizhen.livewatch import Watch, find_code_targets, poll_codes, until_one_ends
+from huizhen.livewatch import (
+    UNTOLD_S,
+    Watch,
+    find_code_targets,
+    keep_asking,
+    poll_codes,
+    requests_through,
+    until_one_ends,
+)
 from huizhen.panelrows import cut
 from huizhen.stripchart import RATE_HZ, SignalHistory
 
@@ -37,6 +46,7 @@ if TYPE_CHECKING:
 
     from diag.addressing import Target
     from diag.alerts import Notice
+    from diag.asked import AskedStream
     from diag.facts import Dtc, Finding, Text
     from diag.frames import Frame, FrameLink
     from diag.live import SignalBoard
@@ -50,6 +60,11 @@ __all__ = ["Clock", "LiveFeed"]
 _RETRY_S: Final = 1.0
 _SILENT_S: Final = 2.0
 """Without a frame for so long the link counts as lost: any car that is awake says something every 100 ms."""
+_NO_ANSWER_S: Final = 10.0
+"""The same where each value is asked for: an ELM327 takes a second and more for a round, and codes are read between."""
+_ROUNDS: Final = 3
+_FIRST_ROUND_S: Final = 60.0
+"""What can be asked for is learnt in the first round, which asks for everything."""
 _SETTLE_S: Final = 3.0
 """After a loss nothing is judged until the signals are there again."""
 _BREATH_S: Final = 0.025
@@ -103,6 +118,7 @@ class LiveFeed:
         is_judged: the car was judged at least once.
         message: what happened last, and when.
         losses: how often the link was lost.
+        round_s: how long one round of asking took, where values are asked for.
     """
 
     def __init__(self, args: argparse.Namespace, console: Console, clock: Clock | None = None) -> None:
@@ -122,11 +138,14 @@ class LiveFeed:
         self.place = ""
         self.is_simulated = False
         self.dropped = 0
+        self.round_s = 0.0
         self.stage: str | None = None
         self.codes_read_s: float | None = None
         self._cells: CellBoard | None = None
-        self._board: SignalBoard | None = None
-        self._link: FrameLink | None = None
+        self._board: SignalBoard | AskedStream | None = None
+        self._link: FrameLink | DirectLink | None = None
+        self._report: VehicleReport | None = None
+        self._answers = 0
         self._targets: list[Target] = []
         self._why = ""
         self._heard_s = self._opened_s = self.clock.steady_s()
@@ -152,7 +171,7 @@ class LiveFeed:
             while True:
                 try:
                     async with open_vehicle(self._args, self._console) as vehicle:
-                        await self._follow(vehicle, self._frame_link(vehicle))
+                        await self._follow(vehicle)
                 except (LinkLost, NoAdapter, BadUsage) as error:
                     if not self.opened.is_set():
                         raise
@@ -163,13 +182,8 @@ class LiveFeed:
         finally:
             self.recorder.stop()
 
-    def _frame_link(self, vehicle: OpenVehicle) -> FrameLink:
-        if isinstance(vehicle.link, DirectLink):
-            raise BadUsage(self.tr("battery.needs_bus"))
-        return vehicle.link
-
-    async def _follow(self, vehicle: OpenVehicle, link: FrameLink) -> None:
-        info = link.info
+    async def _follow(self, vehicle: OpenVehicle) -> None:
+        link, info = vehicle.link, vehicle.link.info
         speed = f" {info.bitrate // 1000}k" if info.bitrate else ""
         self.place = f"{cut(info.channel.rpartition('/')[2], _LONGEST_PLACE)}{speed}"
         self.is_simulated = vehicle.simulated
@@ -178,7 +192,15 @@ class LiveFeed:
         self._link = link
         self._opened_s = self.clock.steady_s()
         self.opened.set()
-        await until_one_ends([self._take(link), self._judge(), self._read_codes(vehicle, link)])
+        work = [self._judge(), self._ask(vehicle)]
+        if not isinstance(link, DirectLink):
+            work.append(self._take(link))
+        await until_one_ends(work)
+
+    @property
+    def is_asked(self) -> bool:
+        """Nothing is heard through this link but answers: there is no bus load, and nothing to record."""
+        return isinstance(self._link, DirectLink)
 
     def trouble(self) -> tuple[str, float] | None:
         """Why nothing comes and for how many seconds; None while frames come."""
@@ -196,11 +218,62 @@ class LiveFeed:
     def _trouble_now(self, now: float) -> str | None:
         if self._link is None:
             return self._why or (self.tr("dashboard.status.opening") if self.opened.is_set() else None)
-        if isinstance(self._link, CanLink) and self._link.is_away:
+        if isinstance(self._link, CanLink | RevivingLink) and self._link.is_away:
             return self.tr("dashboard.status.unplugged")
+        if self.is_asked:
+            limit_s = max(_NO_ANSWER_S, _ROUNDS * self.round_s) if self.round_s else _FIRST_ROUND_S
+            is_patient = self.stage is not None or now - max(self._heard_s, self._opened_s) <= limit_s
+            return None if is_patient else self.tr("dashboard.status.no_answer")
         if now - max(self._heard_s, self._opened_s) <= _SILENT_S:
             return None
         return self.tr("dashboard.status.silent") if self.watch.frames else self.tr("dashboard.status.nothing_yet")
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    async def _ask(self, vehicle: OpenVehicle) -> None:
+        """Reads all codes again and again, and the values where no frame tells any, of those whom a scan found.
+
+        Where nobody answers, or nobody on a bus tells codes through UDS, it is scanned again.
+        """
+        if self._args.no_codes and not self.is_asked:
+            await asyncio.Event().wait()
+        while self._report is None or not (self._targets or self.is_asked):
+            self._report = await self._find_ecus(vehicle) or self._report
+            if self._report is None or not (self._targets or self.is_asked):
+                await asyncio.sleep(_ASK_AGAIN_S)
+        after_s = 0.0 if self.is_asked else UNTOLD_S
+        async with requests_through(vehicle.link) as requests:
+            timeout_s, hear = vehicle.timeout_s, self._hear_answers
+            work = [keep_asking(requests, timeout_s, self._report, self.watch, self._console, hear, after_s=after_s)]
+            if self._targets and not self._args.no_codes:
+                work.append(poll_codes(requests, self._targets, self._args.poll, timeout_s, self._keep))
+            await until_one_ends(work)
+
+    def _hear_answers(self, stream: AskedStream) -> None:
+        if self.is_asked and stream.taken > self._answers:
+            self._heard_s = self.clock.steady_s()
+        self._answers, self.round_s = stream.taken, stream.round_s
+
+    async def _find_ecus(self, vehicle: OpenVehicle) -> VehicleReport | None:
+        """An ordinary scan; None where nobody answers.
+
+        Raises:
+            LinkLost: the adapter went away.
+        """
+        try:
+            report, self._targets = await find_code_targets(vehicle, self._tell_stage)
+        except LinkLost:
+            raise
+        except DiagError:
+            self.say(self.tr("dashboard.status.no_answer") if self.is_asked else self.tr("live.no_answers"))
+            return None
+        finally:
+            self.stage = None
+        if self.is_asked:
+            self._heard_s = self.clock.steady_s()
+            vehicle.remember()
+        self._keep_report(report)
+        return report
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -293,24 +366,6 @@ class LiveFeed:
             self.standing = self.watch.alerts.standing
             self.is_judged = True
 
-    async def _read_codes(self, vehicle: OpenVehicle, link: FrameLink) -> None:
-        """Who answers is asked once, then all codes again and again; where nobody answers it is tried again."""
-        while not self._args.no_codes:
-            if self._targets:
-                await poll_codes(link, self._targets, self._args.poll, vehicle.timeout_s, self._keep)
-            try:
-                report, self._targets = await find_code_targets(vehicle, self._tell_stage)
-                self._keep_report(report)
-            except LinkLost:
-                raise
-            except DiagError:
-                self.say(self.tr("live.no_answers"))
-            finally:
-                self.stage = None
-            if not self._targets:
-                await asyncio.sleep(_ASK_AGAIN_S)
-        await asyncio.Event().wait()
-
     def _tell_stage(self, stage: Text) -> None:
         self.stage = stage.in_language(self.tr.lang)
 
@@ -342,6 +397,9 @@ class LiveFeed:
     def toggle_recording(self) -> None:
         """Starts a recording, or ends the one that is on."""
         recorder = self.recorder
+        if self.is_asked:
+            self.say(self.tr("dashboard.recording.needs_bus"))
+            return
         if recorder.is_on:
             recorder.stop()
             self.say(self.tr("dashboard.recording.done", path=recorder.path, n=recorder.frames))

@@ -200,6 +200,7 @@ class LiveView:
             dropped=feed.dropped,
             is_simulated=feed.is_simulated,
             time=clock(feed.clock.utc_ns()),
+            round_s=feed.round_s if feed.is_asked else None,
         )
         if recorder.is_on:
             status = replace(status, recorded_s=now - recorder.started_s, recorded_bytes=recorder.size)

@@ -1,12 +1,14 @@
 """A car under watch: the last value of every signal, the battery judged over the whole time, notices as they come.
 
-Frames go onto a board; once a second the board becomes a row. The battery of the moment is judged from the last rows,
-what only time and load show from all of them (half an hour at most).
+Frames go onto a board; so do answers, where each value must be asked for. Once a second the board becomes a row. The
+battery of the moment is judged from the last rows, what only time and load show from all of them (half an hour at
+most).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -15,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from diag.alerts import AlertBook
+from diag.asked import AskedStream
 from diag.battery import battery_from_series
 from diag.batterydoctor import study_battery, with_study
 from diag.broadcast import choose_database
 from diag.carscan import scan
 from diag.causes import causes_of
+from diag.direct import DirectLink
 from diag.dtc import parse_uds_dtcs
 from diag.dtchistory import DtcHistory
 from diag.errors import DiagError, LinkLost
@@ -30,22 +34,34 @@ from diag.request import IsoTpLink
 from diag.samples import Series
 from diag.scanparts import target_of
 from diag.uds import UdsSession
+from huizhen.commands.scan import own_signal_set
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from numpy.typing import NDArray
 
     from dbc.database import Database
     from diag.addressing import Target
     from diag.alerts import Notice
+    from diag.answers import RequestLink
     from diag.batterydoctor import BatteryStudy
     from diag.facts import BatteryState, Cause, Dtc, DtcChange, Finding, Text
     from diag.frames import Frame, FrameLink
     from diag.vehiclereport import Ecu, VehicleReport
+    from huizhen.console import Console
     from huizhen.links import OpenVehicle
 
-__all__ = ["Watch", "find_code_targets", "follow", "poll_codes", "until_one_ends"]
+__all__ = [
+    "UNTOLD_S",
+    "Watch",
+    "find_code_targets",
+    "follow",
+    "keep_asking",
+    "poll_codes",
+    "requests_through",
+    "until_one_ends",
+]
 
 _ROWS: Final = 1800
 _MOMENT_ROWS: Final = 4
@@ -53,6 +69,9 @@ _STUDY_EACH: Final = 10
 _CHOOSE_FRAMES: Final = 2000
 _CHOOSE_S: Final = 2.0
 _TICK_S: Final = 1.0
+_ASK_S: Final = 0.1
+UNTOLD_S: Final = _CHOOSE_S + 1.0
+"""How long the frames of a bus have to be recognised, before its values are asked for."""
 
 
 @dataclass(slots=True)
@@ -62,6 +81,7 @@ class Watch:
     Args:
         databases: of the broadcast frames; empty = one is chosen by the first two seconds.
         ecus: who answers, where that was found out.
+        frames: heard so far.
     """
 
     databases: tuple[Database, ...] = ()
@@ -74,7 +94,7 @@ class Watch:
     dtcs: dict[str, tuple[Dtc, ...]] = field(default_factory=dict)
     changes: list[DtcChange] = field(default_factory=list)
     _history: DtcHistory = field(default_factory=DtcHistory)
-    _board: SignalBoard | None = None
+    _board: SignalBoard | AskedStream | None = None
     _first: list[Frame] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
     _times: deque[int] = field(default_factory=lambda: deque(maxlen=_ROWS))
@@ -84,12 +104,26 @@ class Watch:
     def take(self, frames: Sequence[Frame]) -> None:
         """Frames as they come."""
         self.frames += len(frames)
-        if self._board is None and not self._choose(frames):
+        if not isinstance(self._board, SignalBoard) and not self._choose(frames):
             return
         now_ns = time.monotonic_ns()
         for frame in frames:
-            if self._board is not None and not frame.tx:
+            if isinstance(self._board, SignalBoard) and not frame.tx:
                 self._board.take(frame, now_ns)
+
+    def ask(self, stream: AskedStream) -> None:
+        """From now on the values are those of a car that must be asked for each, until its frames tell something."""
+        self._board = stream
+
+    @property
+    def answers(self) -> int:
+        """Values that the car gave when it was asked."""
+        return self._board.taken if isinstance(self._board, AskedStream) else 0
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the car has said anything at all."""
+        return bool(self.frames or self.answers or self.dtcs)
 
     def _choose(self, frames: Sequence[Frame]) -> bool:
         if not self.databases:
@@ -156,44 +190,105 @@ class Watch:
         return found
 
     @property
-    def board(self) -> SignalBoard | None:
-        """The last value of every signal; None until a database is known."""
+    def board(self) -> SignalBoard | AskedStream | None:
+        """The last value of every signal; None until it is known which there are."""
         return self._board
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All signals of the databases."""
+        """All signals of the databases, or all that can be asked for."""
         return tuple(dict.fromkeys(info.name for info in self._board.schema.signals)) if self._board else ()
 
 
 async def follow(
-    link: FrameLink,
+    vehicle: OpenVehicle,
     watch: Watch,
+    console: Console,
     show: Callable[[tuple[Notice, ...]], None],
     *,
+    report: VehicleReport | None,
     targets: Sequence[Target] = (),
     poll_s: float = 5.0,
-    timeout_s: float | None = None,
     duration_s: float | None = None,
 ) -> None:
     """Watches until the time is over or the link is lost.
 
     Args:
-        link: of the car.
+        vehicle: the car.
         watch: is kept up to date.
+        console: for what a person should know.
         show: called each second with what is new.
+        report: of the scan before; without one a car that must be asked for each value is not asked for any.
         targets: whose codes are read again and again.
         poll_s: pause between two rounds.
-        timeout_s: per answer.
         duration_s: None = without end.
 
     Raises:
         LinkLost: the adapter went away.
     """
-    work = [_take(link, watch), _tick(watch, show)]
-    if targets:
-        work.append(poll_codes(link, targets, poll_s, timeout_s, watch.codes))
-    await until_one_ends(work, duration_s)
+    async with requests_through(vehicle.link) as requests:
+        work: list[Coroutine[Any, Any, None]] = [_tick(watch, show)]
+        patience_s = 0.0
+        if not isinstance(vehicle.link, DirectLink):
+            work.append(_take(vehicle.link, watch))
+            patience_s = UNTOLD_S
+        if report is not None:
+            work.append(keep_asking(requests, vehicle.timeout_s, report, watch, console, after_s=patience_s))
+        if targets:
+            work.append(poll_codes(requests, targets, poll_s, vehicle.timeout_s, watch.codes))
+        await until_one_ends(work, duration_s)
+
+
+async def keep_asking(
+    requests: RequestLink,
+    timeout_s: float | None,
+    report: VehicleReport,
+    watch: Watch,
+    console: Console,
+    hear: Callable[[AskedStream], None] = lambda _: None,
+    *,
+    after_s: float = 0.0,
+) -> None:
+    """Asks for every value that the car gives, round by round, as long as no frame tells any; never ends by itself.
+
+    Args:
+        requests: to the car.
+        timeout_s: per answer.
+        report: who is there.
+        watch: gets the values.
+        console: for what a person should know.
+        hear: called after each round.
+        after_s: how long to wait for frames first.
+
+    Raises:
+        LinkLost: the adapter went away.
+    """
+    await asyncio.sleep(after_s)
+    if not watch.databases:
+        await _ask_in_rounds(requests, timeout_s, report, watch, console, hear)
+    await asyncio.Event().wait()
+
+
+async def _ask_in_rounds(
+    requests: RequestLink,
+    timeout_s: float | None,
+    report: VehicleReport,
+    watch: Watch,
+    console: Console,
+    hear: Callable[[AskedStream], None],
+) -> None:
+    signal_set = own_signal_set(report.vehicle, console)
+    stream = await AskedStream.of_car(requests, report, signal_set, period_s=_ASK_S, timeout_s=timeout_s)
+    if not stream.schema.signals:
+        console.note(console.tr("live.nothing_to_ask"))
+        return
+    if watch.databases:  # meanwhile its frames did tell
+        return
+    watch.ask(stream)
+    async for _ in stream.blocks():
+        if watch.board is not stream:
+            return
+        hear(stream)
 
 
 async def until_one_ends(work: Sequence[Coroutine[Any, Any, None]], duration_s: float | None = None) -> None:
@@ -250,8 +345,18 @@ async def find_code_targets(
     return report, [target_of(ecu, link) for ecu in readable]
 
 
+@contextlib.asynccontextmanager
+async def requests_through(link: FrameLink | DirectLink) -> AsyncIterator[RequestLink]:
+    """The one link by which a car's ECUs are asked, for all who ask at the same time."""
+    if isinstance(link, DirectLink):
+        yield link
+    else:
+        async with IsoTpLink(link) as requests:
+            yield requests
+
+
 async def poll_codes(
-    link: FrameLink,
+    requests: RequestLink,
     targets: Sequence[Target],
     every_s: float,
     timeout_s: float | None,
@@ -262,16 +367,15 @@ async def poll_codes(
     Raises:
         LinkLost: the adapter went away.
     """
-    async with IsoTpLink(link) as requests:
-        while True:
-            for target in targets:
-                try:
-                    answer = await UdsSession(requests, target, timeout_s=timeout_s).read_codes()
-                except LinkLost:
-                    raise
-                except DiagError:
-                    continue
-                parsed = parse_uds_dtcs(answer.payload, ecu=target.address, declared_length=answer.declared_length)
-                if parsed.negative is None and not parsed.missing:
-                    keep(target.address, parsed.dtcs)
-            await asyncio.sleep(every_s)
+    while True:
+        for target in targets:
+            try:
+                answer = await UdsSession(requests, target, timeout_s=timeout_s).read_codes()
+            except LinkLost:
+                raise
+            except DiagError:
+                continue
+            parsed = parse_uds_dtcs(answer.payload, ecu=target.address, declared_length=answer.declared_length)
+            if parsed.negative is None and not parsed.missing:
+                keep(target.address, parsed.dtcs)
+        await asyncio.sleep(every_s)

@@ -27,7 +27,7 @@ from huizhen.errors import BadUsage, CannotWrite
 from huizhen.exits import Exit
 from huizhen.files import check_writable
 from huizhen.links import OpenVehicle, open_vehicle
-from huizhen.livewatch import find_code_targets, poll_codes, until_one_ends
+from huizhen.livewatch import find_code_targets, poll_codes, requests_through, until_one_ends
 from huizhen.quantities import with_unit
 from huizhen.scanview import show_finding
 
@@ -289,9 +289,10 @@ async def _fly(args: argparse.Namespace, console: Console, flight: _Flight) -> N
         flight.databases = vehicle.databases
         targets = await _targets(vehicle, console) if args.poll else []
         work = [_take(link, flight), _judge(flight)]
-        if targets:
-            work.append(poll_codes(link, targets, args.poll, vehicle.timeout_s, flight.codes))
-        await until_one_ends(work, args.duration)
+        async with requests_through(link) as requests:
+            if targets:
+                work.append(poll_codes(requests, targets, args.poll, vehicle.timeout_s, flight.codes))
+            await until_one_ends(work, args.duration)
 
 
 async def _targets(vehicle: OpenVehicle, console: Console) -> list[Target]:

@@ -188,24 +188,21 @@ class RoomStreams:
             BadUsage: ``--signals`` names one that no ECU gives.
             LinkLost: the adapter went away.
         """
-        from diag.asked import AskedStream, BatteryQuestions
-        from diag.direct import DirectLink
-        from diag.facts import EcuRole
-        from diag.scanparts import target_of
+        from diag.asked import AskedStream
         from huizhen.commands.scan import own_signal_set
         from huizhen.errors import BadUsage
 
         signal_set = tape.signal_set or own_signal_set(report.vehicle, console)
-        battery = None
-        if signal_set is not None and "cells" in args.streams:
-            bms = [ecu for ecu in report.ecus if ecu.role is EcuRole.BMS and ecu.request_address]
-            is_logical = isinstance(requests, DirectLink) and not requests.is_can
-            instead = target_of(bms[0], requests) if is_logical and len(bms) == 1 else None
-            battery = BatteryQuestions(signal_set, report.vehicle.model_year, instead)
         with_data = "signals" in args.streams
         wanted = args.signals if with_data else None
-        stream = await AskedStream.of(
-            requests, report, battery, signals=wanted, with_data=with_data, period_s=1 / args.rate, timeout_s=timeout_s
+        stream = await AskedStream.of_car(
+            requests,
+            report,
+            signal_set if "cells" in args.streams else None,
+            signals=wanted,
+            with_data=with_data,
+            period_s=1 / args.rate,
+            timeout_s=timeout_s,
         )
         known = {signal.name for signal in stream.schema.signals}
         if unknown := [name for name in wanted or () if name not in known]:

@@ -33,6 +33,7 @@ class Status:
         recorded_bytes: of it.
         is_simulated: no real car.
         time: of the day.
+        round_s: of asking for every value; None where frames are heard.
     """
 
     place: str
@@ -45,6 +46,7 @@ class Status:
     recorded_bytes: int = 0
     is_simulated: bool = False
     time: str = ""
+    round_s: float | None = None
 
 
 def draw_status(status: Status, width: int, tr: Translator) -> Row:
@@ -54,7 +56,7 @@ def draw_status(status: Status, width: int, tr: Translator) -> Row:
         minutes, seconds = divmod(int(status.recorded_s), 60)
         size = f"{status.recorded_bytes / 1e6:.1f} MB"
         right.append((f" ● {tr('dashboard.status.recording')} {minutes:02}:{seconds:02} {size} ", "bar.rec"))
-    else:
+    elif status.round_s is None:
         right.append((f" {tr('dashboard.status.no_recording')} ", "bar.dim"))
     if status.time:
         right.append((f" {status.time} ", "bar.dim"))
@@ -65,6 +67,13 @@ def draw_status(status: Status, width: int, tr: Translator) -> Row:
     left: list[Piece] = [(" ● ", "bar.good"), (status.place, "bar")]
     if status.is_simulated:
         left.append((f" {tr('dashboard.status.simulated')}", "bar.monitor"))
+    if status.round_s is not None:
+        words = (
+            tr("dashboard.status.asked", s=f"{max(0.1, status.round_s):.1f}")
+            if status.round_s
+            else tr("dashboard.status.asking")
+        )
+        return _both([*left, (f"  {words}", "bar")], right, width)
     left.append((f"  {status.frames_per_s}/s", "bar"))
     if status.load_percent is None:
         left.append((f"  {tr('dashboard.status.load')} –", "bar.dim"))

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
+    from diag.addressing import Target
     from diag.alerts import Notice
     from diag.facts import DtcChange
     from diag.samples import Series
+    from diag.vehiclereport import VehicleReport
     from huizhen.cli import Commands
     from huizhen.console import Console
     from huizhen.language import Translator
@@ -51,7 +53,7 @@ def add_parser(commands: Commands, common: argparse.ArgumentParser, tr: Translat
     parser.add_argument("--plain", action="store_true", help=tr("live.plain"))
     parser.add_argument("--recordings", metavar="FOLDER", help=tr("live.recordings"))
     parser.add_argument("--vss", action="store_true", help=tr("live.vss"))
-    add_link_options(parser, tr)
+    add_link_options(parser, tr, needs_frames=False)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -81,7 +83,7 @@ def _run_dashboard(args: argparse.Namespace, console: Console) -> int:
         console.note(console.tr("dashboard.recording.done", path=recorder.path, n=recorder.frames))
     for finding in feed.standing:
         console.line(f"{console.style('●', finding.severity.value)} {finding.title.in_language(console.tr.lang)}")
-    if not feed.watch.frames:
+    if not feed.watch.is_heard:
         console.error(console.tr("live.nothing"))
         return Exit.NO_ANSWER
     return Exit.DONE
@@ -105,41 +107,48 @@ def _run_lines(args: argparse.Namespace, console: Console) -> int:
     console.stage_done()
     if lost is not None:
         raise lost
-    if not watch.frames:
+    if not watch.is_heard:
         console.error(console.tr("live.nothing"))
         return Exit.NO_ANSWER
     return Exit.DONE
 
 
 async def _live(args: argparse.Namespace, console: Console, watch: Watch, view: _View) -> None:
+    from diag.direct import DirectLink
     from huizhen.console import wants_json
-    from huizhen.errors import BadUsage
     from huizhen.links import open_vehicle
     from huizhen.livewatch import follow
     from huizhen.scanview import show_simulated
 
     async with open_vehicle(args, console) as vehicle:
-        from diag.direct import DirectLink
-
-        if isinstance(vehicle.link, DirectLink):
-            raise BadUsage(console.tr("battery.needs_bus"))
         if vehicle.simulated and not wants_json(args):
             show_simulated(console)
         watch.databases = vehicle.databases
-        targets = [] if args.no_codes else await _targets(vehicle, watch, console)
+        report: VehicleReport | None = None
+        targets: list[Target] = []
+        if not args.no_codes or isinstance(vehicle.link, DirectLink):
+            report, targets = await _who_answers(vehicle, watch, console)
         await follow(
-            vehicle.link,
+            vehicle,
             watch,
+            console,
             view.show,
-            targets=targets,
+            report=report,
+            targets=[] if args.no_codes else targets,
             poll_s=args.poll,
-            timeout_s=vehicle.timeout_s,
             duration_s=args.duration,
         )
 
 
-async def _targets(vehicle: OpenVehicle, watch: Watch, console: Console) -> list[Any]:
-    """Who answers, by one ordinary scan; without an answer the broadcast frames are watched all the same."""
+async def _who_answers(
+    vehicle: OpenVehicle, watch: Watch, console: Console
+) -> tuple[VehicleReport | None, list[Target]]:
+    """By one ordinary scan; without an answer the broadcast frames are watched all the same, where there are any.
+
+    Raises:
+        DiagError: nobody answers, and this link carries no broadcast frames.
+    """
+    from diag.direct import DirectLink
     from diag.errors import DiagError, LinkLost
     from huizhen.livewatch import find_code_targets
 
@@ -151,11 +160,13 @@ async def _targets(vehicle: OpenVehicle, watch: Watch, console: Console) -> list
     except LinkLost:
         raise
     except DiagError:
+        if isinstance(vehicle.link, DirectLink):
+            raise
         console.note(console.tr("live.no_answers"))
-        return []
+        return None, []
     finally:
         console.stage_done()
-    return targets
+    return report, targets
 
 
 class _View:
@@ -235,6 +246,7 @@ class _View:
                 "schema": "huizhen.live/1",
                 "t": iso_from_ns(time.time_ns()),
                 "frames": self._watch.frames,
+                "answers": self._watch.answers,
                 "values": {
                     name: (float(series[name].values[-1]) if name in series else None) for name in self._args.signals
                 },

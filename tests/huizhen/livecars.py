@@ -38,7 +38,7 @@ def options(**more) -> argparse.Namespace:
     known = {
         "signals": [], "duration": None, "poll": 5.0, "no_codes": False, "plain": False, "recordings": None,
         "interface": None, "channel": None, "bitrate": None, "fd": False, "data_bitrate": None, "demo": False,
-        "scenario": None, "dbc": [], "replug": 0.0, "timeout": None,
+        "scenario": None, "dbc": [], "replug": 0.0, "timeout": None, "adapter": None,
     }  # fmt: skip
     return argparse.Namespace(**(known | more))
 

@@ -396,7 +396,14 @@ export function say(key: Key): string {
 /** A bilingual text of the data; plain text stays as it is. */
 export function pick(text: Sentence | string | null | undefined): string {
   if (text === null || text === undefined) return "";
-  return typeof text === "string" ? text : (text[current] ?? text.en);
+  return bound(typeof text === "string" ? text : (text[current] ?? text.en));
+}
+
+const FIGURE = /(\d) (?=(?:%|°C|°|K|[mkµ]?V|[mk]?A|[mkM]?Ω|[mk]?W|[kM]?Wh|Ah|m?s|min|h|km|mm|m|k?Hz|k?Pa|bar|kg|L)(?![A-Za-z]))/g;
+
+/** The same with every figure and its unit on one line: the space between them does not break. */
+export function bound(text: string): string {
+  return text.replace(FIGURE, "$1\u00a0");
 }
 
 export function refusal(code: string): string {

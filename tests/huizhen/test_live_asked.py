@@ -1,0 +1,136 @@
+"""``huizhen live`` where each value must be asked for: DoIP, an ELM327, a gateway that lets no broadcast frame through."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from livecars import options, quiet_console
+
+import virtualbus
+from huizhen.cli import main
+from huizhen.exits import Exit
+from huizhen.livefeed import LiveFeed
+from huizhen.liveview import LiveView
+from huizhen.settings import recall
+from virtualbus.scenario import find_scenario
+from virtualbus.wire import TransportFault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+PATIENCE_S = 90.0
+
+
+@contextlib.contextmanager
+def simulator(front: str, scenario: str) -> Iterator[dict[str, Any]]:
+    """The simulated car in a process of its own; yields its JSON line."""
+    words = ["sim", "run", "--front", front, "--scenario", scenario, "--duration", "300"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "huizhen", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield {**json.loads(process.stdout.readline()), "process": process}
+        finally:
+            process.kill()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():  # noqa: ASYNC110 - what is waited for comes from another process
+            await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def watched(feed: LiveFeed) -> AsyncIterator[None]:
+    """As the dashboard does it, ten times a second."""
+
+    async def beat() -> None:
+        while True:
+            feed.trouble()
+            feed.sample()
+            await asyncio.sleep(0.1)
+
+    tasks = [asyncio.create_task(feed.run()), asyncio.create_task(beat())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def told(words: list[str], capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    capfd.readouterr()
+    assert main(["live", *words, "--jsonl"]) == Exit.DONE
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("front", ["elm327:0", "doip:0"])
+def test_lines_through_an_adapter_that_carries_requests_only(front: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with simulator(front, "weak-cell") as line:
+        adapter = f"{line['front']}:127.0.0.1:{line['port']}"
+        lines = told(["--adapter", adapter, "StateOfCharge", "vehicleSpeed", "NoSuch", "--duration", "25"], capfd)
+        kept = recall()
+    last = lines[-1]
+    assert last["frames"] == 0
+    assert last["answers"] > 20
+    assert 20 < last["values"]["StateOfCharge"] < 90
+    assert last["values"]["vehicleSpeed"] == 0
+    assert last["values"]["NoSuch"] is None
+    assert "battery.cell-weak" in last["standing"]
+    assert kept is None or kept.adapter in (None, adapter)
+
+
+async def test_the_dashboard_shows_what_is_asked_for_and_waits_for_a_car_that_went_away() -> None:
+    with simulator("doip:0", "weak-cell") as line:
+        port = line["port"]
+        feed = LiveFeed(options(adapter=f"doip:127.0.0.1:{port}", replug=120.0), quiet_console("en"))
+        view = LiveView(feed, [])
+        async with watched(feed):
+            await until(lambda: bool(feed.standing and feed.dtcs))
+            assert len(feed.pack().volts) == 96
+            assert {dtc.display for dtc in feed.dtcs} == {"P0DE6-16", "P0BBD-85"}
+            assert [finding.code for finding in feed.standing] == ["battery.cell-weak"]
+            assert view.strips()
+            first_line = "".join(text for text, _ in view.draw_status(100))
+            assert "asked for, every" in first_line
+            assert "load" not in first_line
+            assert "recording" not in first_line
+            feed.toggle_recording()
+            assert feed.message is not None
+            assert "no frames to record" in feed.message[0]
+            assert not feed.recorder.is_on
+            heard = feed.watch.answers
+            # The car goes: its process is killed, and another one takes its place at the same port.
+            line["process"].kill()
+            await until(lambda: feed.trouble() is not None)
+            assert "LINK LOST" in "".join(text for text, _ in view.draw_status(100))
+            with simulator(f"doip:{port}", "weak-cell"):
+                await until(lambda: feed.trouble() is None and feed.watch.answers > heard)
+            assert feed.losses == 1
+
+
+def test_a_car_behind_a_gateway_is_asked_on_its_bus(capfd: pytest.CaptureFixture[str]) -> None:
+    """No broadcast frame comes through, so no database is recognised: the ECUs are asked instead."""
+    hidden = replace(find_scenario("weak-cell"), transport=(TransportFault("gateway-filter", None, {}),))
+    with virtualbus.running(hidden, seed=4) as car:
+        words = ["-i", "virtual", "-c", car.channel, "StateOfCharge", "vehicleSpeed", "--duration", "25"]
+        last = told(words, capfd)[-1]
+        assert last["answers"] > 20
+        assert last["values"]["vehicleSpeed"] == 0
+        assert 20 < last["values"]["StateOfCharge"] < 90
+        assert "battery.cell-weak" in last["standing"]
+
+
+def test_a_car_whose_frames_tell_is_not_asked_for_values(capfd: pytest.CaptureFixture[str]) -> None:
+    last = told(["--demo", "PackVoltage", "--duration", "8"], capfd)[-1]
+    assert last["answers"] == 0
+    assert last["values"]["PackVoltage"] > 300
