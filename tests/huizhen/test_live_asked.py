@@ -1,4 +1,4 @@
-"""``huizhen live`` where each value must be asked for: DoIP, an ELM327, a gateway that lets no broadcast frame through."""
+"""``huizhen live`` where each value must be asked for: DoIP, an ELM327, a gateway that lets no frame through."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from livecars import options, quiet_console
 
 import virtualbus
+from diag.asked import AskedStream
+from diag.samples import SampleBlock, SignalInfo, StreamSchema
 from huizhen.cli import main
 from huizhen.exits import Exit
 from huizhen.livefeed import LiveFeed
 from huizhen.liveview import LiveView
+from huizhen.livewatch import Watch
 from huizhen.settings import recall
 from virtualbus.scenario import find_scenario
 from virtualbus.wire import TransportFault
@@ -134,3 +138,47 @@ def test_a_car_whose_frames_tell_is_not_asked_for_values(capfd: pytest.CaptureFi
     last = told(["--demo", "PackVoltage", "--duration", "8"], capfd)[-1]
     assert last["answers"] == 0
     assert last["values"]["PackVoltage"] > 300
+
+
+class Answers(AskedStream):
+    """What a car gave, without a car."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self.infos = tuple(SignalInfo(name, unit) for name, unit in names.items())
+        self.taken, self.values = 1, np.zeros(len(names), dtype=np.float32)
+
+    @property
+    def schema(self) -> StreamSchema:
+        return StreamSchema(0, self.infos, "asked", "signals")
+
+    def block(self, now_ns: int, t_ns: int) -> SampleBlock:
+        return SampleBlock(t_ns, self.values.copy(), np.ones(len(self.values), dtype=np.bool_))
+
+
+@pytest.mark.parametrize("load", ["PackCurrent", "vehicleSpeed"])
+def test_cells_read_one_after_the_other_are_judged_under_a_steady_load_only(load: str) -> None:
+    cells = {f"CellVoltage_{n:03}": "V" for n in range(1, 97)}
+    answers = Answers({**cells, load: "A" if load == "PackCurrent" else "km/h"})
+    watch = Watch()
+    watch.ask(answers)
+    answers.values[:96] = 3.70
+
+    def seconds(count: int, *, moving: bool) -> list[str]:
+        for second in range(count):
+            answers.values[96] = 40.0 * (second % 3) if moving else 0.0
+            # Under a load that comes and goes some cells were read with it and some without.
+            answers.values[40] = 3.30 if moving and second % 3 else weak
+            watch.sample()
+            found = [finding.code for finding in watch.judge()]
+        return found
+
+    weak = 3.70
+    assert seconds(12, moving=True) == []
+    assert watch.battery is None
+    assert seconds(12, moving=False) == []
+    assert watch.battery is not None
+    assert seconds(30, moving=True) == []
+    weak = 3.30
+    assert seconds(12, moving=False) == ["battery.cell-weak"]
+    weak = 3.70
+    assert seconds(5, moving=True) == ["battery.cell-weak"], "what was found stays until it can be judged again"
