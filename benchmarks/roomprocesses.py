@@ -15,6 +15,7 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
+from consult.collector import calm_collector
 from consult.invites import Role
 from consult.joining import joined_room
 from consult.resuming import resumed_room
@@ -66,7 +67,9 @@ class Child:
 
 
 def _child(work: Callable[..., Coroutine[Any, Any, None]], pipe: Connection, *args: Any) -> None:
-    asyncio.run(work(pipe, *args))
+    # As `consult serve` does; and the viewers' own collections are none of the service's delays.
+    with calm_collector():
+        asyncio.run(work(pipe, *args))
 
 
 async def questions(pipe: Connection) -> AsyncIterator[tuple[Any, ...]]:

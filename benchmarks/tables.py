@@ -88,7 +88,16 @@ def processor() -> str:
     return found[1].strip() if found else platform.machine()
 
 
-def circumstances(took_s: float, load: float) -> str:
+def stolen_s() -> float | None:
+    """Processor seconds that other machines of the same host have taken from this one; None where nothing tells."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
+        return int(fields[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def circumstances(took_s: float, load: float, stolen: float | None) -> str:
     """When, where and on what a table was measured; other work on the machine is told, because it changes figures."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - whichever git there is
@@ -97,9 +106,12 @@ def circumstances(took_s: float, load: float) -> str:
         text=True,
         check=False,
     )
+    taken = (
+        "" if stolen is None else f", {stolen / took_s / (os.cpu_count() or 1):.0%} of its processors taken by others"
+    )
     return (
         f"Measured {time.strftime('%Y-%m-%d')} at {commit.stdout.strip() or '?'} on {os.cpu_count()} × {processor()}, "
-        f"Python {platform.python_version()}, in {took_s:.0f} s; load before it {load:.1f}."
+        f"Python {platform.python_version()}, in {took_s:.0f} s; load before it {load:.1f}{taken}."
     )
 
 
@@ -128,14 +140,16 @@ def main() -> None:
     failed = []
     for name in names:
         print(f"{name} …", flush=True)
-        began, load = time.monotonic(), os.getloadavg()[0]
+        began, load, stolen = time.monotonic(), os.getloadavg()[0], stolen_s()
         try:
             printed = (TABLES.get(name) or SPEED[name])()
         except subprocess.CalledProcessError as error:  # the others are worth their hours all the same
             print(f"{name}: ended with {error.returncode}; its table stays as it was", file=sys.stderr)
             failed.append(name)
             continue
-        when = circumstances(time.monotonic() - began, load)
+        now = stolen_s()
+        taken = None if stolen is None or now is None else now - stolen
+        when = circumstances(time.monotonic() - began, load, taken)
         for page in CASES if name in TABLES else PERFORMANCE:
             text = put(page.read_text(encoding="utf-8"), name, printed)
             if name in SPEED:

@@ -222,8 +222,8 @@ def warn_if_open(args: argparse.Namespace, console: Console) -> None:
 async def serve(args: argparse.Namespace, console: Console) -> None:
     """Serves rooms, with one good technician's invite at hand all the time."""
     import asyncio
-    import contextlib
 
+    from consult.collector import calm_collector
     from consult.service import running_service
 
     config = lasting_config(args)
@@ -233,29 +233,35 @@ async def serve(args: argparse.Namespace, console: Console) -> None:
         return
     names = _start_log(config, console)
     async with running_service(config) as service:
-        names.know(service)
-        stopped = until_stopped(args.duration)
-        _warn_if_bare(config, console)
-        if config.trust_port is not None and not config.tls_auto:
-            console.note(console.tr("consult.serve.trust_idle"))
-        if not wants_json(args):
-            console.line(console.tr("consult.serve.listening", url=service.url, data=str(config.data)))
-            if service.rooms:
-                console.line(console.tr("consult.serve.resumed", n=len(service.rooms)))
-            if service.state.accounts():
-                console.line(console.tr("consult.serve.sign_in", url=f"{service.url}/login"))
-            show_trust(service, console)
-        while not stopped.is_set():
-            invite = service.invite_technician()
-            _show_technician_invite(invite, service, args, console)
-            while (
-                not stopped.is_set()
-                and invite.room not in service.rooms
-                and invite.expires_us > service.config.now_us()
-            ):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.5):
-                        await stopped.wait()
+        with calm_collector():
+            await _keep_serving(service, names, args, console)
+
+
+async def _keep_serving(service: Service, names: _Names, args: argparse.Namespace, console: Console) -> None:
+    """Says where it is, and shows invites, until it is stopped."""
+    import asyncio
+    import contextlib
+
+    config = service.config
+    names.know(service)
+    stopped = until_stopped(args.duration)
+    _warn_if_bare(config, console)
+    if config.trust_port is not None and not config.tls_auto:
+        console.note(console.tr("consult.serve.trust_idle"))
+    if not wants_json(args):
+        console.line(console.tr("consult.serve.listening", url=service.url, data=str(config.data)))
+        if service.rooms:
+            console.line(console.tr("consult.serve.resumed", n=len(service.rooms)))
+        if service.state.accounts():
+            console.line(console.tr("consult.serve.sign_in", url=f"{service.url}/login"))
+        show_trust(service, console)
+    while not stopped.is_set():
+        invite = service.invite_technician()
+        _show_technician_invite(invite, service, args, console)
+        while not stopped.is_set() and invite.room not in service.rooms and invite.expires_us > service.config.now_us():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await stopped.wait()
 
 
 def _log_to(console: Console) -> None:
