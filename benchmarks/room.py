@@ -9,8 +9,8 @@ of it: waiting. The data channel's packets are really dropped, by a UDP relay in
 
     python benchmarks/room.py [PART…] [--viewers 50] [--signals 200] [--hz 50] [--seconds 10] [--minutes 1]
 
-Parts: fan, stall, cuts, loss, kills, thin, join, soak; all by default. A goal that is missed is told, and ends nothing; a
-part that did not finish ends it with 1.
+Parts: fan, stall, cuts, loss, kills, thin, join, soak; all by default. A goal that is missed is told and ends
+nothing; a part that did not finish ends it with 1.
 """
 
 from __future__ import annotations
