@@ -227,7 +227,8 @@ async def test_signals_are_found_and_chosen_by_keyboard(service, car, report, in
         await page.wait_for_selector("output[data-signal=VehicleSpeed]")
         await page.locator("[data-cell='42']").click()
         await page.wait_for_selector("output[data-signal=CellVoltage_042]")
-        assert await page.locator("[data-cell='17']").get_attribute("data-extreme") in ("low", "high")
+        extreme = "[data-cell='17'][data-extreme=low], [data-cell='17'][data-extreme=high]"
+        await page.wait_for_selector(extreme, state="attached")  # drawn four times a second
         await page.get_by_role("button", name="移除 VehicleSpeed").click()
         await page.wait_for_selector("output[data-signal=VehicleSpeed]", state="detached")
 
