@@ -250,7 +250,7 @@ class LiveFeed:
             await until_one_ends(work)
 
     def _hear_answers(self, stream: AskedStream) -> None:
-        if self.is_asked and stream.taken > self._answers:
+        if self.is_asked and stream.taken != self._answers:
             self._heard_s = self.clock.steady_s()
         self._answers, self.round_s = stream.taken, stream.round_s
 
