@@ -29,7 +29,6 @@ from huizhen.heatmap import CellBoard, Pack
 from huizhen.links import open_vehicle
 from huizhen.liverecord import LiveRecorder
 from huizhen.livewatch import (
-    UNTOLD_S,
     Watch,
     find_code_targets,
     keep_asking,
@@ -241,10 +240,9 @@ class LiveFeed:
             self._report = await self._find_ecus(vehicle) or self._report
             if self._report is None or not (self._targets or self.is_asked):
                 await asyncio.sleep(_ASK_AGAIN_S)
-        after_s = 0.0 if self.is_asked else UNTOLD_S
         async with requests_through(vehicle.link) as requests:
             timeout_s, hear = vehicle.timeout_s, self._hear_answers
-            work = [keep_asking(requests, timeout_s, self._report, self.watch, self._console, hear, after_s=after_s)]
+            work = [keep_asking(requests, timeout_s, self._report, self.watch, self._console, hear)]
             if self._targets and not self._args.no_codes:
                 work.append(poll_codes(requests, self._targets, self._args.poll, timeout_s, self._keep))
             await until_one_ends(work)
@@ -298,7 +296,9 @@ class LiveFeed:
                         # Loading databases takes a second and more: the screen goes on meanwhile.
                         choice = await asyncio.to_thread(choose_database, waiting)
                         waiting, began = [], self.clock.steady_s()
-                        if choice is not None:
+                        if choice is None:
+                            self.watch.is_unrecognised = True
+                        else:
                             self.watch.databases = (choice.database,)
                             if choice.is_guess:
                                 self.say(choice.note.in_language(self.tr.lang))

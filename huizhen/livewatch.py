@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from huizhen.links import OpenVehicle
 
 __all__ = [
-    "UNTOLD_S",
     "Watch",
     "find_code_targets",
     "follow",
@@ -74,8 +73,18 @@ _CHOOSE_FRAMES: Final = 2000
 _CHOOSE_S: Final = 2.0
 _TICK_S: Final = 1.0
 _ASK_S: Final = 0.1
-UNTOLD_S: Final = _CHOOSE_S + 1.0
-"""How long the frames of a bus have to be recognised, before its values are asked for."""
+_SILENT_S: Final = 3.0
+"""How long a bus may be silent, before the values are asked for."""
+_LOOK_S: Final = 0.1
+
+
+@dataclass(slots=True)
+class _Table:
+    """The signals that can be heard or asked for, and their values second by second."""
+
+    board: SignalBoard | AskedStream
+    times: deque[int] = field(default_factory=lambda: deque(maxlen=_ROWS))
+    rows: deque[tuple[NDArray[np.float32], NDArray[np.bool_]]] = field(default_factory=lambda: deque(maxlen=_ROWS))
 
 
 @dataclass(slots=True)
@@ -86,11 +95,13 @@ class Watch:
         databases: of the broadcast frames; empty = one is chosen by the first two seconds.
         ecus: who answers, where that was found out.
         frames: heard so far.
+        is_unrecognised: frames were heard, and no database knows them.
     """
 
     databases: tuple[Database, ...] = ()
     ecus: tuple[Ecu, ...] = ()
     frames: int = 0
+    is_unrecognised: bool = False
     battery: BatteryState | None = None
     study: BatteryStudy | None = None
     causes: tuple[Cause, ...] = ()
@@ -98,49 +109,49 @@ class Watch:
     dtcs: dict[str, tuple[Dtc, ...]] = field(default_factory=dict)
     changes: list[DtcChange] = field(default_factory=list)
     _history: DtcHistory = field(default_factory=DtcHistory)
-    _board: SignalBoard | AskedStream | None = None
+    _table: _Table | None = None
     _first: list[Frame] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
-    _times: deque[int] = field(default_factory=lambda: deque(maxlen=_ROWS))
-    _rows: deque[tuple[NDArray[np.float32], NDArray[np.bool_]]] = field(default_factory=lambda: deque(maxlen=_ROWS))
     _ticks: int = 0
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Frames as they come."""
         self.frames += len(frames)
-        if not isinstance(self._board, SignalBoard) and not self._choose(frames):
-            return
+        if not isinstance(self.board, SignalBoard):
+            self._choose(frames)
+        board = self.board
         now_ns = time.monotonic_ns()
         for frame in frames:
-            if isinstance(self._board, SignalBoard) and not frame.tx:
-                self._board.take(frame, now_ns)
+            if isinstance(board, SignalBoard) and not frame.tx:
+                board.take(frame, now_ns)
 
     def ask(self, stream: AskedStream) -> None:
         """From now on the values are those of a car that must be asked for each, until its frames tell something."""
-        self._board = stream
+        self._table = _Table(stream)
 
     @property
     def answers(self) -> int:
         """Values that the car gave when it was asked."""
-        return self._board.taken if isinstance(self._board, AskedStream) else 0
+        board = self.board
+        return board.taken if isinstance(board, AskedStream) else 0
 
     @property
     def is_heard(self) -> bool:
         """Whether the car has said anything at all."""
         return bool(self.frames or self.answers or self.dtcs)
 
-    def _choose(self, frames: Sequence[Frame]) -> bool:
+    def _choose(self, frames: Sequence[Frame]) -> None:
         if not self.databases:
             self._first += frames
             if len(self._first) < _CHOOSE_FRAMES and time.monotonic() - self._started < _CHOOSE_S:
-                return False
+                return
             choice = choose_database(self._first)
             self._first, self._started = [], time.monotonic()
             if choice is None:
-                return False
+                self.is_unrecognised = True
+                return
             self.databases = (choice.database,)
-        self._board = SignalBoard(self.databases)
-        return True
+        self._table = _Table(SignalBoard(self.databases))
 
     def codes(self, ecu: str, dtcs: tuple[Dtc, ...]) -> None:
         """A fresh list of one ECU's codes."""
@@ -155,10 +166,10 @@ class Watch:
     def sample(self) -> int:
         """The board becomes a row; returns its time, UTC nanoseconds."""
         t_ns = time.time_ns()
-        if self._board is not None:
-            block = self._board.block(time.monotonic_ns(), t_ns)
-            self._times.append(t_ns)
-            self._rows.append((block.values, block.valid))
+        if self._table is not None:
+            block = self._table.board.block(time.monotonic_ns(), t_ns)
+            self._table.times.append(t_ns)
+            self._table.rows.append((block.values, block.valid))
         return t_ns
 
     def judge(self) -> tuple[Finding, ...]:
@@ -172,7 +183,7 @@ class Watch:
 
     def _judge_battery(self) -> None:
         moment = self.series(_MOMENT_ROWS)
-        if isinstance(self._board, AskedStream):
+        if isinstance(self.board, AskedStream):
             # Cells that were asked one after the other are those of one moment only while the load does not change; and
             # what only time and load show cannot be told from them.
             if self._is_steady():
@@ -186,7 +197,7 @@ class Watch:
 
     def _is_steady(self) -> bool:
         """Whether the pack's current hardly changed since the cells were asked; without it, whether the car stood."""
-        if len(self._rows) < _STEADY_ROWS:
+        if self._table is None or len(self._table.rows) < _STEADY_ROWS:
             return False
         last = self.series(_STEADY_ROWS)
         names = find_battery_signals({name: one.unit for name, one in last.items()})
@@ -198,14 +209,15 @@ class Watch:
 
     def series(self, rows: int = _ROWS) -> dict[str, Series]:
         """The last rows as series; a signal that was never valid in them is left out."""
-        if self._board is None or not self._rows:
+        table = self._table  # another may take its place while this is judged in a thread
+        if table is None or not table.rows:
             return {}
-        kept = list(self._rows)[-rows:]
-        t_ns = np.array(list(self._times)[-rows:], dtype=np.int64)
+        kept = list(table.rows)[-rows:]
+        t_ns = np.array(list(table.times)[-rows:], dtype=np.int64)
         values = np.array([row for row, _ in kept], dtype=np.float64)
         valid = np.array([good for _, good in kept])
         found: dict[str, Series] = {}
-        for at, info in enumerate(self._board.schema.signals):
+        for at, info in enumerate(table.board.schema.signals):
             good = valid[:, at]
             if good.any() and info.name not in found:
                 sure = np.ones(int(good.sum()), dtype=np.bool_)
@@ -217,12 +229,12 @@ class Watch:
     @property
     def board(self) -> SignalBoard | AskedStream | None:
         """The last value of every signal; None until it is known which there are."""
-        return self._board
+        return self._table.board if self._table is not None else None
 
     @property
     def names(self) -> tuple[str, ...]:
         """All signals of the databases, or all that can be asked for."""
-        return tuple(dict.fromkeys(info.name for info in self._board.schema.signals)) if self._board else ()
+        return tuple(dict.fromkeys(info.name for info in self.board.schema.signals)) if self.board else ()
 
 
 async def follow(
@@ -253,12 +265,10 @@ async def follow(
     """
     async with requests_through(vehicle.link) as requests:
         work: list[Coroutine[Any, Any, None]] = [_tick(watch, show)]
-        patience_s = 0.0
         if not isinstance(vehicle.link, DirectLink):
             work.append(_take(vehicle.link, watch))
-            patience_s = UNTOLD_S
         if report is not None:
-            work.append(keep_asking(requests, vehicle.timeout_s, report, watch, console, after_s=patience_s))
+            work.append(keep_asking(requests, vehicle.timeout_s, report, watch, console))
         if targets:
             work.append(poll_codes(requests, targets, poll_s, vehicle.timeout_s, watch.codes))
         await until_one_ends(work, duration_s)
@@ -271,10 +281,10 @@ async def keep_asking(
     watch: Watch,
     console: Console,
     hear: Callable[[AskedStream], None] = lambda _: None,
-    *,
-    after_s: float = 0.0,
 ) -> None:
     """Asks for every value that the car gives, round by round, as long as no frame tells any; never ends by itself.
+
+    On a bus it begins when what is heard there is in no database, or nothing is heard.
 
     Args:
         requests: to the car.
@@ -283,12 +293,16 @@ async def keep_asking(
         watch: gets the values.
         console: for what a person should know.
         hear: called after each round.
-        after_s: how long to wait for frames first.
 
     Raises:
         LinkLost: the adapter went away.
     """
-    await asyncio.sleep(after_s)
+    if not isinstance(requests, DirectLink):
+        silent_from = time.monotonic()
+        while not watch.databases and not watch.is_unrecognised:
+            if not watch.frames and time.monotonic() - silent_from > _SILENT_S:
+                break
+            await asyncio.sleep(_LOOK_S)
     if not watch.databases:
         await _ask_in_rounds(requests, timeout_s, report, watch, console, hear)
     await asyncio.Event().wait()

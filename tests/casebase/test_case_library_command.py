@@ -119,7 +119,7 @@ def test_a_job_is_closed_by_one_answer_on_a_terminal(own: Path) -> None:
     )  # fmt: skip
     os.close(slave)
     os.write(master, b"hello\n1\n")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     os.close(master)
     assert process.returncode == 0, err.decode()
     assert "结果如何" in out.decode()

@@ -203,7 +203,7 @@ def test_an_import_that_is_killed_again_and_again_ends_with_the_rows_of_the_file
             assert kept == (opened._store.value("SELECT max(rows) FROM imports") or 0)
             assert opened._store.value("SELECT count(*) FROM learnt") == kept
     with running(IMPORT, path, lines) as process:
-        assert "done" in process.communicate(timeout=60)[0]
+        assert "done" in process.communicate(timeout=120)[0]
         assert process.returncode == 0
     checked(path)
     with Library.open(path) as opened:
@@ -308,7 +308,7 @@ def test_jobs_that_were_said_to_be_closed_are_closed(jobs: Path) -> None:
             assert opened._store.meta("log_version") == str(len(rows))
             assert sum(curve.n for curve in opened.recalibration.classes.values()) == len(rows)
     with running(CLOSE, jobs) as process:
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
         assert process.returncode == 0
     with Library.open(jobs) as opened:
         assert opened.calibration().overall.closed == JOBS
@@ -333,7 +333,7 @@ def test_many_ask_while_one_writes(jobs: Path, lines: Path) -> None:
                 process.stdin.flush()
                 told = process.stdout.readline()
                 answers[name].append(json.loads(told) if told else {"error": "no answer"})
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         if process.returncode or err:
             problems.append(err)
 

@@ -11,7 +11,7 @@ from consult.invites import Role
 FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=fps=10")
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LAPTOP = {"viewport": {"width": 1280, "height": 800}}
-PATIENCE_S = 60
+PATIENCE_S = 180
 PATIENCE_MS = PATIENCE_S * 1000
 
 FRAMES = """(person) => {

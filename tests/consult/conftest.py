@@ -32,6 +32,8 @@ from diag.vehiclereport import Ecu, LinkInfo, Vehicle, VehicleReport
 CELLS = 96
 WEAK = 16
 VIN = "LHZEV4001N0001234"
+PATIENCE_S = 120
+"""How long a test waits for what must come. It costs nothing where it comes; a busy machine may take its time."""
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
     "--no-sandbox",
@@ -265,7 +267,7 @@ async def agent_in_room(service, car, report, *, server=None, name="王师傅", 
         finally:
             agent.leave()
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(120):
                     await run
             finally:
                 run.cancel()
@@ -276,7 +278,7 @@ def in_room():
     return agent_in_room
 
 
-async def wait_until(condition, timeout_s=10.0):
+async def wait_until(condition, timeout_s=PATIENCE_S):
     """Waits in real time for something that real parts bring about."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another process or object
@@ -304,6 +306,7 @@ async def browser(tmp_path):
             locale="zh-CN",
             accept_downloads=True,
         )
+        context.set_default_timeout(PATIENCE_S * 1000)
         try:
             yield context
         finally:

@@ -85,7 +85,7 @@ class Walls:
         ):
             await self.other_expert.send_json(body)
         room = self.service.room(self.other)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not {"chat", "mark"} <= {event["kind"] for event in room.events_after(0)}:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return self
@@ -141,7 +141,7 @@ class Walls:
         for block in blocks:
             await channel.send_bytes(block)
         found = self.service.room(room)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while STREAM not in found.rings or found.rings[STREAM].next < len(blocks):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return channel

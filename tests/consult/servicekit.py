@@ -41,7 +41,7 @@ class ServeProcess:
             sys.executable, "-m", "huizhen", *words,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment, cwd=self.cwd,
         )  # fmt: skip
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             line = await self.process.stdout.readline()
         if not line:
             raise AssertionError((await self.process.stderr.read()).decode())
@@ -53,7 +53,7 @@ class ServeProcess:
         if self.process is None or self.process.returncode is not None:
             return None, ""
         self.process.send_signal(number)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             _, said = await self.process.communicate()
         return self.process.returncode, said.decode()
 

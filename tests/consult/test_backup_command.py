@@ -65,15 +65,15 @@ async def test_a_service_is_backed_up_under_load_killed_and_restored_elsewhere(t
         watcher = Watcher(http, service.url, body["path"])
         watching = asyncio.create_task(watcher.run())
         try:
-            await eventually(lambda: len(watcher.blocks) > 100, 60)
+            await eventually(lambda: len(watcher.blocks) > 100)
             agent.say("before the backup")
-            await eventually(lambda: any(event["text"] == "before the backup" for event in watcher.events), 60)
+            await eventually(lambda: any(event["text"] == "before the backup" for event in watcher.events))
             for store in ("store", "store", "rooms.tar"):  # a whole one, one more in the same folder, one file
                 acked = len(car.sent) - len(agent.spool)
                 done, made, said = await run("backup", "--data", old, "-o", tmp_path / store, settings=old / "settings")
                 assert (done, made["open_rooms"], made["records"]) == (0, 1, 1), said
             seen = len(watcher.blocks)
-            await eventually(lambda: len(watcher.blocks) > seen + 50, 60)
+            await eventually(lambda: len(watcher.blocks) > seen + 50)
             await service.end(signal.SIGKILL)
             for source, place in ((tmp_path / "rooms.tar", new), (tmp_path / "store", tmp_path / "other")):
                 words = ("restore", source, "--data", place, "--key", made["key"])
@@ -88,14 +88,14 @@ async def test_a_service_is_backed_up_under_load_killed_and_restored_elsewhere(t
             service.folder = new
             seen = len(watcher.blocks)
             await service.start()
-            await eventually(lambda: len(watcher.blocks) > seen + 50, 60)
+            await eventually(lambda: len(watcher.blocks) > seen + 50)
             assert {welcome["you"]["id"] for welcome in watcher.welcomes} == {watcher.welcomes[0]["you"]["id"]}
             assert "before the backup" in [event["text"] for event in watcher.welcomes[-1]["events"]]
             agent.say("after the restore")
-            await eventually(lambda: any(event["text"] == "after the restore" for event in watcher.events), 60)
+            await eventually(lambda: any(event["text"] == "after the restore" for event in watcher.events))
             agent.leave()
             await asyncio.wait_for(running, 60)
-            await eventually(lambda: watcher.closed is not None, 60)
+            await eventually(lambda: watcher.closed is not None)
         finally:
             for task in (running, watching):
                 task.cancel()

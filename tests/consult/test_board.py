@@ -73,8 +73,8 @@ async def test_rooms_with_their_lines_and_rates(service, http, car, report, in_r
         async with guest.ws_connect(f"{service.url}{body['path']}/watch") as channel:
             await channel.send_json({"type": "line", "rtt_ms": 42, "missing": 3, "fps": 58, "over": "wss"})
             room = service.room(agent.room)
-            await eventually(lambda: any(one.line for one in room.members.values()), 30)
-            await eventually(lambda: part_of(service).rates.by_room.get(agent.room, (0, 0))[0] > 0, 60)
+            await eventually(lambda: any(one.line for one in room.members.values()))
+            await eventually(lambda: part_of(service).rates.by_room.get(agent.room, (0, 0))[0] > 0)
             told = await board(service, http)
             (shown,) = told["rooms"]
             assert (shown["room"], shown["online"]) == (agent.room, True)
@@ -120,14 +120,14 @@ async def test_webhooks_stand_on_the_board_without_their_addresses(config, clock
         await sign_in(service, http, AccountRole.ADMIN)
         service.notices.publish(make_notice(1))
         told = {"webhooks": {"hooks": [{"reason": ""}]}}
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while told["webhooks"]["hooks"][0]["reason"] != "unreachable":
                 told = await board(service, http)
         (hook,) = told["webhooks"]["hooks"]
         assert (hook["name"], hook["kind"], hook["waiting"]) == ("box", "json", 1)
         assert str(robot.port) not in json.dumps(told)
         clock.moved_s += 90_000
-        await eventually(lambda: any("notices-lost" in part.troubles() for part in service.parts), 60)
+        await eventually(lambda: any("notices-lost" in part.troubles() for part in service.parts))
         await sign_in(service, http, AccountRole.ADMIN)  # a day later
         told = await board(service, http)
         assert told["webhooks"]["dead"][0]["title"]["zh"] == "车辆等待会诊 1"
@@ -150,10 +150,10 @@ async def test_the_board_says_of_the_service_itself_what_health_says(service, co
 
 async def test_a_point_a_minute_outlives_a_restart(config, clock, http, eventually):
     async with running_service(config) as service:
-        await eventually(lambda: part_of(service).loop_ms is not None, 60)
+        await eventually(lambda: part_of(service).loop_ms is not None)
         for n in range(3):
             clock.moved_s += 61
-            await eventually(lambda n=n: len(part_of(service).history.columns()["t_us"]) == n + 1, 60)
+            await eventually(lambda n=n: len(part_of(service).history.columns()["t_us"]) == n + 1)
     async with running_service(config) as service:
         await sign_in(service, http, AccountRole.LEAD)
         history = (await board(service, http))["history"]

@@ -53,7 +53,7 @@ async def test_expert_sees_the_car_and_its_curves_over_the_data_channel(service,
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await enter(page, invite.url)
         badge = page.locator("#connection")
-        await page.wait_for_selector("#connection[data-carrier=rtc][data-kind=good]", timeout=10_000)
+        await page.wait_for_selector("#connection[data-carrier=rtc][data-kind=good]")
         assert "数据通道" in await badge.text_content()
         assert await page.locator("[data-code='P0DE6-16']").first.is_visible()
         assert "单体电压过低" in await page.locator("#dtcs").text_content()
@@ -83,7 +83,7 @@ async def test_expert_sees_the_car_and_its_curves_over_the_data_channel(service,
         assert complaints == []
 
 
-async def wait_count(page, name, least, timeout_s=10.0):
+async def wait_count(page, name, least, timeout_s=120):
     """Waits until a figure is at least so high."""
     async with asyncio.timeout(timeout_s):
         while await count(page, name) < least:  # noqa: ASYNC110 - it happens in the browser
@@ -131,14 +131,14 @@ async def test_where_the_browser_has_no_webrtc_the_websocket_carries_everything(
 
 async def test_a_data_channel_that_dies_is_replaced_without_a_gap(service, car, report, in_room, browser):
     async with in_room(service, car, report) as agent, page_of(browser, (await agent.invite()).url) as page:
-        await page.wait_for_selector("#connection[data-carrier=rtc]", timeout=10_000)
+        await page.wait_for_selector("#connection[data-carrier=rtc]")
         await wait_count(page, "rtc", 20)
         [member] = service.room(agent.room).members.values()
         await member.edge.close()
-        await page.wait_for_selector("#connection[data-carrier=wss]", timeout=5_000)
+        await page.wait_for_selector("#connection[data-carrier=wss]")
         before = await count(page, "wss")
         await wait_count(page, "wss", before + 3)
-        await page.wait_for_selector("#connection[data-carrier=rtc]", timeout=15_000)
+        await page.wait_for_selector("#connection[data-carrier=rtc]")
         assert await count(page, "attempts") >= 2
         assert await count(page, "gone") == 0
         await asyncio.sleep(1.5)
@@ -185,19 +185,19 @@ async def test_a_used_invite_is_refused_in_the_visitor_s_language(service, car, 
             late = await browser.new_page()
             await late.goto(invite.url)
             await late.locator(".door-card button.primary").click()
-            await late.wait_for_selector("[role=alert]:has-text('已被使用')", timeout=8000)
+            await late.wait_for_selector("[role=alert]:has-text('已被使用')")
             await late.get_by_role("button", name="Switch to English").click()
             await late.locator(".door-card button.primary").click()
             await late.wait_for_selector("[role=alert]:has-text('used before')")
             await late.goto(f"{service.url}/r/{agent.room[::-1]}")
-            await late.wait_for_selector("[role=alert]:has-text('session has ended')", timeout=8000)
+            await late.wait_for_selector("[role=alert]:has-text('session has ended')")
 
 
 async def test_the_technician_ends_the_room(service, car, report, in_room, browser):
     page = await browser.new_page()
     async with in_room(service, car, report) as agent:
         await enter(page, (await agent.invite()).url)
-        await page.wait_for_selector("#connection[data-carrier=rtc]", timeout=10_000)
+        await page.wait_for_selector("#connection[data-carrier=rtc]")
     await page.wait_for_selector("text=技师已关闭会诊室")
     assert service.rooms == {} or next(iter(service.rooms.values())).closed_code
 
@@ -209,7 +209,7 @@ async def test_a_workshop_s_network_without_https(config, car, report, in_room, 
             pytest.skip("this machine has no address but loopback")
         async with in_room(service, car, report) as agent, page_of(browser, (await agent.invite()).url) as page:
             assert not await page.evaluate("isSecureContext")
-            await page.wait_for_selector("#connection[data-carrier=rtc][data-kind=good]", timeout=10_000)
+            await page.wait_for_selector("#connection[data-carrier=rtc][data-kind=good]")
             await page.locator(".say textarea").fill("hello")
             await page.keyboard.press("Enter")
             await page.wait_for_selector(".said.own:has-text('hello')")

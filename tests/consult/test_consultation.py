@@ -69,7 +69,7 @@ class Program:
             self._more.set()
         self._more.set()
 
-    async def first(self, wanted, timeout_s=60):
+    async def first(self, wanted, timeout_s=120):
         """The first line, so far or to come, that a question says yes to."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -91,7 +91,7 @@ class Program:
     async def end(self):
         """Waits for its own end and gives the exit code; takes it by the collar where it does not come."""
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 code = await self.process.wait()
         except TimeoutError:
             self.process.kill()
@@ -130,7 +130,7 @@ async def enter(context, url, name):
     await page.get_by_role("textbox").fill(name)
     await page.locator("button[type=submit]").click()
     await page.wait_for_url("**/r/*")
-    await page.wait_for_selector("#connection[data-kind=good], #connection[data-kind=fair]", timeout=20_000)
+    await page.wait_for_selector("#connection[data-kind=good], #connection[data-kind=fair]")
     await page.wait_for_selector("output[data-signal=PackCurrent]")
     return page
 
@@ -142,7 +142,7 @@ async def digest(page, span):
 
 async def full(page, span):
     """Waits until no block of a span is missing any more."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         await page.wait_for_function("() => document.querySelector('[data-count=missing]').textContent === '0'")
     return await digest(page, span)
 
@@ -257,7 +257,7 @@ async def test_from_the_scan_to_the_closed_case(tmp_path):
         await page.locator("#replay-seek").fill("1000")
         digest_ = 'window.huizhen.digest(0, names, from, to).catch(() => "")'  # until the page has heard of the stream
         same = f"async ([names, from, to, told]) => (await {digest_}) === told"
-        await page.wait_for_function(same, arg=[SIGNALS, *span, seen[0]], timeout=60_000, polling=500)
+        await page.wait_for_function(same, arg=[SIGNALS, *span, seen[0]], polling=500)
         await photograph(page, "consultation-replay-en")
         play.process.terminate()
         assert await play.end() == 0

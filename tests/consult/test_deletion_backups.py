@@ -187,12 +187,12 @@ async def test_security_rooms_that_should_be_deleted_do_not_open(tmp_path, place
             assert set(service.rooms) == {"c" * 12}
             assert await reasons() == ["deletion-unfinished", "deleted-room-back"]
             unable.undo()
-            await eventually(lambda: not service.redone.failed, 60)
+            await eventually(lambda: not service.redone.failed)
             assert await reasons() == ["deleted-room-back"]
             assert list(restored.glob(f"*-{ROOM}.*")) == []
             assert list(restored.glob(f"*-{OTHER}.*")) != [], "nobody deletes by a certificate of another key"
             await delete_in_service(service, OTHER, "it was deleted before", "admin", end=True)
-            await eventually(lambda: not service.redone.undone, 60)
+            await eventually(lambda: not service.redone.undone)
             assert await reasons() == []
             assert set(service.rooms) == {"c" * 12}
     finally:

@@ -103,7 +103,7 @@ async def test_the_unit_s_command_serves_under_its_limits_and_keeps_the_invite_o
             *within_limits("huizhen.service"), *shlex.split(command), env=environment, stdout=-1, stderr=-1
         )
         try:
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(120):
                 told = await asyncio.get_running_loop().sock_recv(systemd, 4096)
             assert b"READY=1" in told
             assert f"MAINPID={process.pid}".encode() in told, "the shell has made way for the service"
@@ -294,7 +294,7 @@ async def test_nginx_passes_on_what_the_service_needs_and_nothing_made_up(tmp_pa
             assert cookie["secure"]
         own, address = f"https://rooms.example.com:{door}", f"wss://127.0.0.1:{door}{body['path']}/watch"
         more = {**headers, "Cookie": f"huizhen_session={cookie.value}", "Origin": own}
-        async with http.ws_connect(address, ssl=False, headers=more) as channel, asyncio.timeout(60):
+        async with http.ws_connect(address, ssl=False, headers=more) as channel, asyncio.timeout(120):
             assert (await channel.receive()).json()["type"] == "welcome"
         more["Origin"] = "https://evil.example.com"
         with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):

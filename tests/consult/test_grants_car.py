@@ -209,7 +209,7 @@ async def test_the_kill_switch_works_when_the_service_is_out_of_reach(service, h
         assert laptop.ended("pump").body["ended"] == "stop"
         assert laptop.book.is_stopped
         relay.silent = False
-        await eventually(lambda: expert.event("result", "pump"), 20)
+        await eventually(lambda: expert.event("result", "pump"))
         await eventually(lambda: [e for e in expert.events("stop") if e["text"] == "no network"])
 
 
@@ -243,7 +243,7 @@ async def test_a_dead_line_lets_go_of_what_the_page_held(service, http, standing
         pressing.cancel()
         relay.hang_up()
         relay.silent = False
-        await eventually(lambda: expert.event("result", "pump"), 20)
+        await eventually(lambda: expert.event("result", "pump"))
         assert expert.event("result", "pump")["body"]["ended"] == "released"
 
 
@@ -264,7 +264,7 @@ async def test_nothing_beyond_reading_in_a_moving_car_or_one_of_unknown_speed(se
         async with laptop_in_room(service, car, REPORT) as laptop, page_in(http, service, laptop.agent.room) as expert:
             if now == "drive":
                 drive_off(car)
-                await eventually(lambda: car.car.plant.speed_kmh > 1, 30)
+                await eventually(lambda: car.car.plant.speed_kmh > 1)
             for ident, data in (("clear", "14FFFFFF"), ("session", "1003"))[: 2 if now == "drive" else 1]:
                 body = await granted(laptop, expert, eventually, ident, data)
                 assert (body["outcome"], body["code"]) == ("refused", "consult.state-unmet"), data
@@ -380,7 +380,7 @@ async def test_what_is_held_is_let_go_when_the_car_begins_to_move(service, http,
             holding = asyncio.create_task(hold_on(laptop, "pump"))
             await eventually(lambda: witness.times(bytes.fromhex(PUMP)))
             drive_off(car)
-            await eventually(lambda: witness.times(LET_GO), 30)
+            await eventually(lambda: witness.times(LET_GO))
             assert car.car.plant.speed_kmh > 0
             await eventually(lambda: expert.event("result", "pump"))
             holding.cancel()
@@ -507,7 +507,7 @@ async def test_a_decision_said_while_the_line_is_cut_arrives_later(service, http
             assert expert.event("result", "cut") is None
             relay.hang_up()
             relay.silent = False
-            await eventually(lambda: expert.event("result", "cut"), 20)
+            await eventually(lambda: expert.event("result", "cut"))
             assert [e["body"]["by"] for e in expert.events("decision", "cut")] == ["terminal"]
             assert len(expert.events("result", "cut")) == 1
             assert witness.payloads(0x7E4) == [bytes.fromhex("1902FF")]

@@ -36,7 +36,7 @@ async def test_an_attempt_that_hangs_does_not_delay_the_next(quick):
             await asyncio.Event().wait()
         return len(begun)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         assert await first_to_open(attempt) == 3
 
 
@@ -109,7 +109,7 @@ async def test_a_laptop_that_slept_does_not_wait_for_the_silence(monkeypatch):
     await asyncio.sleep(0.6)
     assert not waiting.done()
     slept[0] = 60.0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         assert await waiting == "this machine slept"
 
 
@@ -153,7 +153,7 @@ async def test_a_viewer_who_reads_no_more_holds_nobody_up(service, wide_car, rep
         await eventually(lambda: len(room.members) == 2)
         deaf, reader = room.members.values()
         got = 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not deaf.outbox.clock.is_thin or got < 500:
                 message = await sockets[1].receive()
                 got += message.type is aiohttp.WSMsgType.BINARY

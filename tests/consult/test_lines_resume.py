@@ -48,7 +48,7 @@ async def opened(*words, home):
 
 
 async def room_line(process):
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while line := await process.stdout.readline():
             found = json.loads(line)
             if found["schema"] == "huizhen.room/1":
@@ -80,11 +80,11 @@ async def test_killed_while_the_line_was_cut_and_taken_up_again(service, tmp_pat
         relay.hang_up()
         async with opened("--resume", home=tmp_path) as second:
             assert (await room_line(second))["room"] == ident
-            await eventually(lambda: room.rings[0].next > arrived + 60, 30)
+            await eventually(lambda: room.rings[0].next > arrived + 60)
             assert room.epoch == epoch, "the same counting goes on"
             streams = {stream: kept(room, stream) for stream in (0, 1)}
             second.stdin.write(b"/quit\n")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 await second.wait()
         assert second.returncode == Exit.DONE, second.said
         assert "going on" in second.said[1].lower()
@@ -111,7 +111,7 @@ async def test_a_laptop_that_serves_its_own_room_comes_back_with_it(tmp_path, ev
         socket = await http.ws_connect(f"{server}{path}/watch")
 
         async def head(beats):
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(120):
                 while True:
                     message = await socket.receive()
                     assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), message
@@ -132,7 +132,7 @@ async def test_a_laptop_that_serves_its_own_room_comes_back_with_it(tmp_path, ev
             after = await head(before["next"] + 20)
             assert after["epoch"] == before["epoch"]
             second.stdin.write(b"/quit\n")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await second.wait()
             await socket.close()
         assert second.returncode == Exit.DONE, second.said
@@ -175,7 +175,7 @@ async def test_after_a_power_cut_old_numbers_are_delivered_and_new_ones_drawn(
             run = asyncio.create_task(again.run(report, other.schema, other.blocks()))
             await eventually(lambda: len(other.sent) == 30 and not len(again.spool))
             again.leave()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 await run
         assert again.epoch != old
     for epoch, sent in ((old, car.sent), (again.epoch, other.sent)):
@@ -244,7 +244,7 @@ async def test_a_service_that_restarts_is_waited_for(config, car, report, tmp_pa
         frames = kept(room, 1)
         assert [frame.head.seq for frame in frames] == list(range(len(car.sent)))
         agent.leave()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await run
         await joining.__aexit__(None, None, None)
 

@@ -76,7 +76,7 @@ async def three_streams(service, car, report):
         run = asyncio.create_task(agent.run(report, car.schema, car.blocks(), more=more))
         yield agent
         agent.leave()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await run
 
 
@@ -285,7 +285,7 @@ async def test_codes_that_appear_while_the_car_is_watched_are_seen_at_a_later_re
                 assert not watch.is_empty
                 now = [found.to_json() for found in await watch.read()]
                 assert changed_codes(told, now) == [], "read again, it is what the scan said"
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(120):
                     while not (changed := changed_codes(told, now)):
                         await asyncio.sleep(0.5)
                         now = [found.to_json() for found in await watch.read()]

@@ -66,7 +66,7 @@ async def test_a_page_hears_what_it_missed_and_what_comes(service, http, eventua
     service.notices.publish(make_notice(2, to=("wang",)))
     service.notices.publish(make_notice(3, to=("li", "wang")))
     part = next(part for part in service.parts if hasattr(part, "feed"))
-    await eventually(lambda: part.feed._head == 3, 30)
+    await eventually(lambda: part.feed._head == 3)
     async with http.get(f"{service.url}/api/notices?after=0") as answer:
         told = await answer.json()
     assert [one["n"] for one in told["notices"]] == [1, 3]
@@ -125,7 +125,7 @@ async def test_a_page_that_talks_is_shown_out(service, http, eventually):
         await channel.send_str("hello?")
         closing = await asyncio.wait_for(channel.receive(), 30)
         assert closing.type is aiohttp.WSMsgType.CLOSE
-    await eventually(lambda: not service.sockets, 30)
+    await eventually(lambda: not service.sockets)
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "1" * 16, "١"])

@@ -36,7 +36,7 @@ async def test_a_replay_shows_the_same_curves_as_the_live_page(service, car, rep
             shown = await live.evaluate("window.huizhen.window()")
             until_us = int(shown["to"] * 1e6)
             from_us = until_us - 8_000_000
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while await count(live, "missing"):  # noqa: ASYNC110 - it happens in the browser
                     await asyncio.sleep(0.1)
             seen = await digest(live, from_us, until_us)

@@ -185,11 +185,11 @@ async def test_an_actuator_runs_while_the_button_is_held_and_free_bytes_are_clas
         place = await hold.bounding_box()
         await own.mouse.move(place["x"] + 20, place["y"] + 20)
         await own.mouse.down()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(120):
             while bytes.fromhex(PUMP) not in witness.payloads(0x7E7):  # noqa: ASYNC110 - it happens on the bus
                 await asyncio.sleep(0.05)
         await own.mouse.up()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(120):
             while bytes.fromhex("2F016100") not in witness.payloads(0x7E7):  # noqa: ASYNC110 - it happens on the bus
                 await asyncio.sleep(0.05)
         await page.wait_for_selector(".request[data-state=done], .request[data-state=stopped]")

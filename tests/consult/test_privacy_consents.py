@@ -127,7 +127,7 @@ async def test_what_happens_in_the_room_is_a_consent_too(service, eventually):
         room.happen("consent", who, 2_000, body={"given": False})
         lift = {"lift": True, "reason": "thermal"}
         assert (await post(laptop, service.url, f"{path}/region", lift, token))[0] == 200
-        await eventually(lambda: len(store.consents(room=path[3:])) == 3, 60)
+        await eventually(lambda: len(store.consents(room=path[3:])) == 3)
         found = [(one.kind, one.is_given, one.name) for one in store.consents(room=path[3:])]
         assert found == [("media", True, "Li"), ("media", False, "Li"), ("export-abroad", True, "")]
 
@@ -216,6 +216,6 @@ async def test_the_laptop_s_setting_for_positions_is_a_consent(service, eventual
         async with laptop.ws_connect(where, headers=bearer) as agent:
             for allows in ({}, {"position": "coarse"}, {"position": "coarse"}, {"position": "off"}):
                 await agent.send_str(hello(report_of(), allows))
-            await eventually(lambda: len(store.consents(room=path[3:])) == 2, 60)
+            await eventually(lambda: len(store.consents(room=path[3:])) == 2)
         found = [(one.kind, one.is_given, one.name) for one in store.consents(room=path[3:])]
         assert found == [("position", True, "Wang"), ("position", False, "Wang")]

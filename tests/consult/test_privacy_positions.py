@@ -349,7 +349,7 @@ async def stored(tmp_path, allows, *, raw=False):
                 one = encode_raw([frame(0x18FEF333, extended=True)], stream=2, epoch=5, seq=0)
                 await agent.send_bytes(one)
             seen = []
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while len(seen) < 3 + raw:
                     message = await page.receive()
                     if message.type.name == "BINARY":
@@ -391,18 +391,18 @@ async def test_a_consent_for_positions_can_be_withdrawn_while_the_room_runs(tmp_
             async with laptop.ws_connect(where, headers=bearer) as agent:
                 await agent.send_str(hello(report_of(), {"position": "on"}, [SCHEMA]))
                 await agent.send_bytes(block(0))
-                await eventually(lambda: room.blocks_in == 1, 60)
+                await eventually(lambda: room.blocks_in == 1)
                 body = {"kind": "position", "given": False}
                 assert (await post(laptop, service.url, f"{path}/consent", body, token))[0] == 200
                 await agent.send_bytes(block(1))
                 await agent.send_str(hello(report_of(), {"position": "on"}, [SCHEMA]))
                 await agent.send_bytes(block(2))
-                await eventually(lambda: room.blocks_in == 3, 60)
+                await eventually(lambda: room.blocks_in == 3)
                 kept = [parse_samples(room.rings[1].find(seq)).valid.tolist() for seq in range(3)]
                 assert kept == [[True] * 3, [False, True, False], [False, True, False]], "a new hello changes nothing"
                 told = [one for one in room.events_after(0) if one["kind"] == "position"]
                 assert [(one["body"], one["who"]["role"]) for one in told] == [({"withdrawn": True}, "technician")]
-                await eventually(lambda: not room.has_unwritten, 60)
+                await eventually(lambda: not room.has_unwritten)
         async with running_service(config) as service:
             room = service.rooms[path[3:]]
             assert room.is_position_withdrawn, "nor does a restart"

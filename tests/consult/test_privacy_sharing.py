@@ -126,7 +126,7 @@ async def test_security_only_technicians_and_administrators_withdraw_for_a_car(
         assert (await boss.post("/r/000000000000/consent", withdraws))[0] == 410
         assert (await boss.post(f"{path}/consent", withdraws))[0] == 200
         room = agent.room
-    await eventually(lambda: room not in service.rooms, 60)
+    await eventually(lambda: room not in service.rooms)
     for person in (li, wu):
         assert (await person.post(f"{path}/consent", withdraws))[0] == 401
     async with browser_like() as http:
@@ -163,7 +163,7 @@ async def test_what_was_remembered_before_anybody_was_asked_goes(config, car, re
             db.execute("INSERT INTO network_visit SELECT 99, 0, 'old', key, car, room, received_us, day, what, model,"
                        " outcome, body FROM network_visit WHERE uid = 'other'")  # fmt: skip
     async with running_service(config) as service:
-        await eventually(lambda: len(visits(service)) == 2, 60)
+        await eventually(lambda: len(visits(service)) == 2)
         kept = service.state.rows("SELECT site, room FROM network_visit ORDER BY id")
         assert kept == [(3, rooms[0]), (0, rooms[1])], "a workshop's own word about its car is its own"
 
@@ -218,13 +218,13 @@ async def test_what_is_answered_in_the_terminal_is_kept_with_its_wording(
 ):
     seen = real(report)
     async with in_room(service, car, seen) as agent:
-        await eventually(lambda: service.rooms[agent.room].report, 30)
+        await eventually(lambda: service.rooms[agent.room].report)
         room, console = agent.room, standard(Translator("zh"))
         typed = lines_of("电池模组", "单体偏弱", "更换模组", "", "1", "", answer)
         asked = RoomConsents(agent, seen, console)
         assert await finish_room("/close", typed, agent, None, argparse.Namespace(json=False), console, asked)
-        await eventually(lambda: agent.finished is not None, 30)
-    await eventually(lambda: room not in service.rooms and not part_of(service)._taking, 60)
+        await eventually(lambda: agent.finished is not None)
+    await eventually(lambda: room not in service.rooms and not part_of(service)._taking)
     assert visits(service) == ([room] if answer else [])
     [one] = [one for one in PrivacyStore(service.state).consents(room=room) if one.kind == "sharing"]
     assert (one.is_given, one.name, one.lang) == (bool(answer), "王师傅", "zh")
@@ -234,7 +234,7 @@ async def test_what_is_answered_in_the_terminal_is_kept_with_its_wording(
 async def test_the_terminal_s_words_reach_the_service(service, car, report, in_room, eventually, sign_in, capsys):
     await sign_in("wu")
     async with in_room(service, car, real(report)) as agent:
-        await eventually(lambda: service.rooms[agent.room].report, 30)
+        await eventually(lambda: service.rooms[agent.room].report)
         own = RoomConsents(agent, real(report), standard(Translator("en")))
 
         async def typed(words):
@@ -257,7 +257,7 @@ async def test_the_terminal_s_words_reach_the_service(service, car, report, in_r
         assert "withdrawn: the visit" in await typed("/withdraw sharing")
         assert words(service, agent.room) == [True, False]
         assert "/escalate asks again" in await typed("/withdraw experts")
-        await eventually(lambda: agent.room not in queue_of(service), 30)
+        await eventually(lambda: agent.room not in queue_of(service))
         assert not service.entries[agent.room].lets_experts_in
         assert "withdraw one of" in await typed("/withdraw everything")
         assert "kept for 90 days" in await typed("/days")

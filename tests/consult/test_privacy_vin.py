@@ -76,7 +76,7 @@ async def said_in_room(tmp_path, role):
             async with late.ws_connect(watch) as other:
                 for socket_ in (page, other):
                     text = ""
-                    async with asyncio.timeout(60):
+                    async with asyncio.timeout(120):
                         while "stop" not in text:
                             message = await socket_.receive()
                             if message.type.name == "TEXT":

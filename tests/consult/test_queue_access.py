@@ -83,7 +83,7 @@ async def test_security_consent_that_is_taken_back_shows_accounts_out(service, e
                 await channel.receive()
             assert len(room.members) == 3
             assert (await laptop.post("experts", {"allowed": False}))[0] == 200
-            await eventually(lambda: [one.name for one in room.members.values()] == ["Guest"], timeout_s=60)
+            await eventually(lambda: [one.name for one in room.members.values()] == ["Guest"])
         for person in (li, wu):
             assert (await person.post(f"/r/{laptop.ident}/renew"))[0] == 401
             assert (await person.post(f"/r/{laptop.ident}/enter"))[0] == 410
@@ -99,7 +99,7 @@ async def test_security_who_hands_a_case_back_is_shown_out(service, eventually):
         async with li.http.ws_connect(f"{service.url}/r/{laptop.ident}/watch") as channel:
             await channel.receive()
             assert (await li.post(f"/r/{laptop.ident}/pass"))[0] == 200
-            await eventually(lambda: not room.members, timeout_s=60)
+            await eventually(lambda: not room.members)
         assert (await li.post(f"/r/{laptop.ident}/renew"))[0] == 401
         assert (await li.post(f"/r/{laptop.ident}/enter"))[0] == 410
 

@@ -7,7 +7,7 @@ from conftest import CHROMIUM, FLAGS
 from queuekit import PASSWORD, Clock, queue_of, sick_report, staffed, technician
 from servicekit import redeem
 
-WAIT_MS = 60_000
+WAIT_MS = 120_000
 
 
 @pytest.fixture

@@ -174,14 +174,14 @@ async def test_the_terminal_says_the_consent_the_place_and_who_took_it(service, 
         running = asyncio.create_task(agent.run(report, StreamSchema(0, ()), nothing()))
         watching = asyncio.create_task(waiting.watch())
         queue = queue_of(service)
-        await eventually(lambda: queue.line.entries[agent.room].offers, timeout_s=60)
+        await eventually(lambda: queue.line.entries[agent.room].offers)
         entry = queue.line.entries[agent.room]
         assert (entry.need.language, entry.need.region) == (lang, "CN")
         async with queue.change() as steps:
             offered = queue.line.entries[agent.room]
             expert = next(one for one in queue.on_duty() if offered.offer_to(one.name))
             steps.extend(queue.line.accept(agent.room, expert, service.config.now_us()))
-        await eventually(lambda: len(said.notes) >= 3, timeout_s=60)
+        await eventually(lambda: len(said.notes) >= 3)
         watching.cancel()
         agent.leave()
         await asyncio.gather(running, watching, return_exceptions=True)

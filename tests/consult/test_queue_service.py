@@ -309,7 +309,7 @@ async def test_what_rooms_said_outlives_a_database_that_cannot_be_written(servic
             found.happen("chat", {"id": 9, "role": "expert", "name": "li"}, clock.us(), text="Look")
             finished.happen("finish", {"id": 9, "role": "technician", "name": "Wang"}, clock.us(), body={})
             closed.close("consult.room-closed")
-            await eventually(lambda: closed.ident not in service.rooms, timeout_s=60)
+            await eventually(lambda: closed.ident not in service.rooms)
             for _ in range(2):
                 with pytest.raises(StateBroken):
                     await queue.tend()
@@ -327,7 +327,7 @@ async def test_a_car_whose_room_is_gone_leaves_the_line_even_if_nobody_said_so(s
         queue = queue_of(service)
         queue.room_closed = lambda room, code: None
         service.room(laptop.ident).close("consult.room-closed")
-        await eventually(lambda: laptop.ident not in service.rooms, timeout_s=60)
+        await eventually(lambda: laptop.ident not in service.rooms)
         await queue.tend()
         assert queue.line.entries == {}
 

@@ -44,7 +44,7 @@ def digest_of_record(path, from_us, to_us):
     return content.hexdigest()
 
 
-async def until(condition, timeout_s=90):
+async def until(condition, timeout_s=120):
     async with asyncio.timeout(timeout_s):
         while not await condition():  # noqa: ASYNC110 - what is waited for happens in the browser
             await asyncio.sleep(0.05)
@@ -61,7 +61,7 @@ async def test_the_replay_holds_the_very_samples_of_the_room_and_seeks(
         room = service.rooms[agent.room]
         await live.wait_for_function("window.huizhen !== undefined")
         await live.wait_for_selector("[data-code='P0DE6-16']")
-        await eventually(lambda: len(car.sent) == 160, timeout_s=60)
+        await eventually(lambda: len(car.sent) == 160)
         first, last = car.sent[40].t_ns // 1000, car.sent[150].t_ns // 1000
         await eventually(lambda: bool(room.journal.blocks(1, room.epoch, 150, 150)))
         expected = digest_of_record(room.journal.path, first, last)

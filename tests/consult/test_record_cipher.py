@@ -402,8 +402,8 @@ async def test_a_service_keeps_nothing_in_the_clear(service, car, report, in_roo
     async with in_room(service, car, report) as agent, aiohttp.ClientSession() as http:
         room = service.rooms[agent.room]
         agent.say("Geheimnis 4711")
-        await eventually(lambda: "Geheimnis 4711" in [one["text"] for one in room.events_after(0)], 30)
-        await eventually(lambda: len(car.sent) > 20 and not room.has_unwritten, 30)
+        await eventually(lambda: "Geheimnis 4711" in [one["text"] for one in room.events_after(0)])
+        await eventually(lambda: len(car.sent) > 20 and not room.has_unwritten)
         url = f"{service.url}/r/{agent.room}/files/{digest(PNG)}"
         bearer = {"Authorization": f"Bearer {agent._token}"}
         query = {"offset": "0", "size": str(len(PNG)), "name": "a.png"}
@@ -415,7 +415,7 @@ async def test_a_service_keeps_nothing_in_the_clear(service, car, report, in_roo
         assert any(car_bytes in data for _, data in room.journal.blocks(1, agent.epoch, 0, 1 << 31))
         needles = (b"Geheimnis", report["vehicle"]["vin"].encode(), car_bytes, PNG[:64], b"EV400")
         assert where_found(tmp_path, *needles) == []
-    await eventually(lambda: agent.room not in service.rooms, 30)
+    await eventually(lambda: agent.room not in service.rooms)
     assert where_found(tmp_path, *needles) == []
     check = check_record(room.journal.path)
     assert (check.faults, check.is_readable, check.files, check.files_missing) == ((), True, 1, 0)
@@ -431,7 +431,7 @@ async def test_a_service_that_lost_its_master_key_says_so(tmp_path, eventually):
         _, body, _ = await redeem(http, service.url, service.offer["technician_invite"], agent=True)
         bearer = {"Authorization": f"Bearer {body['token']}"}
         async with http.ws_connect(f"{service.url}{body['path']}/agent", headers=bearer):
-            await eventually(lambda: list(tmp_path.glob("*.room")), 30)
+            await eventually(lambda: list(tmp_path.glob("*.room")))
         await service.end(signal.SIGKILL)
         master = keys_of(tmp_path).master_file
         kept = master.read_text()

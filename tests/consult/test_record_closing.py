@@ -175,7 +175,7 @@ async def test_a_lead_finishes_on_a_page_and_nothing_measured_is_lost(
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
             async with http.post(f"{service.url}/redeem", json={"invite": invite.code, "name": "x"}) as entered:
                 path = (await entered.json())["path"]
-            async with http.ws_connect(f"{service.url}{path}/watch") as socket, asyncio.timeout(60):
+            async with http.ws_connect(f"{service.url}{path}/watch") as socket, asyncio.timeout(120):
                 await eventually(lambda: len(car.sent) > 10)
                 await socket.send_str(encode_message(Finish({"outcome": "gone"}, id="f0")))
                 await socket.send_str(encode_message(Finish(GOOD, id="f1")))
@@ -260,7 +260,7 @@ async def test_the_program_ends_the_job_and_drafts_the_case_of_a_simulated_car(t
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     out = b""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(120):
         while b"/join#" not in out:
             line = await process.stdout.readline()
             assert line, (await process.stderr.read()).decode()

@@ -128,7 +128,7 @@ async def test_the_replay_prints_a_link_that_plays_the_recording(record):
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(60), aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+        async with asyncio.timeout(120), aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
             told = json.loads(await process.stdout.readline())
             assert told["schema"] == "huizhen.replay/1"
             server, _, code = told["url"].partition("/join#")

@@ -240,7 +240,7 @@ async def test_the_page_is_served_on_a_file_and_plays_it(record):
         async with http.get(f"{service.url}{path}") as page:
             assert "<script" in await page.text()
         heard = Page()
-        async with http.ws_connect(f"{service.url}{path}/watch") as socket, asyncio.timeout(60):
+        async with http.ws_connect(f"{service.url}{path}/watch") as socket, asyncio.timeout(120):
             while not (heard.clocks and heard.clocks[-1]["speed"] == 0):
                 heard.hear([(await socket.receive()).data])
             assert len(heard.names()) == len(set(heard.names())) == 18_150
@@ -263,7 +263,7 @@ async def test_a_second_page_has_a_playback_of_its_own(record):
         for _ in range(2):
             async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
                 path = await entered(service, http)
-                async with http.ws_connect(f"{service.url}{path}/watch") as socket, asyncio.timeout(30):
+                async with http.ws_connect(f"{service.url}{path}/watch") as socket, asyncio.timeout(120):
                     seen.append(json.loads((await socket.receive()).data)["replay"]["at_us"])
         assert seen == [service.from_us, service.from_us]
 

@@ -35,7 +35,7 @@ async def watch(http, url, name):
 
 
 async def event(socket, kind, ident=None):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         async for message in socket:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 continue
@@ -97,7 +97,7 @@ async def test_a_program_answers_in_json_and_a_phone_with_its_secret(tmp_path, h
     assert "Traceback" not in process.rest[1]
 
 
-async def read_until(process, words, timeout_s=60):
+async def read_until(process, words, timeout_s=120):
     """What the terminal shows up to some words and the end of their line; the rest waits for the next call."""
     text = getattr(process, "unread", "")
     async with asyncio.timeout(timeout_s):

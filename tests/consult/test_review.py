@@ -70,7 +70,7 @@ def statement(**more):
 async def finished_room(service, car, report, in_room, eventually, *, body=None, finisher=None, shares=True):
     """A room whose job is finished by the technician, or by an expert; what it left is there when this ends."""
     async with in_room(service, car, report) as agent:
-        await eventually(lambda: service.rooms[agent.room].report, 30)
+        await eventually(lambda: service.rooms[agent.room].report)
         room = agent.room
         if shares:
             version = (await agent.privacy())["consents"]["sharing"]["version"]
@@ -80,13 +80,13 @@ async def finished_room(service, car, report, in_room, eventually, *, body=None,
             assert (await finisher.post(f"/r/{room}/enter", {}))[0] == 200
             async with finisher.http.ws_connect(f"{service.url}/r/{room}/watch") as channel:
                 await channel.send_json({"type": "finish", "id": "f1", "body": body or statement()})
-                await eventually(lambda: service.rooms[room].ending.document is not None, 30)
+                await eventually(lambda: service.rooms[room].ending.document is not None)
         elif body is not None:
             agent.finish(body)
-            await eventually(lambda: service.rooms.get(room) is None or service.rooms[room].ending.document, 30)
-    await eventually(lambda: room not in service.rooms, 60)
+            await eventually(lambda: service.rooms.get(room) is None or service.rooms[room].ending.document)
+    await eventually(lambda: room not in service.rooms)
     [part] = [part for part in service.parts if type(part).__name__ == "ReviewPart"]
-    await eventually(lambda: not part._taking, 60)
+    await eventually(lambda: not part._taking)
     return room
 
 
@@ -162,7 +162,7 @@ def part_of(service):
 async def caught_up(service, eventually):
     """As after an hour, or at the next start."""
     part_of(service)._again_s = 0.0
-    await eventually(lambda: part_of(service)._again_s and not part_of(service)._taking, 60)
+    await eventually(lambda: part_of(service)._again_s and not part_of(service)._taking)
 
 
 @pytest.mark.parametrize("is_finished", [True, False])
@@ -203,7 +203,7 @@ async def test_a_room_that_a_killed_service_ended_tells_it_at_the_next_start(
             db.execute("DELETE FROM network_visit")
         library_path(config).unlink()
     async with running_service(config) as service:
-        await eventually(lambda: service.state.rows("SELECT room FROM network_visit") == [(room,)], 60)
+        await eventually(lambda: service.state.rows("SELECT room FROM network_visit") == [(room,)])
         assert [row.room for row in part_of(service).desk.store.drafts("waiting")] == [room]
 
 

@@ -59,7 +59,7 @@ async def two_ends(request, tmp_path):
     broker = Broker()
     server = await asyncio.start_unix_server(broker.serve, tmp_path / "bus")
     ends = [SocketBus(*await asyncio.open_unix_connection(tmp_path / "bus")) for _ in range(2)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while len(broker.writers) < 2:  # noqa: ASYNC110 - the server takes them in by itself
             await asyncio.sleep(0.01)
     yield ends
@@ -81,7 +81,7 @@ async def test_every_listener_hears_in_order_what_was_said_since(two_ends, which
     for n in range(500):
         said.publish("topic", {"n": n})
     said.publish("another", {"text": "电池", "deep": {"list": [1, None, True, 2.5]}})
-    await eventually(lambda: elsewhere, 30)
+    await eventually(lambda: elsewhere)
     numbers = [message["n"] for message in one if message["n"] >= 0]
     assert numbers == list(range(500))
     assert other == one
@@ -102,11 +102,11 @@ async def test_who_leaves_hears_nothing_more_and_who_fails_harms_nobody(two_ends
     ear.listen("topic", stayed.append)
     with caplog.at_level(logging.ERROR):
         said.publish("topic", {"deep": [1]})
-        await eventually(lambda: stayed, 30)
+        await eventually(lambda: stayed)
         leave()
         leave()
         said.publish("topic", {"deep": [2]})
-        await eventually(lambda: len(stayed) == 2, 30)
+        await eventually(lambda: len(stayed) == 2)
     assert left == [{"deep": [1]}]
     assert stayed == [{"deep": [1]}, {"deep": [2]}], "what one listener does to its message no other sees"
     assert "a listener's own trouble" in caplog.text
@@ -123,7 +123,7 @@ async def test_a_listener_may_listen_and_leave_while_it_is_told(two_ends, eventu
     leaves.append(bus.listen("topic", once))
     for n in (1, 2):
         bus.publish("topic", {"n": n})
-    await eventually(lambda: len(heard) == 2, 30)
+    await eventually(lambda: len(heard) == 2)
     assert heard == [1, 20]
 
 
@@ -133,7 +133,7 @@ async def test_notices_reach_every_process(two_ends, eventually):
     for board in set(boards[:1] if two_ends[0] is two_ends[1] else boards):
         board.listen(heard.append)
     boards[1].publish(NOTICE)
-    await eventually(lambda: len(heard) == len({id(bus) for bus in two_ends}), 30)
+    await eventually(lambda: len(heard) == len({id(bus) for bus in two_ends}))
     assert set(heard) == {NOTICE}
 
 

@@ -89,7 +89,7 @@ async def test_an_expert_signs_in_sees_the_rooms_and_enters(browser, service, ca
     async with in_room(service, car, report) as agent:
         service.let_experts_in(agent.room, True, "Wang")
         room = page.locator(f"li[data-room='{agent.room}']")
-        await room.wait_for(timeout=20_000)
+        await room.wait_for()
         assert "EV400" in await room.inner_text()
         assert "模拟" in await room.inner_text()
         assert report["vehicle"]["vin"] not in await page.content()

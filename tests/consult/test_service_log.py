@@ -210,7 +210,7 @@ async def test_security_a_whole_room_leaves_nobodys_name_in_the_log(
                     {"type": "chat", "id": "1", "text": f"call 13812345678, who@example.com, {vin}"}
                 )
                 room = service.room(agent.room)
-                await eventually(lambda: any(one["kind"] == "chat" for one in room.events_after(0)), 30)
+                await eventually(lambda: any(one["kind"] == "chat" for one in room.events_after(0)))
                 # Whatever breaks inside, with whatever in its message:
                 said = f"Li Secret and 王五 in {vin} at 13812345678 <who@example.com> {invite.code}"
 
@@ -224,7 +224,7 @@ async def test_security_a_whole_room_leaves_nobodys_name_in_the_log(
                 logging.getLogger("consult.room").error("room %s: %s", agent.room, said)
                 await channel.send_str("no message at all")
                 await channel.receive()
-        await eventually(lambda: not service.rooms, 60)
+        await eventually(lambda: not service.rooms)
         await asyncio.sleep(0)
     text = path.read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
@@ -270,7 +270,7 @@ async def test_another_program_s_account_is_known_too(service, eventually):
     set(names())
     with ServiceState(service.state.path) as other:
         other.put_account(Account("zhao", display="赵六"))
-    await eventually(lambda: "赵六" in set(names()), 30)
+    await eventually(lambda: "赵六" in set(names()))
 
 
 async def test_serve_writes_the_log_that_is_configured(tmp_path):

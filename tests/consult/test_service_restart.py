@@ -76,7 +76,7 @@ async def consultation(service, car, report):
         try:
             yield agent, watcher, http, invite
             car.count = len(car.sent) + 5
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while len(car.sent) < car.count or len(agent.spool):  # noqa: ASYNC110 - a list grows, no event tells
                     await asyncio.sleep(0.05)
                 agent.leave()
@@ -96,20 +96,20 @@ def record_of(folder, room):
 async def test_a_killed_service_comes_back_with_its_rooms(tmp_path, car, report, eventually):
     async with ServeProcess(tmp_path) as service:
         async with consultation(service, car, report) as (agent, watcher, http, invite):
-            await eventually(lambda: len(watcher.blocks) > 20, 30)
+            await eventually(lambda: len(watcher.blocks) > 20)
             agent.say("before")
-            await eventually(lambda: any(event["text"] == "before" for event in watcher.events), 30)
+            await eventually(lambda: any(event["text"] == "before" for event in watcher.events))
             await asyncio.sleep(0.3)  # the line is in the journal, as the room promises after a moment
             for round_ in (1, 2):
                 await service.end(signal.SIGKILL)
                 seen = len(watcher.blocks)
                 await service.start()
-                await eventually(lambda: len(watcher.blocks) > seen + 20, 30)  # noqa: B023 - awaited in this round
+                await eventually(lambda: len(watcher.blocks) > seen + 20)  # noqa: B023 - awaited in this round
                 assert len(watcher.welcomes) == 1 + round_
             assert {welcome["you"]["id"] for welcome in watcher.welcomes} == {watcher.welcomes[0]["you"]["id"]}
             assert "before" in [event["text"] for event in watcher.welcomes[-1]["events"]]
             agent.say("after")
-            await eventually(lambda: any(event["text"] == "after" for event in watcher.events), 30)
+            await eventually(lambda: any(event["text"] == "after" for event in watcher.events))
             status, body, _ = await redeem(http, service.url, invite.code)
             assert (status, body["error"]) == (410, "consult.invite-used"), "used before the kill, used after it"
         assert watcher.closed == "consult.room-closed"
@@ -132,15 +132,15 @@ async def test_a_killed_service_comes_back_with_its_rooms(tmp_path, car, report,
 async def test_a_service_that_is_stopped_says_goodbye_and_not_the_end(tmp_path, car, report, eventually):
     async with ServeProcess(tmp_path) as service:
         async with consultation(service, car, report) as (agent, watcher, _http, _invite):
-            await eventually(lambda: len(watcher.blocks) > 10, 30)
+            await eventually(lambda: len(watcher.blocks) > 10)
             code, said = await service.end(signal.SIGTERM)
             assert (code, said) == (0, "")
             assert watcher.closed is None
-            await eventually(lambda: aiohttp.WSCloseCode.SERVICE_RESTART in watcher.close_codes, 10)
+            await eventually(lambda: aiohttp.WSCloseCode.SERVICE_RESTART in watcher.close_codes)
             assert watcher.goodbyes == ["consult.service-restarting"]
             seen = len(watcher.blocks)
             await service.start()
-            await eventually(lambda: len(watcher.blocks) > seen + 10, 30)
+            await eventually(lambda: len(watcher.blocks) > seen + 10)
         assert (await service.end(signal.SIGINT))[0] == 0
         with Journal(record_of(tmp_path, agent.room), keys=keys_of(tmp_path)) as journal:
             kept = journal.blocks(1, agent.epoch, 0, 1 << 31)
@@ -226,16 +226,16 @@ async def test_chromium_goes_on_after_the_service_was_killed(tmp_path, car, repo
         await page.goto((await agent.invite("expert")).url)
         await page.locator("#name").fill("李工")
         await page.locator("button.primary").click()
-        await page.wait_for_selector("#connection[data-kind=good]", timeout=30_000)
+        await page.wait_for_selector("#connection[data-kind=good]")
         before = await page.evaluate("performance.timeOrigin")
         await service.end(signal.SIGKILL)
-        await page.wait_for_selector("#connection[data-kind=bad]", timeout=30_000)
+        await page.wait_for_selector("#connection[data-kind=bad]")
         await service.start()
-        await page.wait_for_selector("#connection[data-kind=good]", timeout=30_000)
+        await page.wait_for_selector("#connection[data-kind=good]")
         seen = len(watcher.blocks)
-        await eventually(lambda: len(watcher.blocks) > seen + 20, 30)
+        await eventually(lambda: len(watcher.blocks) > seen + 20)
         figures = page.locator("[data-count=missing], [data-count=gone], [data-count=broken]")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while set(await figures.all_text_contents()) != {"0"}:  # noqa: ASYNC110 - what fills the holes is there
                 await asyncio.sleep(0.2)
         assert await page.evaluate("performance.timeOrigin") == before, "the page was not even loaded again"

@@ -203,7 +203,7 @@ async def shown_by_chromium(url, home, profile):
         env={"HOME": str(home), "PATH": "/usr/bin:/bin"}, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         return (await process.communicate())[0]
 
 
@@ -236,7 +236,7 @@ async def test_a_room_on_a_laptop_is_encrypted_too(tmp_path):
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             offer = json.loads(await process.stdout.readline())
         assert offer["url"].startswith("https://127.0.0.1:")
         url, _, code = offer["url"].partition("/join#")

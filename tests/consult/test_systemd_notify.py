@@ -24,7 +24,7 @@ class Supervisor:
 
     async def hear(self):
         """The next datagram as its assignments."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             said = await asyncio.get_running_loop().sock_recv(self.socket, 4096)
         return dict(line.split("=", 1) for line in said.decode().split("\n"))
 

@@ -276,7 +276,7 @@ async def test_the_session_is_kept_alive_only_while_somebody_wants_it(monkeypatc
             session = EcuSession(requests, BMS, may_keep=lambda: wanted)
             guard.confirm(make.session_request(3), BMS)
             async with session:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(120):
                     while ecu.requests.count(b"\x3e\x80") < 3:  # noqa: ASYNC110 - the ECU has its own thread
                         await asyncio.sleep(0.01)
                 wanted = False

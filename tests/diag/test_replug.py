@@ -66,10 +66,10 @@ async def test_requests_and_readers_go_on_when_it_is_back(adapter):
         await asyncio.sleep(1.5)
         assert not asked.done(), "it waits"
         await asyncio.to_thread(adapter.plug)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             answer = await asked
         assert answer.payload.startswith(b"\x62\xf1\x8c")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while (await anext(heard)).t_ns < time.time_ns() - 2_000_000_000:
                 pass
     assert link.outages == 1
@@ -91,7 +91,7 @@ async def test_an_adapter_that_stays_away_ends_the_link(adapter):
 async def test_closing_while_it_is_away_does_not_hang(adapter):
     link = await open_can("slcan", str(adapter.path), 500_000, replug_s=60)
     await asyncio.to_thread(adapter.unplug)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         while not link.outages:  # noqa: ASYNC110 - the driver notices by itself
             await asyncio.sleep(0.05)
         await link.close()
@@ -107,7 +107,7 @@ async def test_what_changes_the_car_does_not_wait_for_the_adapter(adapter):
         IsoTpLink(link) as requests,
     ):
         await asyncio.to_thread(adapter.unplug)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while not link.outages:  # noqa: ASYNC110 - the driver notices by itself
                 await asyncio.sleep(0.05)
         guard.confirm(clear, BMS)

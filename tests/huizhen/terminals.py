@@ -76,7 +76,7 @@ class Terminal:
             found.append(line)
         return found
 
-    def wait_for(self, *words: str, timeout_s: float = 90.0) -> str:
+    def wait_for(self, *words: str, timeout_s: float = 120) -> str:
         """Reads until all words are on the screen, then gives the screen."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
@@ -87,7 +87,7 @@ class Terminal:
         missing = [word for word in words if word not in self.text]
         raise AssertionError(f"{missing} is not on the screen:\n{self.text}")
 
-    def wait_until_gone(self, word: str, timeout_s: float = 90.0) -> str:
+    def wait_until_gone(self, word: str, timeout_s: float = 120) -> str:
         """Reads until a word is on the screen no more."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
@@ -97,7 +97,7 @@ class Terminal:
                 break
         raise AssertionError(f"{word} is still on the screen:\n{self.text}")
 
-    def wait_for_output(self, *words: str, timeout_s: float = 90.0) -> None:
+    def wait_for_output(self, *words: str, timeout_s: float = 120) -> None:
         """Reads until all words have been written, one after the other or at once, wherever they are now."""
         end = time.monotonic() + timeout_s
         while not all(word in self.raw for word in words):
@@ -108,7 +108,7 @@ class Terminal:
         """Keys as a terminal sends them."""
         os.write(self._master, keys.encode())
 
-    def end(self, timeout_s: float = 60.0) -> int:
+    def end(self, timeout_s: float = 120) -> int:
         """Reads until the program has ended; gives its exit code."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end and self.read(0.2):

@@ -168,7 +168,7 @@ def test_an_adapter_that_is_pulled_out_is_told_and_taken_again(
         adapter.unplug()
 
 
-async def until(condition, timeout_s: float = 60.0) -> None:
+async def until(condition, timeout_s: float = 120) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - what is waited for is the state of another part
             await asyncio.sleep(0.02)

@@ -100,7 +100,7 @@ def test_what_was_heard_is_written_when_it_is_told_to_end(sign: signal.Signals, 
             assert time.monotonic() < deadline, "nothing is being recorded"
             time.sleep(0.1)
         process.send_signal(sign)
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=120)
     assert process.returncode == Exit.DONE, told
     assert len(open_recording(str(place)).table) > 300
     assert [path.name for path in tmp_path.iterdir()] == ["drive.blf"]

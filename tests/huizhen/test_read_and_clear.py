@@ -152,7 +152,7 @@ def test_the_adapter_that_answered_is_taken_next_time(capsys, tmp_path):
         assert "VIN" in again.out
     finally:
         front.terminate()
-        front.communicate(timeout=10)
+        front.communicate(timeout=120)
     said(capsys, "config", "forget")
     assert recall() is None
 

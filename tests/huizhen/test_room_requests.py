@@ -214,7 +214,7 @@ async def test_json_lines_both_ways(desk_of, eventually):
 def eventually():
     import asyncio
 
-    async def wait(condition, timeout_s=10.0):
+    async def wait(condition, timeout_s=120):
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110 - what is waited for happens in other tasks
                 await asyncio.sleep(0.01)

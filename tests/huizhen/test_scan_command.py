@@ -196,7 +196,7 @@ def test_ctrl_c_shows_what_there_is() -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             time.sleep(seconds)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=120)
         assert process.returncode == Exit.INTERRUPTED
         assert len(err.splitlines()) == 1
         if json.loads(out)["schema"] != "huizhen.error/1":
