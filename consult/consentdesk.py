@@ -119,7 +119,7 @@ class ConsentDesk(Part):
     def room_met_car(self, room: Room) -> None:
         """What the laptop's owner has set about positions is a consent, or its absence."""
         is_wanted, said = mode_of(room.desk.allows) != "off", self._said(room, "position")
-        if not room.is_position_withdrawn and is_wanted != bool(said and said[-1]):
+        if not room.positions.is_withdrawn and is_wanted != bool(said and said[-1]):
             self._note(room, room.agent_person, room.agent_name, "position", is_wanted)
 
     def room_heard(self, room: Room, event: dict[str, Any]) -> None:
@@ -239,7 +239,7 @@ class ConsentDesk(Part):
         if not session.role.may_invite:
             found = [one for one in found if one.person == session.person]
         room = self.service.room(session.room)
-        position = {"mode": mode_of(room.desk.allows), "withdrawn": room.is_position_withdrawn}
+        position = {"mode": mode_of(room.desk.allows), "withdrawn": room.positions.is_withdrawn}
         return web.json_response({"consents": [one.to_json() for one in found], "position": position})
 
     async def change(self, request: web.Request) -> web.Response:
@@ -285,7 +285,7 @@ class ConsentDesk(Part):
 
     def _withdraw_positions(self, room: Room, withdrawn: bool, who: dict[str, Any]) -> None:
         """Here at once; the laptop hears of it as everybody does, and sends none any more either."""
-        is_news = room.is_position_withdrawn != withdrawn
+        is_news = room.positions.is_withdrawn != withdrawn
         room.withdraw_positions(withdrawn)
         if is_news and room.closed_code is None:
             room.happen("position", who, self.service.config.now_us(), body={"withdrawn": withdrawn})

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from consult.rawframes import encode_raw, parse_raw
-from consult.wire import encode_samples, parse_samples
+from consult.wire import RAW, encode_samples, parse_samples
 from dbc.table import pgn_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from consult.wire import BlockHead
     from dbc.database import Database
     from diag.frames import Frame
 
@@ -29,6 +30,7 @@ __all__ = [
     "COARSE_DEGREES",
     "POSITION_MODES",
     "SHARED_POSITION_PGNS",
+    "PositionColumns",
     "coarse",
     "coarse_values",
     "columns_of",
@@ -234,6 +236,43 @@ def raw_without(data: bytes) -> bytes:
         return data
     kept = [replace(one, data=bytes(len(one.data))) if is_position_frame(one, none) else one for one in frames]
     return encode_raw(kept, stream=head.stream, epoch=head.epoch, seq=head.seq)
+
+
+class PositionColumns:
+    """Where positions would stand in a room that the laptop's setting keeps back: dropped here too, should one come.
+
+    Attributes:
+        is_withdrawn: the technician wants none here, whatever the laptop's setting says.
+    """
+
+    def __init__(self) -> None:
+        self.is_withdrawn = False
+        self._mode = "off"
+        self._columns: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+
+    def mode_for(self, allows: Mapping[str, Any]) -> str:
+        """``on``, ``coarse`` or ``off``, by what the technician said here and the laptop's setting."""
+        return "off" if self.is_withdrawn else mode_of(allows)
+
+    def look(self, allows: Mapping[str, Any], schemas: Mapping[int, Mapping[str, Any]]) -> None:
+        """Finds them in the announced streams, by number."""
+        mode = self._mode = self.mode_for(allows)
+        kept_back = {} if mode == "on" else {n: columns_of(one, mode) for n, one in schemas.items()}
+        self._columns = {stream: columns for stream, columns in kept_back.items() if any(columns)}
+
+    def are_in(self, stream: int) -> bool:
+        """Whether a stream of samples has any."""
+        return stream in self._columns
+
+    def removed_from(self, head: BlockHead, data: bytes) -> bytes:
+        """A block without them.
+
+        Raises:
+            BlockBroken: it is none.
+        """
+        if head.kind == RAW:
+            return raw_without(data) if self._mode != "on" else data
+        return samples_without(data, *self._columns[head.stream]) if self.are_in(head.stream) else data
 
 
 def tree_without(tree: Any, mode: str) -> Any:

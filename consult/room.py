@@ -17,7 +17,7 @@ from consult.eventlist import EventList
 from consult.markboard import MarkBoard
 from consult.member import connections, still_here
 from consult.messages import Ack, Closed, Event, Mark, encode_message
-from consult.positions import columns_of, mode_of, raw_without, samples_without, tree_without
+from consult.positions import PositionColumns, tree_without
 from consult.rawframes import parse_raw_head
 from consult.redaction import pseudonym_from_vin, redact_event, redact_report, redact_words, vins_of_report
 from consult.requestdesk import RequestDesk
@@ -77,9 +77,7 @@ class Room:
         self.blocks_in = self.bytes_in = self.blocks_dropped = 0
         self._events = EventList()
         self._event_count = 0
-        self._places: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        self._place_mode = "off"
-        self.is_position_withdrawn = False
+        self.positions = PositionColumns()
         self._chat_ids: dict[tuple[int, str], None] = {}
         self.marks = MarkBoard()
         self.ending = Ending(self)
@@ -116,7 +114,7 @@ class Room:
         laptop: dict[str, Any] = laptops[-1][1] if laptops else {}
         self.agent_key = laptop.get("key", "")
         self.desk.meet_car(self.report, laptop.get("allows", {}))
-        self._find_places()
+        self.positions.look(self.desk.allows, self.schemas)
         self.desk.restore(kept.events)
         self.calls.restore(kept.events)
         self.ending.restore()
@@ -144,12 +142,12 @@ class Room:
             self.agent_key = hello.key
             laptop = {"key": hello.key, "epoch": self.epoch, "allows": hello.allows}
             self._unwritten_documents.append(("agent", now_us, laptop))
-        report = tree_without(hello.report, "off" if self.is_position_withdrawn else mode_of(hello.allows))
+        report = tree_without(hello.report, self.positions.mode_for(hello.allows))
         if report != self.report:
             self.report = report
             self._unwritten_documents.append(("report", now_us, report))
         self.desk.meet_car(self.report, hello.allows)
-        self._find_places()
+        self.positions.look(self.desk.allows, self.schemas)
         self.agent_name, self.agent_person = name, person
         for member in self.members.values():
             member.outbox.say(self.car_for(member.role))
@@ -186,26 +184,14 @@ class Room:
             raise BlockBroken(Text(f"{head.count} signals, announced otherwise", f"{head.count} 个信号，与声明不符"))
         return schema, ring
 
-    def _find_places(self) -> None:
-        """Where positions would stand that the laptop's setting keeps back: dropped here too, should one come."""
-        self._place_mode = "off" if self.is_position_withdrawn else mode_of(self.desk.allows)
-        mode = self._place_mode
-        kept_back = {} if mode == "on" else {n: columns_of(one, mode) for n, one in self.schemas.items()}
-        self._places = {stream: columns for stream, columns in kept_back.items() if any(columns)}
-
     def withdraw_positions(self, withdrawn: bool) -> None:
         """The technician no longer wants positions here, whatever the laptop's setting says; or wants them again."""
-        self.is_position_withdrawn = withdrawn
-        self._find_places()
-
-    def _without_position(self, head: BlockHead, data: bytes) -> bytes:
-        if head.kind == RAW:
-            return raw_without(data) if self._place_mode != "on" else data
-        return samples_without(data, *self._places[head.stream]) if head.stream in self._places else data
+        self.positions.is_withdrawn = withdrawn
+        self.positions.look(self.desk.allows, self.schemas)
 
     def _take(self, head: BlockHead, data: bytes, now_us: int, *, is_late: bool = False) -> None:
         _, ring = self._announced(head)
-        data = self._without_position(head, data)
+        data = self.positions.removed_from(head, data)
         missed = ring.next
         if head.seq >= missed and self._unwritten_bytes + len(data) > _MAX_UNWRITTEN_BYTES:
             # Before the ring counts it: the agent must bring this very block again.
@@ -235,7 +221,7 @@ class Room:
         envelope = parse_envelope(data)
         head = envelope.head
         self._announced(head)
-        if head.stream in self._places:
+        if self.positions.are_in(head.stream):
             return  # the samples come later, without what is kept back
         for member in self.members.values():
             if member.edge is None or len(data) > MAX_BLOCK_BYTES or not member.edge.offer_block(data):
@@ -420,8 +406,7 @@ class Room:
 
     def tell_view(self, looker: Member, view: View) -> None:
         """Lets the others know what somebody looks at; not kept, and dropped for those who lag."""
-        told = json.loads(encode_message(view)) | {"who": looker.to_json()}
-        text = _json(told)
+        text = _json(json.loads(encode_message(view)) | {"who": looker.to_json()})
         for member in self.members.values():
             if member is not looker and not member.outbox.lags:
                 member.outbox.say(text)

@@ -88,10 +88,10 @@ async def test_the_technician_decides_on_the_page_and_an_administrator_in_the_lo
 
             await row("position").get_by_role("button", name="关闭").click()
             await row("position").get_by_role("button", name="开启").wait_for()
-            assert room.is_position_withdrawn
+            assert room.positions.is_withdrawn
             await row("position").get_by_role("button", name="开启").click()
             await row("position").get_by_role("button", name="关闭").wait_for()
-            assert not room.is_position_withdrawn
+            assert not room.positions.is_withdrawn
 
             assert "未同意" in await row("sharing").inner_text()
             await row("sharing").get_by_role("button", name="同意").click()

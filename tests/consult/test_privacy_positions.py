@@ -405,7 +405,7 @@ async def test_a_consent_for_positions_can_be_withdrawn_while_the_room_runs(tmp_
                 await eventually(lambda: not room.has_unwritten)
         async with running_service(config) as service:
             room = service.rooms[path[3:]]
-            assert room.is_position_withdrawn, "nor does a restart"
+            assert room.positions.is_withdrawn, "nor does a restart"
             _, told = await get(laptop, service.url, f"{path}/consent", token)
             assert [(one["kind"], one["given"]) for one in told["consents"]] == [
                 ("position", True),
@@ -415,4 +415,4 @@ async def test_a_consent_for_positions_can_be_withdrawn_while_the_room_runs(tmp_
             assert (await post(laptop, service.url, f"{path}/consent", stale, token))[0] == 409
             agreed = stale | {"version": version_of("position", TEXTS["position"])}
             assert (await post(laptop, service.url, f"{path}/consent", agreed, token))[0] == 200
-            assert not room.is_position_withdrawn
+            assert not room.positions.is_withdrawn

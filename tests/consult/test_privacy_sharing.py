@@ -269,9 +269,9 @@ async def test_the_terminal_s_words_reach_the_service(service, car, report, in_r
         service.rooms[agent.room].desk.allows = {"position": "coarse"}
         assert "as this laptop sends it" in await typed("/position")
         assert "gets no position" in await typed("/position off")
-        assert service.rooms[agent.room].is_position_withdrawn
+        assert service.rooms[agent.room].positions.is_withdrawn
         assert "stays in the car" in await typed("/position on"), "what one agrees to is read first"
-        assert not service.rooms[agent.room].is_position_withdrawn
+        assert not service.rooms[agent.room].positions.is_withdrawn
         assert "/position off" in await typed("/position perhaps")
 
 
