@@ -75,6 +75,8 @@ def add_link_options(parser: argparse.ArgumentParser, tr: Translator, *, needs_f
     group.add_argument("--data-bitrate", type=int, help=tr("link.data_bitrate"))
     if not needs_frames:
         group.add_argument("--adapter", action=_Once, metavar="KIND:WHERE", help=tr("link.adapter"))
+    else:  # taken to say why not
+        group.add_argument("--adapter", dest="unfit_adapter", metavar="KIND:WHERE", help=argparse.SUPPRESS)
     group.add_argument("--demo", action="store_true", help=tr("link.demo"))
     group.add_argument("--scenario", metavar="NAME|FILE", help=tr("link.scenario"))
     group.add_argument("--dbc", action="append", default=[], metavar="FILE", help=tr("link.dbc"))
@@ -127,6 +129,10 @@ class OpenVehicle:
             remember(Remembered(adapter=self.adapter, protocol=getattr(self.link, "protocol", "")))
         else:
             remember(Remembered(info.interface, info.channel, info.bitrate))
+
+
+def _needs_frames(adapter: str, console: Console) -> BadUsage:
+    return BadUsage(console.tr("link.needs_frames", value=adapter))
 
 
 def _setting(args: argparse.Namespace, name: str) -> str | None:
@@ -282,6 +288,8 @@ async def open_vehicle(
     if args.scenario and not args.demo:
         raise BadUsage(console.tr("link.scenario_without_demo"))
     adapter = getattr(args, "adapter", None)
+    if getattr(args, "unfit_adapter", None):
+        raise _needs_frames(args.unfit_adapter, console)
     if args.demo and (args.interface or args.channel or adapter):
         raise BadUsage(console.tr("link.demo_and_interface"))
     if adapter and (args.interface or args.channel or args.fd):
@@ -290,7 +298,14 @@ async def open_vehicle(
     may_be_direct = hasattr(args, "adapter")
     is_named = args.demo or _setting(args, "interface") or _setting(args, "channel")
     if adapter is None and not is_named:
-        adapter = os.environ.get("HUIZHEN_ADAPTER") or _unnamed(args, console, may_be_direct=may_be_direct)
+        wished = os.environ.get("HUIZHEN_ADAPTER")
+        adapter = (wished if may_be_direct else None) or _unnamed(args, console, may_be_direct=may_be_direct)
+        if adapter is None and args.interface is None and not _is_can_configured() and not may_be_direct:
+            from huizhen.settings import recall
+
+            kept = recall()
+            if wished or (kept is not None and kept.adapter):
+                raise _needs_frames(wished or str(kept and kept.adapter), console)
     if adapter is not None:
         from diag.reviving import RevivingLink
 

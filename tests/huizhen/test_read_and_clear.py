@@ -166,6 +166,21 @@ def test_what_was_kept_and_makes_no_sense_is_forgotten():
     (config_folder() / "adapter.json").unlink()
 
 
+@pytest.mark.parametrize("words", [["battery"], ["charge"], ["log", "record", "-o", "never.log"]])
+@pytest.mark.parametrize("by", ["option", "environment", "memory"])
+def test_what_listens_to_the_bus_says_that_this_adapter_does_not(by, words, capsys, monkeypatch):
+    monkeypatch.setattr("diag.adapters.find_adapters", lambda: ())
+    monkeypatch.delenv("HUIZHEN_ADAPTER", raising=False)
+    if by == "environment":
+        monkeypatch.setenv("HUIZHEN_ADAPTER", "doip:127.0.0.1")
+    elif by == "memory":
+        remember(Remembered(adapter="doip:127.0.0.1"))
+    named = ["--adapter", "doip:127.0.0.1"] if by == "option" else []
+    told = said(capsys, *words, *named, code=Exit.USAGE)
+    assert "doip:127.0.0.1 carries only requests and answers" in told.err
+    assert "huizhen live --adapter" in told.err
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_the_only_adapter_that_is_plugged_in_is_taken_and_of_two_none(n, capsys, monkeypatch):
     from diag.adapters import Candidate
