@@ -4,9 +4,9 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 EXTRAS ?= test
-# Four test processes on two processors: much of a test's time is waiting for an answer. A file's tests stay together;
+# Three test processes on two processors: much of a test's time is waiting for an answer. A file's tests stay together;
 # which files begin stands in tests/durations.toml.
-BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
+BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 # Hundreds of tests keep real time (buses, browsers, relays), and this machine may be busy with something else: one that
 # fails is tried once more, and the summary tells which were (RERUN); what fails then is tried alone when all others are
 # through (tools/run_tests.py). A real defect fails each time.

@@ -18,7 +18,7 @@ from diag.j1939 import nodes_from_frames
 from diag.nrc import nrc_text
 from diag.obd import ObdSession, parse_items
 from diag.obdonuds import ObdOnUdsSession
-from diag.scanparts import answer_or_none, freeze_frame_from_obd, targets_of, why_of
+from diag.scanparts import SecondChance, answer_or_none, freeze_frame_from_obd, targets_of, why_of
 from diag.snapshots import learn_lengths
 from diag.uds import IDENTIFIERS, UdsSession, parse_freeze_frames
 from diag.visit import (
@@ -42,6 +42,7 @@ _MASK_FAULTS: Final = 0xAF
 _PHYSICAL_11: Final = tuple(range(0x7E0, 0x7E8))
 _PHYSICAL_29: Final = tuple(0x18DA00F1 | address << 8 for address in range(0x100) if address != 0xF1)
 _PROBES_AT_ONCE: Final = 64
+_MOST_SILENCE: Final = 2
 PATIENCE_S: Final = 1.0
 _PART_BUDGET_S: Final = 15.0
 _SERVICE_NOT_SUPPORTED: Final = 0x11
@@ -54,6 +55,8 @@ _WHAT_UNITS: Final = Text("stored codes and identification", "历史故障码与
 
 _WHAT_DISCOVERY: Final = Text("discovery", "查找")
 _WHAT_CODES: Final = Text("fault codes", "故障码")
+_WHAT_FROZEN: Final = Text("freeze frames", "冻结帧")
+_WHAT_IDENTIFICATION: Final = Text("identification", "标识信息")
 _TOO_LONG: Final = Text("took too long and was left", "耗时过长，已放弃")
 _NOT_READ: Final = Text("could not be read; this ECU may have faults", "未能读取；该控制器可能存在故障")
 
@@ -74,6 +77,7 @@ class Scanner:
         self._car, self._traits, self._visit = car, car.traits, visit
         self._named = tuple(databases)
         self._timeout_s, self._progress = timeout_s, progress
+        self._patient = SecondChance(car)
         self._obd = ObdSession(car, timeout_s=timeout_s)
         self._probed: set[int] = set()
 
@@ -214,8 +218,8 @@ class Scanner:
             (_WHAT_CODES, self._read_uds_codes),
             (Text("OBD-II", "OBD-II"), self._read_obd),
             (Text("OBD on UDS", "OBDonUDS"), self._read_obd_on_uds),
-            (Text("freeze frames", "冻结帧"), self._read_details),
-            (Text("identification", "标识信息"), self._read_identification),
+            (_WHAT_FROZEN, self._read_details),
+            (_WHAT_IDENTIFICATION, self._read_identification),
         ):
             try:
                 async with asyncio.timeout(max(_PART_BUDGET_S, 40 * (self._timeout_s or 0))):
@@ -286,19 +290,24 @@ class Scanner:
             ecu.tests = await session.read_monitor_results(found)
 
     async def _read_identification(self, ecu: EcuVisit) -> None:
-        session = UdsSession(self._car, ecu.target, timeout_s=self._timeout_s)
+        link = self._patient if ecu.speaks_uds else self._car
+        session = UdsSession(link, ecu.target, timeout_s=self._timeout_s)
         wanted = self._identifiers[: len(_TELLING)] if self._is_slow else self._identifiers
         identification = await session.read_identification(wanted)
         ecu.identification = identification.texts
         ecu.speaks_uds = ecu.speaks_uds or bool(identification.readings)
         if identification.vin:
             ecu.vins[f"{ecu.address} F190"] = identification.vin
+        if identification.readings and identification.silent:
+            names = ", ".join(f"{did:04X}" for did in identification.silent)
+            self._visit.fail(ecu.address, _WHAT_IDENTIFICATION, Text(f"no answer to {names}", f"{names} 无应答"))
         for answer in identification.cut:
             self._note_missing(ecu, 1 if answer.missing else 0)
 
     async def _read_uds_codes(self, ecu: EcuVisit) -> None:
         """19 02, asked of everybody who is there: its answer proves UDS, and a refusal of it is said."""
-        answer = await answer_or_none(self._car, ecu.target, bytes([0x19, 0x02, _MASK_FAULTS]), self._timeout_s)
+        codes = bytes([0x19, 0x02, _MASK_FAULTS])
+        answer = await answer_or_none(self._patient, ecu.target, codes, self._timeout_s)
         if answer is None:
             return
         ecu.speaks_uds = answer.nrc != _SERVICE_NOT_SUPPORTED
@@ -315,19 +324,31 @@ class Scanner:
 
     async def _read_details(self, ecu: EcuVisit) -> None:
         """Snapshots and extended data of the codes that are faults."""
-        session = UdsSession(self._car, ecu.target, timeout_s=self._timeout_s)
+        session = UdsSession(self._patient, ecu.target, timeout_s=self._timeout_s)
         faults = [dtc for dtc in ecu.dtcs if len(dtc.raw) == 4 and dtc.status is not None and dtc.status.is_fault]
         lengths: dict[int, int] = {}
+        silent: dict[str, list[str]] = {"19 04": [], "19 06": []}
         for dtc in faults[:_DETAILS_PER_ECU]:
-            for details in (await session.read_snapshots(dtc.raw[:3]), await session.read_extended(dtc.raw[:3])):
+            for service, read in (("19 04", session.read_snapshots), ("19 06", session.read_extended)):
+                if len(silent[service]) >= _MOST_SILENCE:
+                    continue
+                try:
+                    details = await read(dtc.raw[:3])
+                except NoAnswer:
+                    silent[service].append(dtc.display)
+                    continue
                 if details.negative is None:
                     learned = await learn_lengths(session, details.payload, lengths)
                     ecu.frames += parse_freeze_frames(details, learned)
+        for service, codes in silent.items():
+            if codes:
+                names = f"{service}, {', '.join(codes)}"
+                self._visit.fail(ecu.address, _WHAT_FROZEN, Text(f"no answer ({names})", f"无应答（{names}）"))
         if len(faults) > _DETAILS_PER_ECU:
             n = len(faults) - _DETAILS_PER_ECU
             self._visit.fail(
                 ecu.address,
-                Text("freeze frames", "冻结帧"),
+                _WHAT_FROZEN,
                 Text(f"of {n} more codes were not asked", f"另有 {n} 个故障码的未读取"),
             )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diag.obd import FrozenMoment
     from diag.vehiclereport import Ecu
 
-__all__ = ["answer_or_none", "freeze_frame_from_obd", "target_of", "targets_of", "why_of"]
+__all__ = ["SecondChance", "answer_or_none", "freeze_frame_from_obd", "target_of", "targets_of", "why_of"]
 
 
 def targets_of(databases: Iterable[Database]) -> dict[int, Target]:
@@ -38,6 +38,26 @@ def target_of(ecu: Ecu, link: object) -> Target:
     if isinstance(link, DirectLink) and not link.is_can:
         return Target.at_logical(request_id)
     return Target.physical(request_id, int(ecu.address, 16))
+
+
+class SecondChance:
+    """A link on which a silent ECU is asked again, once: one lost frame shall not cost what it would have told.
+
+    For reading, of ECUs that are known to be there.
+
+    Args:
+        link: to the car.
+    """
+
+    def __init__(self, link: RequestLink) -> None:
+        self._link = link
+
+    async def request(self, target: Target, payload: bytes, *, timeout_s: float | None = None) -> tuple[Answer, ...]:
+        """See :meth:`diag.answers.RequestLink.request`."""
+        try:
+            return await self._link.request(target, payload, timeout_s=timeout_s)
+        except NoAnswer:
+            return await self._link.request(target, payload, timeout_s=timeout_s)
 
 
 async def answer_or_none(link: RequestLink, target: Target, payload: bytes, timeout_s: float | None) -> Answer | None:

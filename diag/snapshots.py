@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diag.dtc import find_unknown_did, parse_uds_dtcs
+from diag.errors import NoAnswer
 from diag.uds import DID_LENGTHS, parse_data
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ async def learn_lengths(session: UdsSession, payload: bytes, lengths: dict[int, 
         did = find_unknown_did(payload, {**DID_LENGTHS, **lengths})
         if did is None:
             break
-        answer = await session.read_data(did)
+        try:
+            answer = await session.read_data(did)
+        except NoAnswer:
+            break
         if answer.negative is not None or not answer.complete:
             break
         lengths[did] = len(parse_data(answer.payload, [did]).get(did, b""))

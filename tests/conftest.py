@@ -89,18 +89,48 @@ def library_disk(tmp_path: Path) -> Generator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module")
-def whole_machine(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
-    """One file of tests at a time, of those that ask for it: several browsers in a call, or an emulated machine.
+class _Machine:
+    """Which test process may use the machine: all of them, or one alone. Whoever wants it alone is next in line."""
 
-    They keep real time and take all processors; two of them beside each other keep none.
-    """
+    def __init__(self, folder: Path) -> None:
+        self._door, self._room = (folder / "door").open("w"), (folder / "room").open("w")
+
+    @contextmanager
+    def taken(self, how: int) -> Generator[None]:
+        """With the others (LOCK_SH), or alone (LOCK_EX)."""
+        fcntl.flock(self._door, fcntl.LOCK_EX)
+        fcntl.flock(self._room, how)
+        fcntl.flock(self._door, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._room, fcntl.LOCK_UN)
+
+
+@pytest.fixture(scope="session")
+def _machine(tmp_path_factory: pytest.TempPathFactory) -> _Machine:
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    with (folder / "whole-machine").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    return _Machine(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+
+
+@pytest.fixture(scope="module")
+def whole_machine(_machine: _Machine) -> Generator[None]:
+    """A file of tests beside which no other test runs.
+
+    Several browsers in a call keep real time and take all processors: beside others they keep none, nor do those.
+    """
+    with _machine.taken(fcntl.LOCK_EX):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _share_of_the_machine(request: pytest.FixtureRequest, _machine: _Machine) -> Generator[None]:
+    """Every other test."""
+    if "whole_machine" in request.fixturenames:
+        yield
+    else:
+        with _machine.taken(fcntl.LOCK_SH):
+            yield
 
 
 COUNTED = ("passed", "skipped", "xfailed", "rerun")

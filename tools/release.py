@@ -73,7 +73,7 @@ LOOKS_AT_CHECKOUT = {
 BESIDE = (
     "-q",
     "-n",
-    "4",
+    "3",
     "--dist",
     "loadfile",
     "--no-loadscope-reorder",
