@@ -183,3 +183,34 @@ async def test_an_adapter_that_goes_away_ends_the_scan_with_what_there_was() -> 
 async def test_a_dangerous_code_stays_dangerous_whoever_reports_it() -> None:
     report = await scan_ecus(ecu(0x7E4, {"3E00": "7E00", "1902AF": "5902FF0AA6002F"}))
     assert [(finding.code, finding.severity) for finding in report.findings] == [("insulation.low", Severity.STOP)]
+
+
+@pytest.mark.parametrize("misses", [1, 2])
+async def test_one_lost_frame_costs_nothing_and_two_are_told(misses: int) -> None:
+    """Each request is missed so often; what comes after is answered."""
+    table = {"3E00": "7E00", "1902AF": ISOLATION, "22F190": F190, "22F195": "62F195312E32"}
+    table |= {"19040AA61AFF": "59040AA61A2F" + "01" + "01" + "F190" + VIN.encode().hex().upper()}
+    table |= {"19060AA61AFF": "59060AA61A2F0103"}
+    known, missed = answers_from_table(table), dict.fromkeys(["1902AF", "19040AA61AFF", "22F195"], misses)
+    if misses > 1:  # the codes themselves would make the car unread
+        del missed["1902AF"]
+
+    def script(request: bytes) -> list[bytes]:
+        key = request.hex().upper()
+        if missed.get(key, 0):
+            missed[key] -= 1
+            return []
+        return known(request)
+
+    report = await scan_ecus(ScriptedEcu(0x7E4, 0x7EC, script))
+    assert [dtc.display for dtc in report.dtcs] == ["P0AA6-1A"]
+    (battery,) = report.ecus
+    told = " ".join(item.why.en for item in report.unanswered)
+    assert {frame.source for frame in report.freeze_frames} >= {"uds-extended"}
+    if misses == 1:
+        assert battery.identification["systemSupplierECUSoftwareVersionNumber"] == "1.2"
+        assert "uds-snapshot" in {frame.source for frame in report.freeze_frames}
+        assert "no answer" not in told
+    else:
+        assert "freeze frames: no answer (19 04, P0AA6-1A)" in told
+        assert "identification: no answer to F195" in told
