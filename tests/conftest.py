@@ -11,7 +11,7 @@ import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import can  # noqa: F401 - before diag does, which leaves out python-can's own MF4: tests of our writers want it
 import pytest
@@ -92,8 +92,8 @@ def library_disk(tmp_path: Path) -> Generator[Path]:
 class _Machine:
     """Which test process may use the machine: all of them, or one alone. Whoever wants it alone is next in line."""
 
-    def __init__(self, folder: Path) -> None:
-        self._door, self._room = (folder / "door").open("w"), (folder / "room").open("w")
+    def __init__(self, door: IO[str], room: IO[str]) -> None:
+        self._door, self._room = door, room
 
     @contextmanager
     def taken(self, how: int) -> Generator[None]:
@@ -108,9 +108,11 @@ class _Machine:
 
 
 @pytest.fixture(scope="session")
-def _machine(tmp_path_factory: pytest.TempPathFactory) -> _Machine:
+def _machine(tmp_path_factory: pytest.TempPathFactory) -> Generator[_Machine]:
     folder = tmp_path_factory.getbasetemp()
-    return _Machine(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (folder / "door").open("w") as door, (folder / "room").open("w") as room:
+        yield _Machine(door, room)
 
 
 @pytest.fixture(scope="module")
