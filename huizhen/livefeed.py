@@ -29,6 +29,7 @@ from huizhen.heatmap import CellBoard, Pack
 from huizhen.links import open_vehicle
 from huizhen.liverecord import LiveRecorder
 from huizhen.livewatch import (
+    FirstFrames,
     Watch,
     find_code_targets,
     keep_asking,
@@ -69,8 +70,6 @@ _SETTLE_S: Final = 3.0
 _BREATH_S: Final = 0.025
 _TICK_S: Final = 1.0
 _ASK_AGAIN_S: Final = 20.0
-_CHOOSE_FRAMES: Final = 2000
-_CHOOSE_S: Final = 2.0
 _KEPT_NOTICES: Final = 200
 _LONGEST_PLACE: Final = 16
 _MOST_LATE: Final = 20
@@ -276,8 +275,7 @@ class LiveFeed:
     # -- frames ------------------------------------------------------------------------------------------------------
 
     async def _take(self, link: FrameLink) -> None:
-        waiting: list[Frame] = []
-        began = self.clock.steady_s()
+        first = FirstFrames(self.clock.steady_s())
         with link.frames(is_sent_wanted=True) as subscription:
             while frames := await subscription.batch():
                 now = self.clock.steady_s()
@@ -291,13 +289,11 @@ class LiveFeed:
                     self.watch.take(received)
                 else:
                     self.watch.frames += len(received)
-                    waiting += received
-                    if len(waiting) >= _CHOOSE_FRAMES or (waiting and now - began >= _CHOOSE_S):
+                    if first.take(received, now):
                         # Loading databases takes a second and more: the screen goes on meanwhile.
-                        choice = await asyncio.to_thread(choose_database, waiting)
-                        waiting, began = [], self.clock.steady_s()
+                        choice = await asyncio.to_thread(choose_database, first.heard)
                         if choice is None:
-                            self.watch.is_unrecognised = True
+                            self.watch.is_unrecognised |= first.miss(self.clock.steady_s())
                         else:
                             self.watch.databases = (choice.database,)
                             if choice.is_guess:

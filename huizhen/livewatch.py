@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from huizhen.links import OpenVehicle
 
 __all__ = [
+    "FirstFrames",
     "Watch",
     "find_code_targets",
     "follow",
@@ -71,11 +72,41 @@ _STEADY_A: Final = 10.0
 """A change of so many amperes moves a cell of one milliohm by ten millivolts: less than what is told apart."""
 _CHOOSE_FRAMES: Final = 2000
 _CHOOSE_S: Final = 2.0
+_MOST_MISSES: Final = 3
 _TICK_S: Final = 1.0
 _ASK_S: Final = 0.1
 _SILENT_S: Final = 3.0
 """How long a bus may be silent, before the values are asked for."""
 _LOOK_S: Final = 0.1
+
+
+@dataclass(slots=True)
+class FirstFrames:
+    """What is heard of a bus until a database is recognised by it.
+
+    Args:
+        looked_s: when they were looked at last, seconds of a steady clock.
+        heard: since then, or more where that was too little to tell.
+    """
+
+    looked_s: float
+    heard: list[Frame] = field(default_factory=list)
+    _misses: int = 0
+
+    def take(self, frames: Sequence[Frame], now_s: float) -> bool:
+        """More of them; returns whether to look now."""
+        self.heard += frames
+        is_time = len(self.heard) >= _CHOOSE_FRAMES or now_s - self.looked_s >= _CHOOSE_S
+        return bool(self.heard) and is_time
+
+    def miss(self, now_s: float) -> bool:
+        """No database knows them; returns whether that is sure, or more may still tell."""
+        self.looked_s = now_s
+        self._misses += 1
+        is_enough = len(self.heard) >= _CHOOSE_FRAMES
+        if is_enough:
+            self.heard = []
+        return is_enough or self._misses >= _MOST_MISSES
 
 
 @dataclass(slots=True)
@@ -110,8 +141,7 @@ class Watch:
     changes: list[DtcChange] = field(default_factory=list)
     _history: DtcHistory = field(default_factory=DtcHistory)
     _table: _Table | None = None
-    _first: list[Frame] = field(default_factory=list)
-    _started: float = field(default_factory=time.monotonic)
+    _first: FirstFrames = field(default_factory=lambda: FirstFrames(time.monotonic()))
     _ticks: int = 0
 
     def take(self, frames: Sequence[Frame]) -> None:
@@ -142,13 +172,11 @@ class Watch:
 
     def _choose(self, frames: Sequence[Frame]) -> None:
         if not self.databases:
-            self._first += frames
-            if len(self._first) < _CHOOSE_FRAMES and time.monotonic() - self._started < _CHOOSE_S:
+            if not self._first.take(frames, time.monotonic()):
                 return
-            choice = choose_database(self._first)
-            self._first, self._started = [], time.monotonic()
+            choice = choose_database(self._first.heard)
             if choice is None:
-                self.is_unrecognised = True
+                self.is_unrecognised |= self._first.miss(time.monotonic())
                 return
             self.databases = (choice.database,)
         self._table = _Table(SignalBoard(self.databases))

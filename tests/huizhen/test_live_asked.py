@@ -19,12 +19,13 @@ import dbc
 import virtualbus
 from dbc.files import bundled
 from diag.asked import AskedStream
+from diag.frames import Frame
 from diag.samples import SampleBlock, SignalInfo, StreamSchema
 from huizhen.cli import main
 from huizhen.exits import Exit
 from huizhen.livefeed import LiveFeed
 from huizhen.liveview import LiveView
-from huizhen.livewatch import Watch, keep_asking
+from huizhen.livewatch import FirstFrames, Watch, keep_asking
 from huizhen.settings import recall
 from virtualbus.scenario import find_scenario
 from virtualbus.wire import TransportFault
@@ -237,3 +238,19 @@ async def test_a_bus_whose_frames_are_not_judged_yet_is_not_asked(monkeypatch: p
     watch.is_unrecognised = True
     await until(lambda: asked == [watch])
     keeping.cancel()
+
+
+def test_a_few_frames_do_not_prove_that_no_database_knows_the_car() -> None:
+    few, first = [Frame(0x123, b"\x00")] * 10, FirstFrames(0.0)
+    assert not first.take(few, 1.0)
+    assert first.take(few, 2.0)
+    assert not first.miss(2.0)
+    assert len(first.heard) == 20, "kept for the next look"
+    assert not first.take(few, 3.9)
+    assert first.take(few * 200, 4.0)
+    assert first.miss(4.0), "so many do"
+    assert not first.heard
+    slow = FirstFrames(0.0)
+    for at_s, is_sure in ((2.0, False), (4.0, False), (6.0, True)):
+        assert slow.take(few, at_s)
+        assert slow.miss(at_s) is is_sure, "nor does a quiet bus keep the values waiting"
