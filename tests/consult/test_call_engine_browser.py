@@ -103,7 +103,7 @@ async def pictures_come(page):
 
 
 @contextlib.asynccontextmanager
-async def phone_and_lead(running, car, report, in_room, kind="video"):
+async def phone_and_lead(running, car, report, in_room, kind="video", *, steps=False):
     """A service, a room, a browser, and in the call a phone with its camera and the lead, who sees it if by video."""
     async with (
         running as service,
@@ -112,8 +112,8 @@ async def phone_and_lead(running, car, report, in_room, kind="video"):
     ):
         phone = await browsers.enter("technician", "王师傅", **PHONE)
         lead = await browsers.enter("lead", "李工")
-        await join(phone)
-        await join(lead, kind)
+        await join(phone, steps=steps)
+        await join(lead, kind, steps=steps)
         if kind == "video":
             await advances(lead, phone.person)
         yield service, agent, browsers, phone, lead
@@ -164,7 +164,7 @@ async def test_a_line_that_is_thin_indeed_loses_the_picture_and_keeps_the_voice(
 ):
     """The relay lets through what a bad mobile line does; the page measures, decides and says so by itself."""
     running = running_service(dataclasses.replace(config, ice=ice(thin_relay), relay_only=True))
-    async with phone_and_lead(running, car, report, in_room, "voice") as (_, _, _, phone, lead):
+    async with phone_and_lead(running, car, report, in_room, "voice", steps=True) as (_, _, _, phone, lead):
         async with asyncio.timeout(2 * PATIENCE_S):
             while await phone.evaluate("window.huizhen.call().level") == "video":  # noqa: ASYNC110 - in the browser
                 await asyncio.sleep(0.5)
