@@ -131,6 +131,15 @@ class OpenVehicle:
             remember(Remembered(info.interface, info.channel, info.bitrate))
 
 
+def _unfit_adapter() -> str | None:
+    """The adapter of the settings, or of last time, that would be taken where requests and answers are enough."""
+    from huizhen.settings import load_settings, recall
+
+    kept = recall()
+    named = load_settings().get("adapter") or (kept.adapter if kept is not None else None)
+    return str(named) if named else None
+
+
 def _needs_frames(adapter: str, console: Console) -> BadUsage:
     return BadUsage(console.tr("link.needs_frames", value=adapter))
 
@@ -300,12 +309,10 @@ async def open_vehicle(
     if adapter is None and not is_named:
         wished = os.environ.get("HUIZHEN_ADAPTER")
         adapter = (wished if may_be_direct else None) or _unnamed(args, console, may_be_direct=may_be_direct)
-        if adapter is None and args.interface is None and not _is_can_configured() and not may_be_direct:
-            from huizhen.settings import recall
-
-            kept = recall()
-            if wished or (kept is not None and kept.adapter):
-                raise _needs_frames(wished or str(kept and kept.adapter), console)
+        if adapter is None and args.interface is None and not _is_can_configured():
+            unfit = wished or _unfit_adapter()
+            if unfit:
+                raise _needs_frames(unfit, console)
     if adapter is not None:
         from diag.reviving import RevivingLink
 

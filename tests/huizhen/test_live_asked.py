@@ -232,6 +232,7 @@ async def test_a_bus_whose_frames_are_not_judged_yet_is_not_asked(monkeypatch: p
     monkeypatch.setattr("huizhen.livewatch._SILENT_S", 0.0)
     monkeypatch.setattr("huizhen.livewatch._LOOK_S", 0.001)
     watch = Watch(frames=1)
+    # Neither a link nor a report is used before the values are asked for.
     keeping = asyncio.create_task(keep_asking(object(), None, object(), watch, quiet_console("en")))  # type: ignore[arg-type]
     await asyncio.sleep(0.1)
     assert not asked

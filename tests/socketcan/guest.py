@@ -26,6 +26,7 @@ os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # loading the plugins that t
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
+# E402: after the line that keeps asammdf out, and the one that lets them be found.
 import can  # noqa: E402
 import cantools  # noqa: E402
 import numpy as np  # noqa: E402
@@ -81,7 +82,7 @@ def run(scenario: str, work: Path) -> None:
     car = begin(["sim", "run", "--front", f"can:socketcan:{BUS}", "--scenario", scenario], work / "sim", work / "err")
     end = time.monotonic() + BOOT_S
     while time.monotonic() < end and not ((work / "sim").exists() and (work / "sim").stat().st_size):
-        time.sleep(0.5)
+        time.sleep(0.5)  # the simulated car is another process
     code = scanned(work)
     if code == -CRASHED:
         # Now and then the emulator ends a process by a segmentation fault in the midst of NumPy, in nothing of ours: a
